@@ -1,0 +1,20 @@
+"""kws: train, quantise and evaluate keyword-spotting networks for microcontrollers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mcu_codegen import commands
+
+VERBS = {
+    "data": ("kws.data.command", "Show what a corpus holds, or make the synthetic one"),
+    "train": ("kws.train", "Train a network on a corpus"),
+    "quantize": ("kws.quantize", "Turn a trained network into an int8 .tflite"),
+    "evaluate": ("kws.evaluate", "Accuracy of a float or int8 network on a corpus"),
+    "demo": ("kws.demo", "Everything in one go: train, quantise, emit, verify, measure"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script. Returns the exit status."""
+    return commands.run("kws", __doc__, VERBS, arguments)

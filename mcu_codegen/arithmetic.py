@@ -1,0 +1,139 @@
+"""The one place where rounding is defined.
+
+Everything here is TFLite's published int8 arithmetic, as its reference kernels, TensorFlow Lite Micro and CMSIS-NN
+compute it: Q31 multipliers, double rounding (a doubling high multiply that rounds half up, then a right shift that
+rounds half away from zero), gemmlowp's fixed-point exponential and reciprocal. Arrays are NumPy integers; int64 is the
+working type and every result fits int32.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+
+
+def wrap32(value: np.ndarray) -> np.ndarray:
+    """int64 values reduced to int32 as two's complement, held as int64."""
+    return ((value + 2**31) & 0xFFFFFFFF) - 2**31
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """(M, shift) with real = M * 2**(shift - 31), M in [2**30, 2**31); positive shifts go left.
+
+    M rounds half away from zero. A shift below -31 gives (0, 0), as does zero.
+    """
+    if real == 0.0:
+        return 0, 0
+    fraction, shift = math.frexp(real)
+    multiplier = math.floor(fraction * 2**31 + 0.5)
+    if multiplier == 2**31:
+        multiplier //= 2
+        shift += 1
+    return (0, 0) if shift < -31 else (multiplier, shift)
+
+
+def doubling_high_multiply(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
+    """(a * b + 2**30) >> 31: half up. Saturates in its one overflow, INT32_MIN squared."""
+    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    return np.minimum((product + 2**30) >> 31, INT32_MAX)
+
+
+def rounding_right_shift(a: np.ndarray, exponent: np.ndarray | int) -> np.ndarray:
+    """a / 2**exponent, half away from zero; exponent in 0..31."""
+    a = np.asarray(a, np.int64)
+    mask = (np.int64(1) << np.asarray(exponent, np.int64)) - 1
+    return (a >> exponent) + ((a & mask) > (mask >> 1) + (a < 0))
+
+
+def requantize(accumulator: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | int) -> np.ndarray:
+    """accumulator * multiplier * 2**(shift - 31) with double rounding; multiplier and shift broadcast.
+
+    A left shift wraps in int32, as the reference does in practice and as the C does by unsigned arithmetic.
+    """
+    shift = np.asarray(shift, np.int64)
+    shifted = wrap32(np.asarray(accumulator, np.int64) << np.maximum(shift, 0))
+    return rounding_right_shift(doubling_high_multiply(shifted, multiplier), np.maximum(-shift, 0))
+
+
+def mean_multiplier(real: float, count: int) -> tuple[int, int]:
+    """The multiplier of MEAN over `count` values: 1 / count folded into that of `real` by integer division."""
+    multiplier, shift = quantize_multiplier(real)
+    extra = min(count.bit_length() - 1, 32, 31 + shift)
+    return (multiplier << extra) // count, shift - extra
+
+
+def average(total: np.ndarray, count: np.ndarray | int) -> np.ndarray:
+    """total / count, half away from zero, as AVERAGE_POOL_2D computes it."""
+    magnitude = (np.abs(total) + np.asarray(count) // 2) // count
+    return np.where(total > 0, magnitude, -magnitude)
+
+
+# Softmax: gemmlowp's fixed point. Qn.m has n integer bits beside the sign.
+
+_SOFTMAX_INPUT_BITS = 5  # differences from the maximum are Q5.26
+SOFTMAX_SUM_BITS = 12  # the sum of exponentials is Q12.19
+# exp(-2**k) as Q0.31 for k = -2..4
+_EXP_STEPS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
+
+
+def _shift_left_saturating(a: np.ndarray, bits: int) -> np.ndarray:
+    return np.clip(np.asarray(a, np.int64) << bits, INT32_MIN, INT32_MAX)
+
+
+def exp_on_negative_values(a: np.ndarray) -> np.ndarray:
+    """exp(a) for a <= 0: Q5.26 in, Q0.31 out. A quartic on [-1/4, 0), then one factor per set bit of the rest."""
+    a = np.asarray(a, np.int64)
+    quarter = 1 << 24
+    fraction = (a & (quarter - 1)) - quarter
+    x = _shift_left_saturating(fraction, 5) + (1 << 28)
+    x2 = doubling_high_multiply(x, x)
+    x3, x4 = doubling_high_multiply(x2, x), doubling_high_multiply(x2, x2)
+    tail = doubling_high_multiply(rounding_right_shift(x4, 2) + x3, 715827883) + x2
+    exp_eighth = 1895147668  # exp(-1/8)
+    result = exp_eighth + doubling_high_multiply(x + rounding_right_shift(tail, 1), exp_eighth)
+    rest = fraction - a
+    for position, factor in enumerate(_EXP_STEPS, start=24):
+        result = np.where(rest & (1 << position), doubling_high_multiply(result, factor), result)
+    return np.where(a == 0, INT32_MAX, result)
+
+
+def softmax_exponentials(scale: float, beta: float) -> np.ndarray:
+    """exp(-beta * scale * d) as Q0.31 for code differences d = 0, 1, ... up to the last that counts (at most 255).
+
+    A difference beyond the table's end contributes nothing and gives the lowest output code.
+    """
+    multiplier, shift = quantize_multiplier(min(beta * scale * 2.0 ** (31 - _SOFTMAX_INPUT_BITS), float(INT32_MAX)))
+    shift = max(shift, 0)
+    radius = math.floor(((1 << _SOFTMAX_INPUT_BITS) - 1) * 2.0 ** (31 - _SOFTMAX_INPUT_BITS) / 2.0**shift)
+    difference = -np.arange(min(radius, 255) + 1, dtype=np.int64)
+    return exp_on_negative_values(doubling_high_multiply(difference << shift, multiplier)).astype(np.int32)
+
+
+def reciprocal(total: int) -> tuple[int, int]:
+    """(r, bits) with 1 / total = r * 2**-bits: total Q12.19 and positive, r Q0.31. Three Newton steps."""
+    leading_zeros = 32 - int(total).bit_length()
+    above_one = np.int64((int(total) << leading_zeros) - 2**31)
+    half_denominator = (above_one + INT32_MAX + 1) // 2
+    x = 1515870810 + doubling_high_multiply(half_denominator, -1010580540)  # 48/17 - 32/17 * half, Q2.29
+    for _ in range(3):
+        error = (1 << 29) - doubling_high_multiply(half_denominator, x)
+        x = x + _shift_left_saturating(doubling_high_multiply(x, error), 2)
+    return int(_shift_left_saturating(x, 1)), SOFTMAX_SUM_BITS - leading_zeros
+
+
+def softmax(codes: np.ndarray, exponentials: np.ndarray) -> np.ndarray:
+    """int8 softmax over the last axis of int8 `codes`; the output has scale 1/256 and zero point -128."""
+    rows = codes.reshape(-1, codes.shape[-1]).astype(np.int64)
+    difference = rows.max(axis=1, keepdims=True) - rows
+    counts = difference < len(exponentials)
+    exponential = np.where(counts, exponentials[np.minimum(difference, len(exponentials) - 1)], 0).astype(np.int64)
+    totals = rounding_right_shift(exponential, SOFTMAX_SUM_BITS).sum(axis=1)
+    output = np.empty(rows.shape, np.int8)
+    for row, total in enumerate(totals):
+        inverse, bits = reciprocal(int(total))
+        share = rounding_right_shift(doubling_high_multiply(exponential[row], inverse), bits + 31 - 8)
+        output[row] = np.where(counts[row], np.clip(share - 128, -128, 127), -128)
+    return output.reshape(codes.shape)

@@ -1,0 +1,37 @@
+"""What both command-line tools share: verbs that load lazily, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+
+from .errors import InputError
+
+
+def run(tool: str, description: str, verbs: Mapping[str, tuple[str, str]], arguments: Sequence[str] | None = None) -> int:
+    """Parse `arguments`, run the chosen verb and return the exit status: 0 done, 1 a check failed, 2 bad input.
+
+    `verbs` maps a verb to (module, one-line help). The module has ``configure(parser)``, which adds the options, and
+    ``run(options)``, which returns the status; it is imported only when its verb is used.
+    """
+    parser = argparse.ArgumentParser(prog=tool, description=description)
+    chosen = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
+    for verb, (module_name, text) in verbs.items():
+        verb_parser = chosen.add_parser(verb, help=text, description=text)
+        if verb == wanted:
+            module = importlib.import_module(module_name)
+            module.configure(verb_parser)
+            verb_parser.set_defaults(run=module.run)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except InputError as error:
+        print(f"{tool}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{tool}: interrupted", file=sys.stderr)
+        return 130

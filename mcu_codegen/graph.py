@@ -1,0 +1,186 @@
+"""The integer graph: tensors, operators and their quantisation, as plain data.
+
+A graph holds what an int8 ``.tflite`` holds, plus three things the format has no good place for: several entry points
+over shared tensors (enrolment beside inference), persistent tensors (streaming state) and a metadata dictionary (front
+end, labels, decision). Nothing here computes; `lower` turns an operator's scales into integers, `execute` runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """real = scale * (code - zero_point). One entry per tensor, or one per index along `axis`.
+
+    Scales are float32 values (held as Python floats), as the file format stores them.
+    """
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int = 0
+
+    @property
+    def per_tensor(self) -> bool:
+        return len(self.scale) == 1
+
+
+@dataclass
+class Tensor:
+    """A value of fixed shape. Activations are NHWC; convolution weights OHWI, depthwise weights 1HWO (TFLite's orders).
+
+    `data` is the value of a constant, or the initial value of a persistent tensor; None for an activation.
+    A persistent tensor keeps its value between calls until the graph is reset, and never shares memory.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str  # NumPy's name: "int8", "int32", "uint8", "float32", ...
+    quantization: Quantization | None = None
+    data: np.ndarray | None = None
+    persistent: bool = False
+
+    @property
+    def constant(self) -> bool:
+        return self.data is not None and not self.persistent
+
+    @property
+    def bytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+    @property
+    def scale(self) -> float:
+        """The scale of a tensor quantised as a whole."""
+        return self._whole().scale[0]
+
+    @property
+    def zero_point(self) -> int:
+        """The zero point of a tensor quantised as a whole."""
+        return self._whole().zero_point[0]
+
+    def _whole(self) -> Quantization:
+        if self.quantization is None or not self.quantization.per_tensor:
+            found = "no quantisation" if self.quantization is None else f"{len(self.quantization.scale)} scales"
+            raise InputError(f"tensor '{self.name}': {found}; one scale and zero point for the whole tensor are needed")
+        return self.quantization
+
+
+# Options of the operators. Field names are TFLite's; heights come before widths.
+
+
+@dataclass(frozen=True)
+class Conv2D:
+    padding: str = "SAME"  # or "VALID"
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    activation: str = "NONE"  # "RELU", "RELU6", "RELU_N1_TO_1"
+
+
+@dataclass(frozen=True)
+class DepthwiseConv2D(Conv2D):
+    depth_multiplier: int = 1
+
+
+@dataclass(frozen=True)
+class FullyConnected:
+    activation: str = "NONE"
+    keep_num_dims: bool = False
+
+
+@dataclass(frozen=True)
+class Pool2D:
+    padding: str = "VALID"
+    stride: tuple[int, int] = (1, 1)
+    filter: tuple[int, int] = (1, 1)
+    activation: str = "NONE"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The axes are the operator's second input, a constant int32 tensor."""
+
+    keep_dims: bool = False
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """ADD."""
+
+    activation: str = "NONE"
+
+
+@dataclass(frozen=True)
+class Softmax:
+    beta: float = 1.0
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """RESHAPE: the output tensor's shape says all."""
+
+
+OPTIONS: dict[str, type] = {
+    "CONV_2D": Conv2D,
+    "DEPTHWISE_CONV_2D": DepthwiseConv2D,
+    "FULLY_CONNECTED": FullyConnected,
+    "AVERAGE_POOL_2D": Pool2D,
+    "MEAN": Mean,
+    "ADD": Elementwise,
+    "SOFTMAX": Softmax,
+    "RESHAPE": NoOptions,
+}
+"""Operator kinds (TFLite's builtin names) that the whole chain supports, with the class of their options."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One step. `inputs` and `outputs` index the graph's tensors; -1 stands for an optional input left out."""
+
+    kind: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Any
+
+
+@dataclass
+class Entry:
+    """A function of the generated C: operators in the order of their execution, between inputs and outputs."""
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    operators: list[Operator]
+
+
+@dataclass
+class Graph:
+    """`entries[0]` is the entry `invoke`; all entries share the tensors. `sha256` is that of the file read or written."""
+
+    name: str
+    tensors: list[Tensor]
+    entries: list[Entry]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+    @property
+    def main(self) -> Entry:
+        return self.entries[0]
+
+    def layers(self, entry: Entry | None = None) -> Iterator[tuple[str, Operator]]:
+        """(layer name, operator) in order. The name is what reports, C functions and errors call the layer:
+
+        the operator's position, its kind and its output tensor, as in ``02_conv_2d``.
+        """
+        for position, operator in enumerate((entry or self.main).operators):
+            yield f"{position:02d}_{operator.kind.lower()}", operator
+
+    def tensor(self, index: int) -> Tensor | None:
+        """The tensor at `index`, or None where an optional input is left out."""
+        return None if index < 0 else self.tensors[index]
