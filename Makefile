@@ -1,0 +1,42 @@
+# Two commands: `make demo` and `make test`. Both make .venv first; pip packages only, no root.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= synthetic
+OUT ?= build/demo
+
+# NNCF reports usage and compiles a C++ extension unless told not to; neither is wanted
+export NNCF_CI := 1
+
+.PHONY: help demo test quick check fuzz benchmark clean
+
+help:
+	@echo "make demo [DATA=folder]  train, quantise, emit, verify and measure a keyword spotter; ends in $(OUT)/index.html"
+	@echo "make test                the quick and the slow suite"
+	@echo "make quick               the quick suite"
+	@echo "make check               formatting, lint and types"
+	@echo "make fuzz                long random campaigns: malformed models, random graphs, long streams"
+
+$(BIN)/installed: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: set PYTHON=path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(BIN)/installed
+	$(BIN)/kws demo --data $(DATA) --out $(OUT)
+
+test: $(BIN)/installed
+	$(BIN)/pytest -q -n 2
+
+quick: $(BIN)/installed
+	$(BIN)/pytest -q -n 2 -m "not slow"
+
+check: $(BIN)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf build
