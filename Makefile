@@ -1,6 +1,6 @@
 # Two commands: `make demo` and `make test`. Both make .venv first; pip packages only, no root.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= synthetic
@@ -19,7 +19,7 @@ help:
 	@echo "make fuzz                long random campaigns: malformed models, random graphs, long streams"
 
 $(BIN)/installed: pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: set PYTHON=path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11)" || { echo "Python 3.11 or newer is needed: make PYTHON=path"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@

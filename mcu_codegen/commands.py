@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from .errors import InputError
 
 
-def run(tool: str, description: str, verbs: Mapping[str, tuple[str, str]], arguments: Sequence[str] | None = None) -> int:
+def run(
+    tool: str, description: str, verbs: Mapping[str, tuple[str, str]], arguments: Sequence[str] | None = None
+) -> int:
     """Parse `arguments`, run the chosen verb and return the exit status: 0 done, 1 a check failed, 2 bad input.
 
     `verbs` maps a verb to (module, one-line help). The module has ``configure(parser)``, which adds the options, and

@@ -103,7 +103,9 @@ Lowered = Convolution | FullyConnected | AveragePool | Mean | Add | Softmax | Co
 def lower(graph: Graph, operator: Operator, layer: str) -> Lowered:
     """The integer form of `operator`, which is called `layer` in errors. Raises InputError."""
     if operator.kind not in _LOWERINGS:
-        raise InputError(f"{layer}: operator {operator.kind} (tensor '{_output(graph, operator).name}') is not supported")
+        raise InputError(
+            f"{layer}: operator {operator.kind} (tensor '{_output(graph, operator).name}') is not supported"
+        )
     try:
         return _LOWERINGS[operator.kind](graph, operator)
     except InputError as error:
@@ -135,7 +137,9 @@ def padding(kind: str, size: int, window: int, stride: int, dilation: int, outpu
     reach = (window - 1) * dilation + 1
     expected = -(-size // stride) if kind == "SAME" else (size - reach) // stride + 1
     if output != expected or expected < 1:
-        raise InputError(f"{kind} padding of {size} with window {reach} and stride {stride} gives {expected}, not {output}")
+        raise InputError(
+            f"{kind} padding of {size} with window {reach} and stride {stride} gives {expected}, not {output}"
+        )
     total = max((output - 1) * stride + reach - size, 0) if kind == "SAME" else 0
     return total // 2, total - total // 2
 
@@ -191,7 +195,9 @@ def _bound(weights: np.ndarray, channel_axis: int, bias: np.ndarray, zero_point:
     bound = np.abs(weights.astype(np.int64)).sum(axis=others) * reach + np.abs(bias.astype(np.int64))
     if np.any(bound > arithmetic.INT32_MAX):
         channel = int(np.argmax(bound))
-        raise InputError(f"weights '{name}': the accumulator of channel {channel} can reach {bound[channel]}, beyond int32")
+        raise InputError(
+            f"weights '{name}': the accumulator of channel {channel} can reach {bound[channel]}, beyond int32"
+        )
     return bound
 
 
@@ -219,7 +225,11 @@ def _convolution(graph: Graph, operator: Operator) -> Convolution:
     channel_axis = 3 if depthwise else 0
     channels = filters.shape[channel_axis]
     multiplier = options.depth_multiplier if depthwise else 0
-    wanted = (1, *filters.shape[1:3], source.shape[3] * multiplier) if depthwise else (channels, *filters.shape[1:3], source.shape[3])
+    wanted = (
+        (1, *filters.shape[1:3], source.shape[3] * multiplier)
+        if depthwise
+        else (channels, *filters.shape[1:3], source.shape[3])
+    )
     if filters.shape != wanted or output.shape[3] != channels or output.shape[0] != 1:
         raise InputError(
             f"weights '{filters.name}' {filters.shape} do not fit input {source.shape} and output {output.shape}"
@@ -228,7 +238,14 @@ def _convolution(graph: Graph, operator: Operator) -> Convolution:
     bias = _bias(graph, operator, channels)
     real = float(np.float32(source.scale)) * scales.astype(np.float64) / float(np.float32(output.scale))
     sides = [
-        padding(options.padding, source.shape[a + 1], filters.shape[a + 1], options.stride[a], options.dilation[a], output.shape[a + 1])
+        padding(
+            options.padding,
+            source.shape[a + 1],
+            filters.shape[a + 1],
+            options.stride[a],
+            options.dilation[a],
+            output.shape[a + 1],
+        )
         for a in (0, 1)
     ]
     return Convolution(
@@ -247,7 +264,11 @@ def _convolution(graph: Graph, operator: Operator) -> Convolution:
 def _fully_connected(graph: Graph, operator: Operator) -> FullyConnected:
     source, output = _activation(graph, operator.inputs[0]), _activation(graph, operator.outputs[0])
     filters = graph.tensors[operator.inputs[1]]
-    if len(filters.shape) != 2 or source.bytes % filters.shape[1] or output.bytes != source.bytes // filters.shape[1] * filters.shape[0]:
+    if (
+        len(filters.shape) != 2
+        or source.bytes % filters.shape[1]
+        or output.bytes != source.bytes // filters.shape[1] * filters.shape[0]
+    ):
         raise InputError(
             f"weights '{filters.name}' {filters.shape} do not fit input {source.shape} and output {output.shape}"
         )
@@ -272,11 +293,14 @@ def _average_pool(graph: Graph, operator: Operator) -> AveragePool:
     options = operator.options
     source, output = _activation(graph, operator.inputs[0]), _activation(graph, operator.outputs[0])
     if (source.scale, source.zero_point) != (output.scale, output.zero_point):
-        raise InputError(f"tensor '{output.name}': average pooling does not rescale, yet its quantisation differs from the input's")
+        raise InputError(
+            f"tensor '{output.name}': average pooling does not rescale, yet its quantisation differs from the input's"
+        )
     if len(source.shape) != 4 or len(output.shape) != 4 or source.shape[0] != 1 or source.shape[3] != output.shape[3]:
         raise InputError(f"tensor '{source.name}' {source.shape} to {output.shape}: one NHWC image is accepted")
     sides = [
-        padding(options.padding, source.shape[a + 1], options.filter[a], options.stride[a], 1, output.shape[a + 1]) for a in (0, 1)
+        padding(options.padding, source.shape[a + 1], options.filter[a], options.stride[a], 1, output.shape[a + 1])
+        for a in (0, 1)
     ]
     low, high = activation_range(options.activation, output)
     return AveragePool(options.filter, (*sides[0], *sides[1]), options.stride, low, high)
@@ -306,10 +330,14 @@ def _add(graph: Graph, operator: Operator) -> Add:
     first, second = (_activation(graph, index) for index in operator.inputs[:2])
     output = _activation(graph, operator.outputs[0])
     if first.shape != second.shape or first.shape != output.shape:
-        raise InputError(f"tensor '{output.name}': {first.shape} + {second.shape} does not give {output.shape} element by element")
+        raise InputError(
+            f"tensor '{output.name}': {first.shape} + {second.shape} does not give {output.shape} element by element"
+        )
     left_shift = 20
     twice_largest = 2.0 * max(float(np.float32(first.scale)), float(np.float32(second.scale)))
-    pairs = [arithmetic.quantize_multiplier(float(np.float32(tensor.scale)) / twice_largest) for tensor in (first, second)]
+    pairs = [
+        arithmetic.quantize_multiplier(float(np.float32(tensor.scale)) / twice_largest) for tensor in (first, second)
+    ]
     real = twice_largest / (2.0**left_shift * float(np.float32(output.scale)))
     return Add(
         left_shift,
