@@ -1,0 +1,53 @@
+"""Layers that torch lacks or spells otherwise than TFLite."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TFLite's SAME padding of one axis, (before, after): ceil(size / stride) output steps, an odd cell goes after."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution with TFLite's SAME padding, which depends on the input's size and may be asymmetric.
+
+    Input [N, C, H, W], output [N, C', ceil(H / stride), ceil(W / stride)]. Bias-free: batch normalisation follows.
+    For torch.fx this must be a leaf: the padding is computed from the shape at run time.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int] = (1, 1),
+        groups: int = 1,
+    ):
+        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        (top, bottom), (left, right) = (
+            same_padding(*axis) for axis in zip(input.shape[2:], self.kernel_size, self.stride, strict=True)
+        )
+        if (top, left) == (bottom, right):  # the convolution pads by itself: one copy of the activations less
+            return functional.conv2d(input, self.weight, self.bias, self.stride, (top, left), groups=self.groups)
+        padded = functional.pad(input, (left, right, top, bottom))
+        return functional.conv2d(padded, self.weight, self.bias, self.stride, groups=self.groups)
+
+
+class GlobalAverage(nn.Module):
+    """Mean over time and frequency: [N, C, H, W] to [N, C]."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input.mean((2, 3))
+
+
+def conv_bn_relu(
+    inputs: int, outputs: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1), groups: int = 1
+) -> list[nn.Module]:
+    """The one motif of every network here: convolution, batch normalisation, ReLU."""
+    return [SameConv2d(inputs, outputs, kernel, stride, groups), nn.BatchNorm2d(outputs), nn.ReLU()]

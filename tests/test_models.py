@@ -1,0 +1,66 @@
+"""Networks: published sizes, TFLite's padding, and what the quantiser needs of them."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from kws.models import MODELS, build
+from kws.models.count import Count, count
+from kws.models.layers import SameConv2d, same_padding
+from mcu_codegen.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ds-cnn-s", Count(2_656_768, 22_604)),
+        ("ds-cnn-m", Count(9_816_384, 135_032)),
+        ("ds-cnn-l", Count(28_327_812, 410_700)),
+    ],
+)
+def test_published_size(name, expected):
+    assert count(build(name, 12), 49, 10) == expected
+
+
+def test_unknown_model_is_named():
+    with pytest.raises(InputError, match="ds-cnn-xl"):
+        build("ds-cnn-xl", 12)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride"), [(49, 10, 2), (10, 4, 2), (10, 4, 1), (25, 3, 2), (5, 3, 1), (4, 1, 2)]
+)
+def test_same_padding_against_its_definition(size, kernel, stride):
+    before, after = same_padding(size, kernel, stride)
+    steps = (size + before + after - kernel) // stride + 1
+    assert steps == -(-size // stride)
+    assert before <= after <= before + 1
+
+
+def test_same_conv_by_hand():
+    torch.manual_seed(0)
+    layer = SameConv2d(1, 1, (10, 4), (2, 2))
+    x = torch.randn(1, 1, 49, 10)
+    kernel = layer.weight[0, 0].detach().numpy()
+    padded = np.pad(x[0, 0].numpy(), ((4, 5), (1, 1)))
+    by_hand = [[(padded[2 * i : 2 * i + 10, 2 * j : 2 * j + 4] * kernel).sum() for j in range(5)] for i in range(25)]
+    np.testing.assert_allclose(layer(x)[0, 0].detach(), by_hand, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_batch_norm_folds(name):
+    torch.manual_seed(0)
+    model = build(name, 12).train()
+    x = torch.randn(8, 1, 49, 10)
+    model(x)  # moves the running statistics away from their initial values
+    model.eval()
+    layers = list(model)
+    fused = []
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm2d):
+            fused[-1] = fuse_conv_bn_eval(fused[-1], layer)
+        else:
+            fused.append(layer)
+    torch.testing.assert_close(nn.Sequential(*fused)(x), model(x), atol=1e-4, rtol=1e-4)
