@@ -35,7 +35,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return (0, 0) if shift < -31 else (multiplier, shift)
 
 
-def doubling_high_multiply(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
+def doubling_high_multiply(a: np.ndarray | np.int64, b: np.ndarray | np.int64 | int) -> np.ndarray:
     """(a * b + 2**30) >> 31: half up. Saturates in its one overflow, INT32_MIN squared."""
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
     return np.minimum((product + 2**30) >> 31, INT32_MAX)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import InputError
@@ -19,12 +20,13 @@ def write_all(folder: Path, contents: Mapping[str, str | bytes]) -> None:
     beside = {folder / name: folder / f".{name}.{os.getpid()}.part" for name in contents}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for (target, part), content in zip(beside.items(), contents.values(), strict=True):
+        for part, content in zip(beside.values(), contents.values(), strict=True):
             part.write_bytes(content.encode() if isinstance(content, str) else content)
         for target, part in beside.items():
-            os.replace(part, target)
+            part.replace(target)
     except OSError as error:
         raise InputError(f"{folder}: cannot write ({error.strerror or error})") from None
     finally:
         for part in beside.values():
-            part.unlink(missing_ok=True) if folder.is_dir() else None
+            with suppress(OSError):
+                part.unlink()

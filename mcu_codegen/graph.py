@@ -161,7 +161,7 @@ class Entry:
 
 @dataclass
 class Graph:
-    """`entries[0]` is the entry `invoke`; all entries share the tensors. `sha256` is that of the file read or written."""
+    """`entries[0]` is the entry `invoke`; all entries share the tensors. `sha256` is that of the `.tflite` file."""
 
     name: str
     tensors: list[Tensor]

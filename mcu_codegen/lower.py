@@ -6,6 +6,7 @@ requantisation parameters are derived once. What cannot be computed as specified
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -362,7 +363,7 @@ def _copy(graph: Graph, operator: Operator) -> Copy:
     return Copy()
 
 
-_LOWERINGS = {
+_LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
     "CONV_2D": _convolution,
     "DEPTHWISE_CONV_2D": _convolution,
     "FULLY_CONNECTED": _fully_connected,
