@@ -1,0 +1,280 @@
+"""A traced network and the numbers of its quantisation become an integer graph.
+
+Knows torch.fx and the graph, nothing of NNCF: quantisation arrives as `Codes`, plain data by node name. A new kind of
+layer is one function and one line in `_EMITTERS`; a new architecture of known layers needs no change.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn import functional
+
+from mcu_codegen import graph as g
+from mcu_codegen.errors import InputError
+
+from .models.layers import SameConv2d, same_padding
+
+SCORES = g.Quantization((1 / 256,), (-128,))
+"""The quantisation of TFLite's int8 softmax."""
+
+
+@dataclass(frozen=True)
+class Codes:
+    """What quantisation decided. Keys are names of the traced graph's nodes.
+
+    `weights` holds int8 codes in torch's order and float32 scales, one per output channel; `biases` real values.
+    `activations` has an entry for every node whose value the integer graph keeps, input and logits included.
+    """
+
+    weights: dict[str, tuple[np.ndarray, np.ndarray]]
+    biases: dict[str, np.ndarray]
+    activations: dict[str, g.Quantization]
+
+
+def trace(model: nn.Module) -> fx.GraphModule:
+    """The network as a graph of layers, without those that do nothing in inference.
+
+    Nodes keep the names and targets of `model`. Raises InputError where the control flow depends on the data.
+    """
+    try:
+        traced = fx.GraphModule(model, _Tracer().trace(model))
+    except fx.proxy.TraceError as error:
+        raise InputError(f"network {type(model).__name__} cannot be traced: {error}") from None
+    for node in list(traced.graph.nodes):
+        if isinstance(module_of(node), nn.Identity | nn.Dropout):
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            traced.graph.erase_node(node)
+    traced.recompile()
+    return traced
+
+
+def module_of(node: fx.Node) -> nn.Module | None:
+    """The module that a node calls, or None for a function or method."""
+    if node.op != "call_module":
+        return None
+    assert node.graph.owning_module is not None
+    return node.graph.owning_module.get_submodule(str(node.target))
+
+
+def to_graph(name: str, traced: fx.GraphModule, codes: Codes, input_shape: tuple[int, ...], metadata: dict) -> g.Graph:
+    """The integer graph of `traced`, which ends in a softmax over its logits.
+
+    `input_shape` is torch's, (1, channels, height, width); the graph's tensors are NHWC. Raises InputError for a layer
+    that the integer graph lacks, naming it.
+    """
+    ShapeProp(traced).propagate(torch.zeros(input_shape))
+    builder = _Builder(codes)
+    entry = g.Entry("invoke", (), (), [])
+    for node in traced.graph.nodes:
+        if node in builder.values:
+            continue  # fused into its producer
+        if node.op == "placeholder":
+            entry.inputs += (builder.activation(node, node, node.name),)
+        elif node.op == "output":
+            (logits,) = node.all_input_nodes
+            entry.outputs = (builder.softmax(logits),)
+        else:
+            _emitter(node)(builder, node)
+    entry.operators = builder.operators
+    return g.Graph(name, builder.tensors, [entry], metadata)
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, nn.Conv2d) or super().is_leaf_module(module, name)
+
+
+def _describe(node: fx.Node) -> str:
+    module = module_of(node)
+    if module is not None:
+        return f"layer '{node.target}' ({type(module).__name__})"
+    return f"layer '{node.name}' ({getattr(node.target, '__name__', node.target)})"
+
+
+def _shape(node: fx.Node) -> tuple[int, ...]:
+    """The node's value's shape in the graph's order: NCHW becomes NHWC."""
+    shape = tuple(node.meta["tensor_meta"].shape)
+    return (shape[0], *shape[2:], shape[1]) if len(shape) == 4 else shape
+
+
+@dataclass
+class _Builder:
+    codes: Codes
+    tensors: list[g.Tensor] = field(default_factory=list)
+    operators: list[g.Operator] = field(default_factory=list)
+    values: dict[fx.Node, int] = field(default_factory=dict)  # node -> tensor that holds its value
+
+    def tensor(self, tensor: g.Tensor) -> int:
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def constant(self, name: str, data: np.ndarray, quantization: g.Quantization | None = None) -> int:
+        return self.tensor(g.Tensor(name, data.shape, data.dtype.name, quantization, data))
+
+    def activation(self, node: fx.Node, result: fx.Node, name: str) -> int:
+        """The int8 tensor of `result`, which is `node` or the ReLU fused into it."""
+        if result.name not in self.codes.activations:
+            raise InputError(f"{_describe(result)}: its output has no quantiser")
+        quantization = self.codes.activations[result.name]
+        index = self.tensor(g.Tensor(name, _shape(result), "int8", quantization))
+        self.values[node] = self.values[result] = index
+        return index
+
+    def append(self, kind: str, node: fx.Node, inputs: tuple[int, ...], options: Any) -> None:
+        """Add an operator that computes `node`; a ReLU that alone uses it is fused where `options` can hold it."""
+        result = node
+        if hasattr(options, "activation"):
+            users = list(node.users)
+            if len(users) == 1 and _is_relu(users[0]):
+                result, options = users[0], replace(options, activation="RELU")
+        name = f"{node.target}.{kind.lower()}" if node.op == "call_module" else node.name
+        index = self.activation(node, result, name)
+        self.operators.append(g.Operator(kind, inputs, (index,), options))
+
+    def layer(self, node: fx.Node, order: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+        """(input, weights, bias) of a convolution or linear layer: weights in `order`, their scales along `axis`."""
+        source = self.values[node.all_input_nodes[0]]
+        input_scale = self.tensors[source].scale
+        codes, scales = self.codes.weights[node.name]
+        bias = self.codes.biases[node.name]
+        # a (nearly) dead channel's weight scale is so small that its bias would not fit int32: widen it
+        widened = np.maximum(scales, (np.abs(bias) / (input_scale * 2**30)).astype(np.float32))
+        codes = np.rint(codes * (scales / widened).reshape(-1, *(1,) * (codes.ndim - 1))).astype(np.int8)
+        step = input_scale * widened.astype(np.float64)
+        zeros = (0,) * len(widened)
+        weights = np.ascontiguousarray(codes.transpose(order))
+        return (
+            source,
+            self.constant(f"{node.target}.weight", weights, g.Quantization(tuple(widened.tolist()), zeros, axis)),
+            self.constant(
+                f"{node.target}.bias",
+                np.rint(bias / step).astype(np.int32),
+                g.Quantization(tuple(step.astype(np.float32).tolist()), zeros),
+            ),
+        )
+
+    def softmax(self, logits: fx.Node) -> int:
+        source = self.values[logits]
+        index = self.tensor(g.Tensor("scores", self.tensors[source].shape, "int8", SCORES))
+        self.operators.append(g.Operator("SOFTMAX", (source,), (index,), g.Softmax()))
+        return index
+
+
+def _convolution(builder: _Builder, node: fx.Node) -> None:
+    module = module_of(node)
+    assert isinstance(module, nn.Conv2d)
+    stride, dilation = module.stride, module.dilation
+    assert len(stride) == len(dilation) == 2
+    options = g.Conv2D(_padding(node, module), stride, dilation)
+    if module.groups == 1:
+        builder.append("CONV_2D", node, builder.layer(node, (0, 2, 3, 1), axis=0), options)
+    elif module.groups == module.in_channels:
+        multiplier = module.out_channels // module.in_channels
+        depthwise = g.DepthwiseConv2D(options.padding, stride, dilation, depth_multiplier=multiplier)
+        builder.append("DEPTHWISE_CONV_2D", node, builder.layer(node, (1, 2, 3, 0), axis=3), depthwise)
+    else:
+        raise InputError(f"{_describe(node)}: {module.groups} groups; 1 or one per input channel are accepted")
+
+
+def _padding(node: fx.Node, module: nn.Conv2d) -> str:
+    if isinstance(module, SameConv2d) or module.padding == "same":
+        return "SAME"
+    if module.padding in ("valid", (0, 0)):
+        return "VALID"
+    size = node.all_input_nodes[0].meta["tensor_meta"].shape[2:]
+    reach = [(kernel - 1) * step + 1 for kernel, step in zip(module.kernel_size, module.dilation, strict=True)]
+    wanted = [same_padding(*axis) for axis in zip(size, reach, module.stride, strict=True)]
+    if module.padding_mode == "zeros" and [(pad, pad) for pad in module.padding] == wanted:
+        return "SAME"
+    raise InputError(f"{_describe(node)}: padding {module.padding} is neither none nor SAME, which is {wanted}")
+
+
+def _linear(builder: _Builder, node: fx.Node) -> None:
+    builder.append("FULLY_CONNECTED", node, builder.layer(node, (0, 1), axis=0), g.FullyConnected())
+
+
+def _mean(builder: _Builder, node: fx.Node) -> None:
+    dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+    rank = len(node.all_input_nodes[0].meta["tensor_meta"].shape)
+    axes = sorted({int(dim) % rank for dim in (dims if isinstance(dims, tuple | list) else [dims])} if dims else ())
+    if rank != 4 or axes != [2, 3]:
+        raise InputError(f"{_describe(node)}: mean over axes {dims}; (2, 3), height and width, is accepted")
+    _average(builder, node, bool(node.kwargs.get("keepdim", len(node.args) > 2 and node.args[2])))
+
+
+def _pool(builder: _Builder, node: fx.Node) -> None:
+    size = getattr(module_of(node), "output_size", None)
+    if size not in (1, (1, 1)):
+        raise InputError(f"{_describe(node)}: output size {size}; 1, the mean over height and width, is accepted")
+    _average(builder, node, keep_dims=True)
+
+
+def _average(builder: _Builder, node: fx.Node, keep_dims: bool) -> None:
+    source = builder.values[node.all_input_nodes[0]]
+    axes = builder.constant(f"{node.name}.axes", np.array([1, 2], np.int32))
+    builder.append("MEAN", node, (source, axes), g.Mean(keep_dims))
+
+
+def _add(builder: _Builder, node: fx.Node) -> None:
+    if len(node.args) != 2 or not all(isinstance(value, fx.Node) for value in node.args) or node.kwargs:
+        raise InputError(f"{_describe(node)}: the sum of two tensors is accepted, found arguments {node.args}")
+    first, second = (builder.values[value] for value in node.args if isinstance(value, fx.Node))
+    builder.append("ADD", node, (first, second), g.Elementwise())
+
+
+def _flatten(builder: _Builder, node: fx.Node) -> None:
+    """Only where nothing is reordered: torch flattens channels first, the graph channels last."""
+    source = builder.tensors[builder.values[node.all_input_nodes[0]]]
+    shape = _shape(node)
+    if len(source.shape) != 4 or source.shape[1:3] != (1, 1) or shape != (1, source.shape[3]):
+        raise InputError(f"{_describe(node)}: {source.shape} to {shape}; one position of all channels is accepted")
+    index = builder.tensor(g.Tensor(f"{node.name}.reshape", shape, "int8", source.quantization))
+    dimensions = builder.constant(f"{node.name}.shape", np.array(shape, np.int32))
+    builder.operators.append(
+        g.Operator("RESHAPE", (builder.values[node.all_input_nodes[0]], dimensions), (index,), g.NoOptions())
+    )
+    builder.values[node] = index
+
+
+_EMITTERS: dict[Any, Callable[[_Builder, fx.Node], None]] = {
+    nn.Conv2d: _convolution,
+    nn.Linear: _linear,
+    nn.AdaptiveAvgPool2d: _pool,
+    torch.mean: _mean,
+    "mean": _mean,
+    operator.add: _add,
+    operator.iadd: _add,
+    torch.add: _add,
+    nn.Flatten: _flatten,
+    torch.flatten: _flatten,
+    "flatten": _flatten,
+}
+"""What a traced node calls (module class, function or method name) -> how it becomes an operator."""
+
+_RELU: tuple[Any, ...] = (nn.ReLU, functional.relu, torch.relu, "relu")
+
+
+def _targets(node: fx.Node) -> tuple[Any, ...]:
+    """What the node may be called by in the tables, most specific first."""
+    module = module_of(node)
+    return (node.target,) if module is None else type(module).__mro__
+
+
+def _is_relu(node: fx.Node) -> bool:
+    return any(target in _RELU for target in _targets(node))
+
+
+def _emitter(node: fx.Node) -> Callable[[_Builder, fx.Node], None]:
+    for target in _targets(node):
+        if target in _EMITTERS:
+            return _EMITTERS[target]
+    known = sorted({str(getattr(target, "__name__", target)) for target in _EMITTERS})
+    raise InputError(f"{_describe(node)} is not supported; {', '.join(known)} and ReLU after one of them are")
