@@ -1,0 +1,69 @@
+"""Generated C as a shared library on this host."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from .. import files
+from ..errors import InputError
+from .toolchain import WARNINGS
+
+
+def cache_folder() -> Path:
+    """Where compiled libraries are kept: kws-mcu in XDG_CACHE_HOME, by default in ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kws-mcu"
+
+
+@functools.cache
+def compiler() -> tuple[str, ...]:
+    """The command of the host's C compiler: `cc` where there is one, else the ziglang wheel's clang."""
+    system = shutil.which("cc")
+    if system is not None:
+        return (system,)
+    if importlib.util.find_spec("ziglang") is None:
+        raise InputError("no C compiler for this host: neither `cc` on PATH nor the Python package ziglang was found")
+    return (sys.executable, "-m", "ziglang", "cc")
+
+
+def build_shared_library(
+    sources: Mapping[str, str],
+    *,
+    defines: Iterable[str] = (),
+    sanitize: Iterable[str] = (),
+    command: tuple[str, ...] | None = None,
+) -> Path:
+    """Compile every .c of `sources` (file name to text) and return the library, kept in the cache folder.
+
+    `defines` are macros ("NAME" or "NAME=VALUE"); `sanitize` names sanitisers, whose findings end the process;
+    `command` is a compiler other than `compiler()`. A compiler's complaint is a RuntimeError: our C compiles without.
+    """
+    command = command or compiler()
+    sanitize = tuple(sanitize)
+    options = [
+        *("-std=c99", "-O3", "-g0", "-fPIC", "-shared", *WARNINGS),
+        *(f"-D{define}" for define in defines),
+        *([f"-fsanitize={','.join(sanitize)}", "-fno-sanitize-recover=all"] if sanitize else ["-fno-sanitize=all"]),
+    ]
+    digest = hashlib.sha256(repr((command, options, sorted(sources.items()))).encode()).hexdigest()
+    library = cache_folder() / f"{digest[:32]}.so"
+    if library.exists():
+        return library
+    with tempfile.TemporaryDirectory() as folder:
+        files.write_all(Path(folder), sources)
+        inputs = [name for name in sources if name.endswith(".c")]
+        done = subprocess.run(
+            [*command, *options, "-I.", "-o", "library.so", *inputs], cwd=folder, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise RuntimeError(f"{command[0]} refuses:\n{done.stderr.strip()}")
+        files.write_whole(library, (Path(folder) / "library.so").read_bytes())
+    return library
