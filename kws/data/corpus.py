@@ -1,0 +1,90 @@
+"""A corpus as everything else sees it: clips with a word, a speaker and a split, and their audio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mcu_codegen.errors import InputError
+
+from .audio import Recordings, Samples
+
+SPLITS = ("training", "validation", "testing")
+SILENCE, UNKNOWN = "_silence_", "_unknown_"
+NOISE_FOLDER = "_background_noise_"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording. `official_test` is its class in an official test set, empty where it is in none."""
+
+    key: str
+    word: str
+    speaker: str
+    split: str
+    official_test: str = ""
+
+
+class Corpus:
+    """`clips` and their audio; `fingerprint` changes whenever a clip, its split or its audio does."""
+
+    def __init__(
+        self,
+        name: str,
+        clips: tuple[Clip, ...],
+        noise_names: tuple[str, ...],
+        fingerprint: str,
+        decode: Callable[[], Recordings],
+    ) -> None:
+        """`decode` gives the recordings of all clips, then those of all noises; it is called when first needed."""
+        self.name, self.clips, self.noise_names, self.fingerprint = name, clips, noise_names, fingerprint
+        self._decode = decode
+        self._index = {clip.key: index for index, clip in enumerate(clips)}
+
+    @cached_property
+    def _recordings(self) -> Recordings:
+        return self._decode()
+
+    def load(self) -> None:
+        """Have all audio decoded now rather than when the first clip is asked for."""
+        assert len(self._recordings) == len(self.clips) + len(self.noise_names)
+
+    def audio(self, clip: Clip) -> Samples:
+        """int16[n] at 16 kHz, n >= 1."""
+        return self._recordings[self._index[clip.key]]
+
+    @cached_property
+    def noises(self) -> list[Samples]:
+        """The background-noise recordings, int16[n] at 16 kHz each; may be empty."""
+        return [self._recordings[len(self.clips) + index] for index in range(len(self.noise_names))]
+
+    @property
+    def words(self) -> list[str]:
+        """Every word that is spoken in it, sorted."""
+        return sorted({clip.word for clip in self.clips} - {SILENCE})
+
+
+def open_corpus(spec: str | Path) -> Corpus:
+    """The corpus that `spec` names.
+
+    ``synthetic``: spoken by eSpeak NG, made on first use. Otherwise a folder: one with a ``manifest.csv``, or Speech
+    Commands v0.02 as torchaudio lays it out (the folder itself or the root above it).
+    """
+    from . import folder, speech_commands, synthetic  # here: each of them builds a Corpus
+
+    if str(spec) == synthetic.NAME:
+        return synthetic.open_synthetic()
+    root = Path(spec)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such data folder; a folder or the word '{synthetic.NAME}' is accepted")
+    if (root / folder.MANIFEST).is_file():
+        return folder.open_folder(root)
+    inner = speech_commands.find(root)
+    if inner:
+        return speech_commands.open_speech_commands(inner)
+    raise InputError(
+        f"{root}: {'empty data folder' if not any(root.iterdir()) else 'no corpus'}; accepted: a folder with "
+        f"{folder.MANIFEST} (file,word,speaker,split) or with {speech_commands.LAYOUT}"
+    )

@@ -1,0 +1,198 @@
+"""From a corpus to a classification task: one second of audio and a label per example, built as in the 12-class benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mcu_codegen.errors import InputError
+
+from . import noise
+from .audio import RATE, Samples, cached, progress
+from .corpus import SILENCE, SPLITS, UNKNOWN, Clip, Corpus, open_corpus
+from .synthetic import NAME as SYNTHETIC
+
+LENGTH = RATE  # samples per example
+CORE_WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+MIN_CLIPS = 50
+_VERSION = 1  # of the way examples are built; part of the cache's name
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split. Row i of every field belongs together; rows with the same label are not sorted in any useful way."""
+
+    audio: Samples  # int16[N, 16000] at 16 kHz, memory-mapped
+    labels: npt.NDArray[np.int64]  # [N], index into Task.labels
+    words: npt.NDArray[np.str_]  # [N], the word that was spoken; _silence_ for silence
+    speakers: npt.NDArray[np.str_]  # [N], empty for silence
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained and tested. Labels are ``_silence_``, ``_unknown_``, then the words.
+
+    Validation and testing hold about as many unknown and silence examples as a word has on average; training holds
+    every unknown clip there is (balance by sampling). Where the corpus marks an official test set for these words,
+    testing is exactly those clips.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    fingerprint: str  # changes with any example
+    training: Examples
+    validation: Examples
+    testing: Examples
+    noises: tuple[Samples, ...]  # int16[n], the part of each noise recording that is for training
+
+
+def one_second(samples: Samples) -> Samples:
+    """int16[n] to int16[16000]: the loudest second of a longer clip; a shorter one is centred between zeros."""
+    surplus = len(samples) - LENGTH
+    if surplus > 0:
+        energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+        start = int(np.argmax(energy[LENGTH:] - energy[:-LENGTH]))
+        return samples[start : start + LENGTH]
+    return np.pad(samples, (-surplus // 2, -surplus - -surplus // 2))
+
+
+def _balanced(clips: Sequence[Clip], count: int) -> list[Clip]:
+    """`count` of `clips` (all where there are fewer), the same ones every time, spread evenly over the words."""
+    by_word: dict[str, list[Clip]] = {}
+    for clip in sorted(clips, key=lambda clip: (zlib.crc32(clip.key.encode()), clip.key)):
+        by_word.setdefault(clip.word, []).append(clip)
+    order = sorted(clips, key=lambda clip: (by_word[clip.word].index(clip), clip.word))
+    return order[:count]
+
+
+def _select(
+    corpus: Corpus, words: tuple[str, ...], exclude: frozenset[str], split: str
+) -> tuple[list[tuple[Clip, str]], int]:
+    """The clips of a split with their labels, and how many silences are to be made beside those recorded."""
+    clips = [clip for clip in corpus.clips if clip.split == split and clip.word not in exclude]
+    if split == "testing" and set(words) <= {clip.official_test for clip in clips}:
+        official = {SILENCE, UNKNOWN, *words}
+        return [(clip, clip.official_test) for clip in clips if clip.official_test in official], 0
+    spoken = [(clip, clip.word) for clip in clips if clip.word in words]
+    unknown = [clip for clip in clips if clip.word not in (*words, SILENCE)]
+    silent = [clip for clip in clips if clip.word == SILENCE]
+    each = round(len(spoken) / len(words))
+    if split != "training":
+        unknown, silent = _balanced(unknown, each), silent[:each]
+    chosen = spoken + [(clip, UNKNOWN) for clip in unknown] + [(clip, SILENCE) for clip in silent]
+    return chosen, max(0, each - len(silent))
+
+
+def _noises(corpus: Corpus, split: str) -> list[Samples]:
+    """The part of every noise recording that belongs to `split`: the first 80 %, then 10 %, then 10 %, in time.
+
+    Without recordings, generated white, pink, brown noise and hum.
+    """
+    recordings = corpus.noises or noise.generated(np.random.default_rng(0))
+    start, stop = {"training": (0, 8), "validation": (8, 9), "testing": (9, 10)}[split]
+    return [recording[len(recording) * start // 10 : len(recording) * stop // 10] for recording in recordings]
+
+
+def build(corpus: Corpus, words: Sequence[str] = CORE_WORDS, exclude: Sequence[str] = (), min_clips: int = 0) -> Task:
+    """The task of telling `words` from each other, from other words and from silence; words in `exclude` are in no class.
+
+    Raises InputError where the corpus lacks a word, or where a class has fewer than `min_clips` training clips.
+    """
+    words, excluded = tuple(words), frozenset(exclude)
+    absent = [word for word in [*words, *exclude] if word not in corpus.words]
+    if absent:
+        raise InputError(f"{corpus.name}: no clips of {', '.join(absent)}; it has {', '.join(corpus.words)}")
+    if not words or len(set(words)) < len(words) or excluded & set(words):
+        raise InputError(f"--words {','.join(words)}: name each word once, and none that --exclude leaves out")
+    labels = (SILENCE, UNKNOWN, *words)
+    selected = {split: _select(corpus, words, excluded, split) for split in SPLITS}
+    held = Counter(label for _, label in selected["training"][0])
+    for label in (*words, UNKNOWN):
+        if held[label] < min_clips:
+            raise InputError(
+                f"class '{label}' has {held[label]} training clips; at least {min_clips} are needed (--min-clips)"
+            )
+
+    identity = [_VERSION, corpus.fingerprint, *labels, "exclude", *sorted(excluded)]
+
+    def write(folder: Path) -> None:
+        corpus.load()
+        for number, (split, (chosen, silences)) in enumerate(selected.items()):
+            shape = (len(chosen) + silences, LENGTH)
+            array = np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.int16, shape)
+            for row, (clip, _) in enumerate(progress(chosen, f"{corpus.name} {split}", len(chosen), "clip")):
+                array[row] = one_second(corpus.audio(clip))
+            array[len(chosen) :] = noise.silences(_noises(corpus, split), silences, np.random.default_rng(number))
+            array.flush()
+
+    folder = cached("task", identity, write)
+
+    def examples(split: str) -> Examples:
+        chosen, silences = selected[split]
+        classes = [label for _, label in chosen] + [SILENCE] * silences
+        return Examples(
+            np.load(folder / f"{split}.npy", "r"),
+            np.array([labels.index(label) for label in classes], np.int64),
+            np.array([clip.word for clip, _ in chosen] + [SILENCE] * silences, np.str_),
+            np.array([clip.speaker for clip, _ in chosen] + [""] * silences, np.str_),
+        )
+
+    return Task(
+        corpus.name,
+        labels,
+        folder.name.split("-")[-1],
+        *(examples(split) for split in SPLITS),
+        noises=tuple(_noises(corpus, "training")),
+    )
+
+
+def word_list(text: str) -> list[str]:
+    """``yes,no`` to its words."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def configure_words(parser: argparse.ArgumentParser) -> None:
+    """The options that say which words a task is made of."""
+    parser.add_argument(
+        "--words",
+        type=word_list,
+        metavar="A,B",
+        help=f"words to tell apart (default: {','.join(CORE_WORDS)}, less --exclude)",
+    )
+    parser.add_argument(
+        "--exclude", type=word_list, default=[], metavar="A,B", help="words left out altogether, also of _unknown_"
+    )
+    parser.add_argument(
+        "--min-clips",
+        type=int,
+        default=MIN_CLIPS,
+        metavar="N",
+        help="training clips a class must have (default: %(default)s)",
+    )
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add --data, --words, --exclude and --min-clips: the same names in every verb that needs a task."""
+    parser.add_argument(
+        "--data",
+        default=SYNTHETIC,
+        metavar="SPEC",
+        help=f"a folder with manifest.csv, a root of Speech Commands, or '{SYNTHETIC}' (default)",
+    )
+    configure_words(parser)
+
+
+def from_options(options: argparse.Namespace) -> Task:
+    """The task that the options of `configure` describe."""
+    words = options.words or [word for word in CORE_WORDS if word not in options.exclude]
+    return build(open_corpus(options.data), words, options.exclude, options.min_clips)
