@@ -165,7 +165,7 @@ class _Reader:
 
 
 def write(value: dict[str, Any], schema: Schema, identifier: bytes) -> bytes:
-    """The bytes of the root table `value`. Fields that are missing or hold their default are left out."""
+    """The bytes of the root table `value`. Fields that are missing, None, empty or hold their default are left out."""
     builder = Builder(1024)
     builder.Finish(_write_table(builder, value, schema.root, schema), file_identifier=identifier)
     return bytes(builder.Output())
@@ -173,8 +173,7 @@ def write(value: dict[str, Any], schema: Schema, identifier: bytes) -> bytes:
 
 def _write_table(builder: Builder, values: dict[str, Any], name: str, schema: Schema) -> int:
     fields = schema.tables[name]
-    unknown = values.keys() - fields.keys()
-    assert not unknown, f"{name} has no field {unknown}"
+    values = {field_name: value for field_name, value in values.items() if value is not None}
     # what a table points to is written before the table itself
     places: dict[str, int] = {}
     for field_name, value in values.items():

@@ -220,7 +220,7 @@ class _Model:
             content = self.buffer(self.blocks[initial])
         if len(content) not in (0, size):
             raise InputError(f"{len(content)} bytes of data; shape {shape} of {dtype.name} takes {size}")
-        quantization = _quantization(raw["quantization"], shape)
+        quantization = _quantization(raw["quantization"], shape, dtype)
         data = content.view(dtype).reshape(shape) if len(content) else None
         if raw["is_variable"] and data is None:
             data = _reset_value(shape, dtype.name, quantization)
@@ -299,7 +299,7 @@ def _options_code(row: _OperatorRow) -> int:
     return next(code for code, name in SCHEMA.unions["BuiltinOptions"].items() if name == row.options)
 
 
-def _quantization(raw: dict[str, Any] | None, shape: tuple[int, ...]) -> Quantization | None:
+def _quantization(raw: dict[str, Any] | None, shape: tuple[int, ...], dtype: np.dtype) -> Quantization | None:
     if raw is None:
         return None
     if raw["details_type"]:
@@ -313,8 +313,9 @@ def _quantization(raw: dict[str, Any] | None, shape: tuple[int, ...]) -> Quantiz
         raise InputError("a scale is negative or not finite")
     if not len(zero_point):
         zero_point = np.zeros(len(scale), np.int64)
-    if len(zero_point) != len(scale) or np.any(np.abs(zero_point) > 2**31 - 1):
-        raise InputError(f"{len(zero_point)} zero points for {len(scale)} scales, or one beyond int32")
+    codes = np.iinfo(dtype if dtype.kind in "iu" else "int32")
+    if len(zero_point) != len(scale) or np.any((zero_point < codes.min) | (zero_point > codes.max)):
+        raise InputError(f"{len(zero_point)} zero points for {len(scale)} scales, or one outside {codes.dtype}")
     return Quantization(tuple(scale.tolist()), tuple(zero_point.tolist()), axis if len(scale) > 1 else 0)
 
 

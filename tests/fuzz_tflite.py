@@ -1,0 +1,244 @@
+"""Malformed .tflite files by the thousand: every one is accepted or refused with an InputError, in bounded memory.
+
+    python tests/fuzz_tflite.py --seed 1 --count 200000
+
+Half of the mutations hit the bytes (truncation, bit flips, overwritten offsets, moved blocks), half the values inside
+a sound container (indices, shapes, scales, options, order of tables). The process may take 1 GiB of address space and
+10 seconds per file. A file that breaks a rule is kept in --keep, with the traceback printed, and the status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcu_codegen import flatbuffer, tflite
+from mcu_codegen.errors import InputError
+from mcu_codegen.graph import (
+    Conv2D,
+    DepthwiseConv2D,
+    Elementwise,
+    Entry,
+    FullyConnected,
+    Graph,
+    Mean,
+    NoOptions,
+    Operator,
+    Pool2D,
+    Quantization,
+    Softmax,
+    Tensor,
+)
+from mcu_codegen.lower import lower
+from mcu_codegen.tflite_schema import IDENTIFIER, SCHEMA
+
+MEMORY_BYTES = 1 << 30
+SECONDS_PER_FILE = 10
+
+
+def small_graph(seed: int = 0) -> Graph:
+    """Every supported operator once, two entries, a persistent tensor, metadata; about 5 KB as a file."""
+    rng = np.random.default_rng(seed)
+    tensors: list[Tensor] = []
+
+    def activation(name: str, *shape: int, scale: float = 0.25, zero_point: int = -3, **more: Any) -> int:
+        quantization = Quantization((float(np.float32(scale)),), (zero_point,))
+        tensors.append(Tensor(name, shape, "int8", quantization, **more))
+        return len(tensors) - 1
+
+    def constant(name: str, data: np.ndarray, channels: int = 0, axis: int = 0) -> int:
+        scales = tuple(rng.uniform(0.004, 0.02, channels).astype(np.float32).tolist())
+        quantization = Quantization(scales, (0,) * channels, axis if channels > 1 else 0) if channels else None
+        tensors.append(Tensor(name, data.shape, data.dtype.name, quantization, data))
+        return len(tensors) - 1
+
+    def weights(name: str, *shape: int) -> np.ndarray:
+        return rng.integers(-127, 128, shape, dtype=np.int8)
+
+    def bias(count: int) -> np.ndarray:
+        return rng.integers(-500, 500, count, dtype=np.int32)
+
+    x = activation("features", 1, 6, 5, 1)
+    convolved = activation("convolved", 1, 3, 5, 4)
+    filters = constant("filters", weights("filters", 4, 3, 2, 1), 4)
+    convolution = Operator(
+        "CONV_2D",
+        (x, filters, constant("bias", bias(4))),
+        (convolved,),
+        Conv2D("SAME", (2, 1), (1, 2), "RELU"),
+    )
+    filtered = activation("filtered", 1, 3, 5, 4)
+    depthwise = Operator(
+        "DEPTHWISE_CONV_2D",
+        (convolved, constant("planes", weights("planes", 1, 3, 3, 4), 4, 3), -1),
+        (filtered,),
+        DepthwiseConv2D(depth_multiplier=1),
+    )
+    state = activation(
+        "state", 1, 3, 5, 4, scale=0.5, persistent=True, data=rng.integers(-9, 9, (1, 3, 5, 4), dtype=np.int8)
+    )
+    added = activation("added", 1, 3, 5, 4, scale=0.5)
+    add = Operator("ADD", (filtered, state), (added,), Elementwise("RELU6"))
+    update = Operator("ADD", (state, added), (state,), Elementwise())
+    pooled = activation("pooled", 1, 1, 2, 4, scale=0.5)
+    pool = Operator("AVERAGE_POOL_2D", (added,), (pooled,), Pool2D("VALID", (1, 2), (3, 3)))
+    flat = activation("flat", 1, 8, scale=0.5)
+    reshape = Operator("RESHAPE", (pooled,), (flat,), NoOptions())
+    logits, scores = activation("logits", 1, 3), activation("scores", 1, 3, scale=1 / 256, zero_point=-128)
+    matrix, offsets = constant("matrix", weights("matrix", 3, 8), 1), constant("offsets", bias(3))
+    dense = Operator("FULLY_CONNECTED", (flat, matrix, offsets), (logits,), FullyConnected())
+    softmax = Operator("SOFTMAX", (logits,), (scores,), Softmax())
+    invoke = Entry("invoke", (x,), (scores,), [convolution, depthwise, add, update, pool, reshape, dense, softmax])
+
+    second, mean = activation("second", 1, 6, 5, 4), activation("mean", 1, 4, scale=0.1)
+    axes = constant("axes", np.array([1, 2], np.int32))
+    enrol = Entry("enrol", (second,), (mean,), [Operator("MEAN", (second, axes), (mean,), Mean(False))])
+    metadata = {"front_end": "mfcc10", "labels": ["_silence_", "yes", "no"], "decision": {"stride_hops": 10}}
+    return Graph("small", tensors, [invoke, enrol], metadata)
+
+
+def examine(data: bytes) -> bool:
+    """Whether `data` is accepted; what is accepted can be written, and lowered or refused operator by operator."""
+    try:
+        graph = tflite.read_bytes(data, "fuzzed.tflite")
+    except InputError as error:
+        assert str(error).startswith("fuzzed.tflite: ") and "\n" not in str(error), error
+        return False
+    for entry in graph.entries:
+        for layer, operator in graph.layers(entry):
+            try:
+                lower(graph, operator, layer)
+            except InputError as error:
+                assert str(error).startswith(layer) and "\n" not in str(error), error
+    tflite.read_bytes(tflite.write(graph), "written.tflite")
+    return True
+
+
+def mutate_bytes(data: bytes, rng: np.random.Generator) -> bytes:
+    """One to four changes to the bytes."""
+    result = bytearray(data)
+    for _ in range(rng.integers(1, 5)):
+        size = len(result)
+        if size < 8:
+            break
+        place, length = int(rng.integers(size)), int(rng.integers(1, 64))
+        match rng.integers(7):
+            case 0:
+                del result[place:]
+            case 1:
+                result[place] ^= 1 << rng.integers(8)
+            case 2:  # offsets, lengths and indices are 32 bits wide and aligned
+                number = int(rng.choice([0, 1, 4, 255, size, size - place, 2**31 - 1, 2**31, 2**32 - 4, 2**32 - 1]))
+                place = min(place, size - 4) & ~3
+                result[place : place + 4] = number.to_bytes(4, "little")
+            case 3:
+                result[place : place + length] = rng.bytes(length)
+            case 4:
+                result[place : place + length] = bytes(length)
+            case 5:
+                source = int(rng.integers(size))
+                result[place : place + length] = result[source : source + length]
+            case 6:
+                del result[place : place + length]
+    return bytes(result)
+
+
+_INTEGERS = [-(2**31), -65536, -129, -2, -1, 0, 1, 2, 3, 5, 9, 127, 128, 255, 4096, 65536, 2**24, 2**30, 2**31 - 1]
+_REALS = [0.0, -1.0, 1e-45, 1e-38, 1e-20, 1e-6, 1 / 256, 0.5, 1.0, 1e6, 1e20, 3e38, np.inf, -np.inf, np.nan]
+_RANGES = {"bool": (0, 1)} | {name: (np.iinfo(name).min, np.iinfo(name).max) for name in ("int8", "uint8", "int32")}
+
+
+def mutate_values(data: bytes, rng: np.random.Generator) -> bytes:
+    """One to three changes to values of the decoded file, which is then written again: the container stays sound."""
+    model = flatbuffer.read(data, SCHEMA, IDENTIFIER)
+    for _ in range(rng.integers(1, 4)):
+        places = list(_places(model, SCHEMA.root))
+        table, field_name, kind = places[rng.integers(len(places))]
+        table[field_name] = _changed(table[field_name], kind, rng)
+    return flatbuffer.write(model, SCHEMA, IDENTIFIER)
+
+
+def _places(table: dict[str, Any], name: str) -> Any:
+    """(table, field name, type) of every field below `table` that may be changed."""
+    for field_name, field in SCHEMA.tables[name].items():
+        kind, value = field.type, table[field_name]
+        if kind in SCHEMA.unions:
+            kind = SCHEMA.unions[kind].get(table[f"{field_name}_type"], "")
+        if isinstance(value, dict):
+            yield from _places(value, kind)
+        elif isinstance(value, list):
+            yield table, field_name, kind
+            for item in value:
+                yield from _places(item, kind[1:-1])
+        elif value is not None and field_name != "builtin_options_type":
+            yield table, field_name, kind
+
+
+def _number(kind: str, rng: np.random.Generator) -> Any:
+    if kind.startswith("float"):
+        return float(rng.choice(_REALS))
+    low, high = _RANGES.get(kind, (0 if kind.startswith("u") else -(2**31), 2**31 - 1))
+    return int(np.clip(rng.choice(_INTEGERS), low, high))
+
+
+def _changed(value: Any, kind: str, rng: np.random.Generator) -> Any:
+    if kind == "string":
+        return "".join(map(chr, rng.integers(1, 0x3000, rng.integers(0, 20))))
+    if isinstance(value, list):
+        order = rng.integers(0, len(value), rng.integers(0, len(value) + 2)) if rng.integers(2) else None
+        return [value[index] for index in (rng.permutation(len(value)) if order is None else order)]
+    if not isinstance(value, np.ndarray):
+        return _number(kind, rng)
+    numbers = value.tolist()
+    if numbers and rng.integers(3):
+        numbers[rng.integers(len(numbers))] = _number(kind[1:-1], rng)
+    elif numbers and rng.integers(2):
+        numbers = numbers[: rng.integers(len(numbers))]
+    else:
+        numbers += [_number(kind[1:-1], rng) for _ in range(rng.integers(1, 12))]
+    return np.array(numbers, kind[1:-1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--model", type=Path, help="the file to mutate (default: a small one with every operator)")
+    parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="folder for files that break a rule")
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    signal.signal(signal.SIGALRM, _too_slow)
+    original = options.model.read_bytes() if options.model else tflite.write(small_graph())
+    assert examine(original), "the unchanged file must be accepted"
+    rng = np.random.default_rng(options.seed)
+    accepted, broken = 0, 0
+    for number in range(options.count):
+        data = (mutate_bytes, mutate_values)[number % 2](original, rng)
+        signal.alarm(SECONDS_PER_FILE)
+        try:
+            accepted += examine(data)
+        except Exception:
+            broken += 1
+            traceback.print_exc()
+            options.keep.mkdir(parents=True, exist_ok=True)
+            (options.keep / f"{options.seed}_{number}.tflite").write_bytes(data)
+        signal.alarm(0)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    print(f"{options.count} files: {accepted} accepted, {options.count - accepted - broken} refused, {broken} broken")
+    print(f"peak memory {peak} MiB")
+    return 1 if broken else 0
+
+
+def _too_slow(signum: int, frame: object) -> None:
+    raise TimeoutError(f"more than {SECONDS_PER_FILE} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
