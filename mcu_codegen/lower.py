@@ -15,6 +15,8 @@ from . import arithmetic
 from .errors import InputError
 from .graph import Graph, Operator, Tensor
 
+MAX_PADDED_BYTES = 64 << 20
+
 
 @dataclass(frozen=True)
 class Requantization:
@@ -145,6 +147,13 @@ def padding(kind: str, size: int, window: int, stride: int, dilation: int, outpu
     return total // 2, total - total // 2
 
 
+def _check_padded(source: Tensor, pads: tuple[int, int, int, int]) -> None:
+    """Refuse a window so far beyond the image that padding it takes more memory than any microcontroller has."""
+    _, height, width, channels = source.shape
+    if (height + pads[0] + pads[1]) * (width + pads[2] + pads[3]) * channels > MAX_PADDED_BYTES:
+        raise InputError(f"tensor '{source.name}' {source.shape}: padding by {pads} is beyond {MAX_PADDED_BYTES} bytes")
+
+
 def _output(graph: Graph, operator: Operator) -> Tensor:
     return graph.tensors[operator.outputs[0]]
 
@@ -154,11 +163,18 @@ def _activation(graph: Graph, index: int) -> Tensor:
     tensor = graph.tensors[index]
     if tensor.dtype != "int8":
         raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8 is accepted")
-    if not tensor.scale > 0 or not np.isfinite(tensor.scale):
-        raise InputError(f"tensor '{tensor.name}' has scale {tensor.scale}; a positive number is accepted")
+    _check_scales(tensor, np.asarray(tensor.scale))
     if not -128 <= tensor.zero_point <= 127:
         raise InputError(f"tensor '{tensor.name}' has zero point {tensor.zero_point}; -128..127 is accepted")
     return tensor
+
+
+def _check_scales(tensor: Tensor, scales: np.ndarray) -> None:
+    # within these limits no product or quotient of scales overflows, and NaN fails both comparisons
+    low, high = 2.0**-64, 2.0**64
+    if not np.all((scales >= low) & (scales <= high)):
+        found = scales.reshape(-1)[int(np.argmin((scales >= low) & (scales <= high)))]
+        raise InputError(f"tensor '{tensor.name}' has scale {found}; {low:.1e} to {high:.1e} is accepted")
 
 
 def _weights(graph: Graph, index: int, channels: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -175,8 +191,7 @@ def _weights(graph: Graph, index: int, channels: int, axis: int) -> tuple[np.nda
             f" {channels} along axis {axis} are accepted"
         )
     scales = np.broadcast_to(np.asarray(quantization.scale, np.float32), (channels,))
-    if not np.all(np.isfinite(scales)) or not np.all(scales > 0):
-        raise InputError(f"weights '{tensor.name}' have a scale that is not a positive number")
+    _check_scales(tensor, scales)
     return tensor.data, scales
 
 
@@ -249,6 +264,7 @@ def _convolution(graph: Graph, operator: Operator) -> Convolution:
         )
         for a in (0, 1)
     ]
+    _check_padded(source, (*sides[0], *sides[1]))
     return Convolution(
         weights,
         bias,
@@ -290,6 +306,11 @@ def _fully_connected(graph: Graph, operator: Operator) -> FullyConnected:
     )
 
 
+def _check_sum(source: Tensor) -> None:
+    if source.bytes > arithmetic.INT32_MAX // 255:
+        raise InputError(f"tensor '{source.name}' {source.shape}: its sum can exceed int32")
+
+
 def _average_pool(graph: Graph, operator: Operator) -> AveragePool:
     options = operator.options
     source, output = _activation(graph, operator.inputs[0]), _activation(graph, operator.outputs[0])
@@ -303,6 +324,8 @@ def _average_pool(graph: Graph, operator: Operator) -> AveragePool:
         padding(options.padding, source.shape[a + 1], options.filter[a], options.stride[a], 1, output.shape[a + 1])
         for a in (0, 1)
     ]
+    _check_padded(source, (*sides[0], *sides[1]))
+    _check_sum(source)
     low, high = activation_range(options.activation, output)
     return AveragePool(options.filter, (*sides[0], *sides[1]), options.stride, low, high)
 
@@ -310,15 +333,20 @@ def _average_pool(graph: Graph, operator: Operator) -> AveragePool:
 def _mean(graph: Graph, operator: Operator) -> Mean:
     source, output = _activation(graph, operator.inputs[0]), _activation(graph, operator.outputs[0])
     axes_tensor = graph.tensors[operator.inputs[1]]
-    if axes_tensor.data is None or not axes_tensor.constant:
-        raise InputError(f"axes '{axes_tensor.name}' are not constant")
     rank = len(source.shape)
+    if axes_tensor.data is None or not axes_tensor.constant or axes_tensor.dtype != "int32":
+        raise InputError(f"axes '{axes_tensor.name}' ({axes_tensor.dtype}) are not constant int32")
+    if np.any((axes_tensor.data < -rank) | (axes_tensor.data >= rank)):
+        raise InputError(f"axes '{axes_tensor.name}' {axes_tensor.data.tolist()} exceed the rank of {source.shape}")
+    _check_sum(source)
     axes = tuple(sorted({int(axis) % rank for axis in axes_tensor.data.reshape(-1)}))
     count = int(np.prod([source.shape[axis] for axis in axes]))
     if output.bytes * count != source.bytes:
         raise InputError(f"tensor '{output.name}' {output.shape} is not the mean of {source.shape} over axes {axes}")
     real = float(np.float32(source.scale)) / float(np.float32(output.scale))
     multiplier, shift = arithmetic.mean_multiplier(real, count)
+    if shift > 30:
+        raise InputError(f"tensor '{output.name}': its scale {output.scale} is too small for the operator's input")
     return Mean(
         axes,
         count,
@@ -353,11 +381,17 @@ def _softmax(graph: Graph, operator: Operator) -> Softmax:
     source, output = _activation(graph, operator.inputs[0]), _activation(graph, operator.outputs[0])
     if (output.scale, output.zero_point) != (1 / 256, -128) or source.shape != output.shape:
         raise InputError(f"tensor '{output.name}': softmax gives scale 1/256 and zero point -128 in the input's shape")
+    if not source.shape or source.shape[-1] >= 1 << arithmetic.SOFTMAX_SUM_BITS:
+        raise InputError(f"tensor '{source.name}' {source.shape}: softmax over 1 to 4095 values is accepted")
+    if operator.options.beta * source.scale <= 2.0**-26:
+        raise InputError(
+            f"tensor '{source.name}': beta {operator.options.beta} x scale {source.scale} is not above 2^-26"
+        )
     return Softmax(arithmetic.softmax_exponentials(float(np.float32(source.scale)), operator.options.beta))
 
 
 def _copy(graph: Graph, operator: Operator) -> Copy:
-    source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+    source, output = _activation(graph, operator.inputs[0]), _activation(graph, operator.outputs[0])
     if source.bytes != output.bytes or source.dtype != output.dtype or source.quantization != output.quantization:
         raise InputError(f"tensor '{output.name}' does not hold the same values as '{source.name}'")
     return Copy()
