@@ -1,0 +1,119 @@
+"""The specification: a graph's integers executed in NumPy.
+
+One function computes one lowered type. Adding an operator is one function here and one line in `_COMPUTE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from .. import arithmetic, lower
+from ..graph import Entry
+from .batches import BatchExecutor
+
+
+class NumpyExecutor(BatchExecutor):
+    """Executes what `lower` returns, and nothing else, so that its results are the definition of the right ones."""
+
+    name = "numpy"
+    batch = 64
+
+    def _invoke(self, entry: Entry, values: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+        values = dict(values)
+        for operator, step in self.steps[entry.name]:
+            operands = (self._operand(index, values) for index in operator.inputs if index >= 0)
+            output = operator.outputs[0]
+            values[output] = _COMPUTE[type(step)](step, *operands).reshape(-1, *self.graph.tensors[output].shape)
+        return values
+
+    def _operand(self, index: int, values: dict[int, np.ndarray]) -> np.ndarray:
+        data = self.graph.tensors[index].data
+        return values[index] if index in values or data is None else data[np.newaxis]
+
+
+def _taps(
+    image: np.ndarray,
+    window: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    pads: tuple[int, int, int, int],
+) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """For each position of the window, what it meets at every output position: ((row, column), (N, OH, OW, C)).
+
+    `image` is (N, H, W, C); padding reads 0.
+    """
+    top, bottom, left, right = pads
+    padded = np.pad(image, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    reach = [(size - 1) * step for size, step in zip(window, dilation, strict=True)]
+    for row, column in np.ndindex(*window):
+        y, x = row * dilation[0], column * dilation[1]
+        bottom_end, right_end = padded.shape[1] - reach[0] + y, padded.shape[2] - reach[1] + x
+        yield (row, column), padded[:, y : bottom_end : stride[0], x : right_end : stride[1]]
+
+
+def _convolution(step: lower.Convolution, source: np.ndarray, *_constants: np.ndarray) -> np.ndarray:
+    """Accumulators are sums in float64, which BLAS makes fast. They are exact in any order of summation: every product
+    and every partial sum is an integer below `step.bound` < 2**31, and float64 holds all integers up to 2**53."""
+    image = (source[:, 0].astype(np.int16) - step.input_zero_point).astype(np.float64)
+    weights = step.weights.astype(np.float64)
+    if step.depthwise:
+        image = np.repeat(image, step.depth_multiplier, axis=3)
+    accumulator: np.ndarray | float = 0.0
+    for (row, column), values in _taps(image, weights.shape[1:3], step.stride, step.dilation, step.pads):
+        if step.depthwise:
+            accumulator = accumulator + values * weights[0, row, column]
+        else:
+            accumulator = accumulator + values.reshape(-1, values.shape[3]) @ weights[:, row, column].T
+    return step.requantization(np.asarray(accumulator).astype(np.int64) + step.bias)
+
+
+def _fully_connected(step: lower.FullyConnected, source: np.ndarray, *_constants: np.ndarray) -> np.ndarray:
+    rows = source.reshape(-1, step.weights.shape[1]).astype(np.float64) - step.input_zero_point
+    accumulator = rows @ step.weights.T.astype(np.float64)  # exact, as in a convolution
+    return step.requantization(accumulator.astype(np.int64) + step.bias)
+
+
+def _average_pool(step: lower.AveragePool, source: np.ndarray) -> np.ndarray:
+    image = source[:, 0].astype(np.int64)
+    inside = np.ones((1, *image.shape[1:3], 1), np.int64)
+    total, count = (
+        sum(values for _, values in _taps(array, step.filter, step.stride, (1, 1), step.pads))
+        for array in (image, inside)
+    )
+    return np.clip(arithmetic.average(np.asarray(total), np.asarray(count)), step.low, step.high).astype(np.int8)
+
+
+def _mean(step: lower.Mean, source: np.ndarray, _axes: np.ndarray) -> np.ndarray:
+    axes = tuple(axis + 1 for axis in step.axes)  # behind the samples
+    return step.requantization((source.astype(np.int64) - step.input_zero_point).sum(axis=axes))
+
+
+def _add(step: lower.Add, *sources: np.ndarray) -> np.ndarray:
+    first, second = (
+        arithmetic.requantize((source.astype(np.int64) - zero_point) << step.left_shift, multiplier, shift)
+        for source, zero_point, multiplier, shift in zip(
+            sources, step.zero_points, step.multipliers, step.shifts, strict=True
+        )
+    )
+    return step.requantization(first + second)
+
+
+def _softmax(step: lower.Softmax, source: np.ndarray) -> np.ndarray:
+    return arithmetic.softmax(source, step.exponentials)
+
+
+def _copy(step: lower.Copy, source: np.ndarray, *_shape: np.ndarray) -> np.ndarray:
+    return source
+
+
+_COMPUTE: dict[type, Callable[..., np.ndarray]] = {
+    lower.Convolution: _convolution,
+    lower.FullyConnected: _fully_connected,
+    lower.AveragePool: _average_pool,
+    lower.Mean: _mean,
+    lower.Add: _add,
+    lower.Softmax: _softmax,
+    lower.Copy: _copy,
+}
