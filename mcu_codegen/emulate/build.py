@@ -1,0 +1,63 @@
+"""C for an emulated core: compiled, linked with start-up code, laid into the core's memories."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .. import files
+from ..targets import Target
+from .elf import Elf
+from .toolchain import Toolchain
+
+STUBS = Path(__file__).resolve().parents[2] / "firmware_stubs"
+
+
+def stubs(*names: str) -> dict[str, str]:
+    """Files under firmware_stubs, by file name, as sources for `build`."""
+    return {Path(name).name: (STUBS / name).read_text() for name in names}
+
+
+RUNTIME = ("cortex_m/startup.c", "cortex_m/memory.c", "emulated/semihosting.c", "emulated/semihosting.h")
+"""The stubs that every emulated program needs beside its main."""
+
+
+def build(
+    folder: Path,
+    sources: Mapping[str, str],
+    target: Target,
+    toolchain: Toolchain,
+    *,
+    name: str = "program",
+    include: Sequence[str] = (),
+    keep: Sequence[str] = (),
+) -> Elf:
+    """Write `sources` (file name to text) into `folder`, compile every .c among them and link `folder`/`name`.elf.
+
+    `include` names headers that the compiler puts before every file. `keep` names functions that are the program's
+    roots instead of the reset handler. A compiler's complaint is a RuntimeError: our C compiles without warnings.
+    """
+    memories = (
+        f"MEMORY {{ ROM (rx) : ORIGIN = {target.rom.origin:#x}, LENGTH = {target.rom.length:#x}\n"
+        f"         RAM (rwx) : ORIGIN = {target.ram.origin:#x}, LENGTH = {target.ram.length:#x} }}\n"
+    )
+    files.write_all(folder, {**sources, **stubs("cortex_m/cortex_m.ld"), "memory.ld": memories})
+    program = folder / f"{name}.elf"
+    command = [
+        *toolchain.command,
+        *toolchain.flags(target),
+        *(part for header in include for part in ("-include", header)),
+        f"-Wl,--entry={keep[0] if keep else 'Reset_Handler'}",
+        *(f"-Wl,-u,{function}" for function in keep),
+        "-Wl,-T,cortex_m.ld",
+        "-I.",
+        "-o",
+        program.name,
+        *(source for source in sources if source.endswith(".c")),
+        *toolchain.libraries,
+    ]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{toolchain.version} for {target.name} refuses:\n{done.stderr.strip()}")
+    return Elf(program)

@@ -1,0 +1,74 @@
+"""What both emulators have in common: a program runs in a folder, to its end or counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import InputError
+from ..targets import Target
+from .elf import Elf
+
+TIME_LIMIT = 900.0
+"""Seconds after which a program counts as hung."""
+
+
+class MachineError(RuntimeError):
+    """The program did not come to a good end: a fault, an exit status other than 0, or no end at all."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """Instructions executed from a function's first one to its return, in the segments between marks.
+
+    Segment 0 ends at the first mark that execution reaches, segment k + 1 begins there. `cycles` is an estimate by the
+    timing table of the Cortex-M4, and None where the emulator cannot see every instruction's kind.
+    """
+
+    instructions: tuple[int, ...]
+    cycles: tuple[int, ...] | None
+
+
+class Machine(Protocol):
+    """An emulator of one target. Every run boots anew."""
+
+    @property
+    def name(self) -> str:
+        """The emulator's."""
+        ...
+
+    def run(self, program: Elf, folder: Path) -> str:
+        """The text that `program` wrote. Its files are relative to `folder`. Raises MachineError."""
+        ...
+
+    def cannot_count(self) -> str:
+        """Why this emulator cannot count instructions here, or ""."""
+        ...
+
+    def count(self, program: Elf, folder: Path, function: str, marks: Sequence[str] = ()) -> Count:
+        """Run likewise, and count the first call of `function`; `marks` are symbols, in the order of execution."""
+        ...
+
+
+def machines(target: Target) -> dict[str, Machine | str]:
+    """By name, every emulator: an emulated `target`, or the reason why there is none."""
+    from .qemu_machine import QemuMachine
+    from .unicorn_machine import UnicornMachine
+
+    return {each.name: each.absence(target) or each(target) for each in (UnicornMachine, QemuMachine)}
+
+
+def counting_machine(target: Target) -> Machine:
+    """The emulator of `target` that counts: QEMU before Unicorn, for it is quicker and estimates cycles.
+
+    Their counts are equal. Raises InputError where neither can count.
+    """
+    reasons = []
+    for name, machine in reversed(machines(target).items()):
+        reason = machine if isinstance(machine, str) else machine.cannot_count()
+        if not isinstance(machine, str) and not reason:
+            return machine
+        reasons.append(f"{name}: {reason}")
+    raise InputError(f"--target {target.name}: nothing here counts its instructions; {'; '.join(reasons)}")
