@@ -55,7 +55,7 @@ def _phases(up: int, down: int) -> tuple[list[tuple[int, npt.NDArray[np.float32]
 
 
 def resample(signal: npt.NDArray[np.float32], rate: int, target: int = RATE) -> npt.NDArray[np.float32]:
-    """Band-limited rate change of float32[n] from `rate` to `target` Hz, aligned in time. Returns ceil(n*target/rate) samples."""
+    """Band-limited rate change of float32[n] from `rate` to `target` Hz, in step: ceil(n*target/rate) samples."""
     if rate == target:
         return signal
     common = math.gcd(rate, target)
@@ -120,7 +120,7 @@ class Recordings(Sequence[Samples]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    def __getitem__(self, index):
         """Recording `index`, int16[n]. No slices: a slice of recordings is not needed anywhere."""
         if not -len(self) <= index < len(self):
             raise IndexError(index)
@@ -146,7 +146,7 @@ class Recordings(Sequence[Samples]):
 
 
 def cache_folder() -> Path:
-    """Where decoded audio is kept: $KWS_CACHE, else kws-mcu in $XDG_CACHE_HOME or ~/.cache. Safe to delete at any time."""
+    """Where decoded audio is kept: $KWS_CACHE, else kws-mcu in $XDG_CACHE_HOME or ~/.cache. It can be deleted."""
     chosen = os.environ.get("KWS_CACHE")
     return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kws-mcu"
 

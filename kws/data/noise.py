@@ -41,7 +41,7 @@ def generated(rng: np.random.Generator, seconds: float = 60.0) -> list[Samples]:
 
 
 def crops(noises: Sequence[Samples], count: int, length: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """`count` random pieces of random recordings, float32[count, length] in units of int16; a short recording repeats."""
+    """`count` random pieces of random recordings, float32[count, length] in units of int16; short ones repeat."""
     out = np.empty((count, length), np.float32)
     for row, which in enumerate(rng.integers(len(noises), size=count)):
         recording = noises[which]
@@ -54,7 +54,7 @@ def crops(noises: Sequence[Samples], count: int, length: int, rng: np.random.Gen
 
 
 def silences(noises: Sequence[Samples], count: int, rng: np.random.Generator, length: int = RATE) -> Samples:
-    """`count` silence examples, int16[count, length]: crops of noise at -75 to -8 dB of full scale (RMS, uniform in dB).
+    """`count` silence examples, int16[count, length]: noise at -75 to -8 dB of full scale (RMS, uniform in dB).
 
     One in twenty is digital silence. The range is that wide because a microphone's idea of silence is: the official
     test silences of Speech Commands reach from -88 to -9 dB.

@@ -21,7 +21,7 @@ def speaker_of(file: str) -> str:
 
 
 def split_of(speaker: str) -> str:
-    """The split that the data set's README gives a speaker: 10 % validation, 10 % testing, by SHA-1 of the speaker's id.
+    """The split that the data set's README gives a speaker: 10 % validation, 10 % testing, by SHA-1 of its id.
 
     Clips outside the two list files (those of v0.01) fall beside the other clips of their speaker.
     """

@@ -1,4 +1,4 @@
-"""From a corpus to a classification task: one second of audio and a label per example, built as in the 12-class benchmark."""
+"""From a corpus to a classification task: a second of audio and a label each, built as in the 12-class benchmark."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _noises(corpus: Corpus, split: str) -> list[Samples]:
 
 
 def build(corpus: Corpus, words: Sequence[str] = CORE_WORDS, exclude: Sequence[str] = (), min_clips: int = 0) -> Task:
-    """The task of telling `words` from each other, from other words and from silence; words in `exclude` are in no class.
+    """The task of telling `words` from each other, from other words and from silence; `exclude` is in no class.
 
     Raises InputError where the corpus lacks a word, or where a class has fewer than `min_clips` training clips.
     """
@@ -151,8 +151,10 @@ def build(corpus: Corpus, words: Sequence[str] = CORE_WORDS, exclude: Sequence[s
         corpus.name,
         labels,
         folder.name.split("-")[-1],
-        *(examples(split) for split in SPLITS),
-        noises=tuple(_noises(corpus, "training")),
+        examples("training"),
+        examples("validation"),
+        examples("testing"),
+        tuple(_noises(corpus, "training")),
     )
 
 
