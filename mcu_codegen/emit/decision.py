@@ -1,0 +1,244 @@
+"""The decision as C: what `decision.Detector` does."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..decision import Decision, Detector, keywords
+from .text import CRC32, RANDOM, Origin, banner, comment, header, random_words, string
+
+SELFTEST_HOPS = 4096
+
+
+def emit_decision(
+    decision: Decision, labels: Sequence[str], name: str = "kws_decision", origin: Origin | None = None
+) -> dict[str, str]:
+    """File name to text: `name`.h, `name`.c and `name`_selftest.c.
+
+    `labels` are in the order of the network's scores. `name` is a C identifier, the prefix of every function and, in
+    upper case, of every macro.
+    """
+    origin = origin or Origin()
+    listed = ",\n".join(f"    {string(label)}" for label in labels)
+    flags = ", ".join("1" if keyword else "0" for keyword in keywords(labels))
+    files = {
+        ".h": (
+            "Decision: int8 scores in, detections out.",
+            header(f"{name}.h", _header(decision, labels)),
+        ),
+        ".c": ("Decision: smoothing, threshold and refractory time.", _SOURCE % {"labels": listed, "flags": flags}),
+        "_selftest.c": (
+            "Self-test of the decision.",
+            _SELFTEST
+            % {
+                "crc32": CRC32,
+                "random": RANDOM,
+                "hops": SELFTEST_HOPS,
+                "expected": f"0x{selftest_crc(decision, labels):08X}u",
+            },
+        ),
+    }
+    return {
+        name + suffix: banner(about, origin) + text.replace("KWS_DECISION", name.upper()).replace("kws_decision", name)
+        for suffix, (about, text) in files.items()
+    }
+
+
+def selftest_scores(inferences: int, labels: int) -> np.ndarray:
+    """int8[inferences, labels]: random scores in which one label, chosen anew every 8 inferences, is high."""
+    words = random_words(1, inferences * labels).reshape(inferences, labels)
+    winner = (np.arange(inferences) >> 3) * 5 % labels
+    base = np.where(np.arange(labels) == winner[:, None], 64, -128)
+    return (base + (words >> 26)).astype(np.int8)
+
+
+def selftest_crc(decision: Decision, labels: Sequence[str]) -> int:
+    """The CRC-32 of what the self-test observes: per inference the event, with label and hop where there are any."""
+    detector, crc = Detector(decision, labels), 0
+    scores = iter(selftest_scores(SELFTEST_HOPS // decision.stride_hops, len(labels)))
+    for _ in range(SELFTEST_HOPS):
+        if detector.hop():
+            found = detector.step(next(scores))
+            seen = [0] if found is None else [1 + found.suppressed, found.label, found.hop & 0xFF, found.hop >> 8]
+            crc = zlib.crc32(bytes(seen), crc)
+    return crc
+
+
+def _header(decision: Decision, labels: Sequence[str]) -> str:
+    return f"""
+#include <stdint.h>
+
+#define KWS_DECISION_LABELS {len(labels)} /* {comment(", ".join(labels))} */
+#define KWS_DECISION_STRIDE_HOPS {decision.stride_hops} /* hops between inferences */
+#define KWS_DECISION_SMOOTHING {decision.smoothing} /* inferences averaged */
+#define KWS_DECISION_THRESHOLD {decision.threshold} /* of the average score, in 1/256 */
+#define KWS_DECISION_REFRACTORY_HOPS {decision.refractory_hops} /* hops after a detection without another */
+
+/* What kws_decision_step returns. */
+#define KWS_DECISION_NOTHING 0
+#define KWS_DECISION_DETECTED 1
+#define KWS_DECISION_SUPPRESSED 2 /* a detection within the refractory time of an earlier one */
+
+typedef struct {{
+    uint32_t hop; /* hops since the reset, modulo 2^32, when it was decided */
+    uint8_t label; /* index into the labels */
+}} kws_decision_detection;
+
+/* May be defined to place the state in a memory, as in __attribute__((section(".dtcm"))). */
+#ifndef KWS_DECISION_STATE_ATTR
+#define KWS_DECISION_STATE_ATTR
+#endif
+
+/* Forget all scores and detections. Needed before the first hop. */
+void kws_decision_reset(void);
+
+/* Count one hop. Returns 1 when an inference is due; then call kws_decision_step with its scores, before the next
+   hop. */
+int kws_decision_hop(void);
+
+/* Take the KWS_DECISION_LABELS scores of one inference (scale 1/256, zero point -128). `detection` is written unless
+   the result is KWS_DECISION_NOTHING. */
+int kws_decision_step(const int8_t *scores, kws_decision_detection *detection);
+
+/* The name of label `label` in UTF-8; `label` is below KWS_DECISION_LABELS. */
+const char *kws_decision_label(uint8_t label);
+
+/* Compare detections in built-in scores with the generator's. Returns 0 when they agree. Resets the decision. */
+int kws_decision_selftest(void);
+"""
+
+
+_SOURCE = """\
+#include "kws_decision.h"
+
+static const char *const label_names[KWS_DECISION_LABELS] = {
+%(labels)s,
+};
+
+/* Which labels can be detected. */
+static const uint8_t keyword[KWS_DECISION_LABELS] = {%(flags)s};
+
+static KWS_DECISION_STATE_ATTR struct {
+    uint32_t hops; /* since the reset */
+    uint32_t until_inference; /* hops */
+    uint32_t last; /* hop of the last detection */
+    uint32_t next; /* row of `scores` to be overwritten */
+    uint8_t detected; /* whether `last` holds anything */
+    uint8_t scores[KWS_DECISION_SMOOTHING][KWS_DECISION_LABELS]; /* of the latest inferences, plus 128 */
+} state;
+
+void kws_decision_reset(void)
+{
+    state.hops = 0;
+    state.until_inference = KWS_DECISION_STRIDE_HOPS;
+    state.next = 0;
+    state.detected = 0;
+    for (uint32_t row = 0; row < KWS_DECISION_SMOOTHING; row++) {
+        for (uint32_t label = 0; label < KWS_DECISION_LABELS; label++) {
+            state.scores[row][label] = 0;
+        }
+    }
+}
+
+int kws_decision_hop(void)
+{
+    state.hops++;
+    state.until_inference--;
+    if (state.until_inference > 0) {
+        return 0;
+    }
+    state.until_inference = KWS_DECISION_STRIDE_HOPS;
+    return 1;
+}
+
+/* The sum of the latest scores of a label. */
+static uint32_t smoothed(uint32_t label)
+{
+    uint32_t sum = 0;
+
+    for (uint32_t row = 0; row < KWS_DECISION_SMOOTHING; row++) {
+        sum += state.scores[row][label];
+    }
+    return sum;
+}
+
+int kws_decision_step(const int8_t *scores, kws_decision_detection *detection)
+{
+    uint32_t best = 0, best_sum = 0;
+
+    for (uint32_t label = 0; label < KWS_DECISION_LABELS; label++) {
+        uint32_t sum;
+
+        state.scores[state.next][label] = (uint8_t)(scores[label] + 128);
+        sum = smoothed(label);
+        if (sum > best_sum) {
+            best = label;
+            best_sum = sum;
+        }
+    }
+    if (++state.next == KWS_DECISION_SMOOTHING) {
+        state.next = 0;
+    }
+    if (!keyword[best] || best_sum < (uint32_t)KWS_DECISION_THRESHOLD * KWS_DECISION_SMOOTHING) {
+        return KWS_DECISION_NOTHING;
+    }
+    detection->hop = state.hops;
+    detection->label = (uint8_t)best;
+    if (state.detected && state.hops - state.last < KWS_DECISION_REFRACTORY_HOPS) {
+        return KWS_DECISION_SUPPRESSED;
+    }
+    state.detected = 1;
+    state.last = state.hops;
+    return KWS_DECISION_DETECTED;
+}
+
+const char *kws_decision_label(uint8_t label)
+{
+    return label_names[label];
+}
+"""
+
+_SELFTEST = """\
+#include "kws_decision.h"
+
+#define HOPS %(hops)du
+#define EXPECTED %(expected)s /* CRC-32 of every event, with label and hop of those that have one */
+
+%(crc32)s
+%(random)s
+/* Random scores in which one label, chosen anew every 8 inferences, is high. */
+static void make_scores(uint32_t inference, uint32_t *random, int8_t *scores)
+{
+    const uint32_t winner = (inference >> 3) * 5u %% KWS_DECISION_LABELS;
+
+    for (uint32_t label = 0; label < KWS_DECISION_LABELS; label++) {
+        scores[label] = (int8_t)((int32_t)(next_random(random) >> 26) + (label == winner ? 64 : -128));
+    }
+}
+
+int kws_decision_selftest(void)
+{
+    int8_t scores[KWS_DECISION_LABELS];
+    uint32_t crc = 0, random = 1, inference = 0;
+
+    kws_decision_reset();
+    for (uint32_t hop = 0; hop < HOPS; hop++) {
+        if (kws_decision_hop()) {
+            kws_decision_detection detection = {0, 0};
+            uint8_t seen[4];
+
+            make_scores(inference++, &random, scores);
+            seen[0] = (uint8_t)kws_decision_step(scores, &detection);
+            seen[1] = detection.label;
+            seen[2] = (uint8_t)(detection.hop & 0xFFu);
+            seen[3] = (uint8_t)(detection.hop >> 8);
+            crc = crc32(crc, seen, seen[0] == KWS_DECISION_NOTHING ? 1u : 4u);
+        }
+    }
+    kws_decision_reset();
+    return crc == EXPECTED ? 0 : 1;
+}
+"""
