@@ -57,7 +57,7 @@ class BatchExecutor:
         return results
 
     def _invoke(self, entry: Entry, values: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-        """The output of every operator for a batch; `values` are inputs (n, *shape) and persistent tensors (1, *shape)."""
+        """Every operator's output for a batch; `values` are inputs (n, *shape) and persistent tensors (1, *shape)."""
         raise NotImplementedError
 
     def _entry(self, name: str | None) -> Entry:

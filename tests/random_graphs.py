@@ -1,0 +1,311 @@
+"""Random integer graphs and inputs, each from one seed: what every executor, emitter and plan must agree on.
+
+All operators, options and quantisations that `lower` accepts occur, on shapes so small that thousands run in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from mcu_codegen.graph import (
+    Conv2D,
+    DepthwiseConv2D,
+    Elementwise,
+    Entry,
+    FullyConnected,
+    Graph,
+    Mean,
+    NoOptions,
+    Operator,
+    Pool2D,
+    Quantization,
+    Softmax,
+    Tensor,
+)
+
+_LARGEST = 500  # elements of an activation
+
+
+def random_graph(seed: int, operators: int = 7) -> Graph:
+    """The graph of `seed`, with up to `operators` drawn operators in each of one or two entries."""
+    return _Builder(np.random.default_rng(seed)).graph(f"random_{seed}", operators)
+
+
+def random_inputs(graph: Graph, seed: int, count: int = 4, entry: str | None = None) -> list[np.ndarray]:
+    """`count` samples (count, *shape) for each input of `entry` (default: the first), as executors take them.
+
+    A sample is, by chance, uniform, made of the two extreme codes only, or of one code everywhere.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = next(candidate for candidate in graph.entries if entry in (None, candidate.name))
+    inputs = []
+    for index in chosen.inputs:
+        tensor = graph.tensors[index]
+        data = rng.integers(-128, 128, (count, *tensor.shape))
+        for sample in data:
+            style = rng.integers(4)
+            if style == 0:
+                sample[...] = rng.choice([-128, 127], tensor.shape)
+            elif style == 1:
+                sample[...] = rng.choice([-128, 127, tensor.zero_point, rng.integers(-128, 128)])
+        inputs.append(data.astype(np.int8))
+    return inputs
+
+
+class _Builder:
+    """Draws tensors and operators. An operator's method gives its output tensor, or None where it does not fit."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.tensors: list[Tensor] = []
+        self.operators: list[Operator] = []
+        self.states: list[int] = []
+
+    def graph(self, name: str, most: int) -> Graph:
+        first = self.entry("invoke", most, [])
+        if self.chance(0.7):
+            return Graph(name, self.tensors, [first])
+        shared = first.operators[: self.integer(0, len(first.operators))]
+        return Graph(name, self.tensors, [first, self.entry("enrol", most, shared)])
+
+    def entry(self, name: str, most: int, shared: Sequence[Operator]) -> Entry:
+        """An entry that begins with the operators `shared`: their constants and states, but activations of its own."""
+        renamed: dict[int, int] = {}
+        self.operators = [
+            Operator(
+                operator.kind,
+                tuple(self.twin(index, renamed) for index in operator.inputs),
+                tuple(self.twin(index, renamed) for index in operator.outputs),
+                operator.options,
+            )
+            for operator in shared
+        ]
+        written = {operator.outputs[0] for operator in self.operators}
+        inputs = [index for index in renamed.values() if index not in written]
+        if not inputs or self.chance(0.3):
+            inputs.append(self.activation(self.image()))
+        values = [*self.states, *inputs, *(index for index in renamed.values() if index in written)]
+        draws = [self.convolution, self.depthwise, self.fully_connected, self.average_pool, self.mean]
+        draws += [self.add, self.softmax, self.reshape, self.update_state]
+        often = np.array([4, 4, 2, 2, 1, 3, 1, 2, 1]) / 20
+        wanted = len(self.operators) + self.integer(1, most)
+        while len(self.operators) < wanted:
+            source = values[-1] if self.chance(0.6) else self.one(values)  # chains grow, branches happen
+            output = draws[self.rng.choice(len(draws), p=often)](source, values)
+            if output is not None and output not in values:
+                values.append(output)
+        read = {index for operator in self.operators for index in operator.inputs}
+        outputs = dict.fromkeys(operator.outputs[0] for operator in self.operators)
+        chosen = [index for index in outputs if index not in read or self.chance(0.15)]
+        return Entry(name, tuple(inputs), tuple(chosen or list(outputs)[-1:]), self.operators)
+
+    def twin(self, index: int, renamed: dict[int, int]) -> int:
+        if index < 0 or self.tensors[index].data is not None:
+            return index
+        if index not in renamed:
+            tensor = self.tensors[index]
+            renamed[index] = self.activation(tensor.shape, tensor.quantization)
+        return renamed[index]
+
+    # Draws of plain values
+
+    def chance(self, probability: float) -> bool:
+        return bool(self.rng.random() < probability)
+
+    def integer(self, low: int, high: int) -> int:
+        """Uniform, both ends included."""
+        return int(self.rng.integers(low, high + 1))
+
+    def one(self, items: Sequence[int]) -> int:
+        return int(items[self.integer(0, len(items) - 1)])
+
+    def image(self) -> tuple[int, ...]:
+        return (1, self.integer(1, 7), self.integer(1, 7), self.integer(1, 6))
+
+    def quantization(self) -> Quantization:
+        zero_point = self.one([-128, 127, 0, -1]) if self.chance(0.4) else self.integer(-128, 127)
+        return Quantization((_float32(10 ** self.rng.uniform(-3, 0)),), (zero_point,))
+
+    def activation_name(self) -> str:
+        return str(self.rng.choice(["NONE", "RELU", "RELU6", "RELU_N1_TO_1"], p=[0.4, 0.4, 0.1, 0.1]))
+
+    def multipliers(self, count: int, natural: float) -> np.ndarray:
+        """Real multipliers: about `natural`, which fills the output's range; or anything from the least shift up."""
+        if self.chance(0.2):
+            return 2.0 ** self.rng.uniform(-33, 8, count)
+        return natural * 2.0 ** self.rng.uniform(-3, 3, count)
+
+    # Tensors
+
+    def new(self, kind: str, tensor: Tensor) -> int:
+        tensor.name = f"{kind}_{len(self.tensors)}"
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def activation(self, shape: tuple[int, ...], quantization: Quantization | None = None) -> int:
+        return self.new("activation", Tensor("", shape, "int8", quantization or self.quantization()))
+
+    def constant(self, kind: str, data: np.ndarray, quantization: Quantization | None = None) -> int:
+        return self.new(kind, Tensor("", data.shape, str(data.dtype), quantization, data))
+
+    def append(self, kind: str, inputs: tuple[int, ...], output: int, options: object) -> int:
+        self.operators.append(Operator(kind, inputs, (output,), options))
+        return output
+
+    def weights_and_bias(
+        self, shape: tuple[int, ...], axis: int, source: int, output: int, per_tensor: bool
+    ) -> tuple[int, ...]:
+        """Weights and bias (which may be left out) between `source` and `output`."""
+        spread = self.one([1, 20, 127])
+        weights = self.rng.integers(-spread, spread + 1, shape)
+        if self.chance(0.1):
+            weights = self.rng.choice([-127, 127], shape)
+        channels = shape[axis]
+        sums = np.abs(weights).sum(axis=tuple(a for a in range(len(shape)) if a != axis))
+        typical = 60 * np.sqrt(weights.size / channels) * spread / 2
+        real = self.multipliers(1 if per_tensor else channels, 60 / typical)
+        ratio = self.tensors[output].scale / self.tensors[source].scale
+        scales = tuple(_float32(value * ratio) for value in real)
+        zero_points = (0,) * len(scales)
+        index = self.constant("weights", weights.astype(np.int8), Quantization(scales, zero_points, axis))
+        if self.chance(0.15):
+            return (index, -1) if self.chance(0.5) else (index,)
+        zero_point = self.tensors[source].zero_point
+        room = 2**31 - 1 - sums * max(127 - zero_point, zero_point + 128)
+        bias = self.rng.normal(0, typical, channels).round()
+        extreme = self.rng.random(channels) < (0.1 if self.chance(0.3) else 0)
+        bias = np.where(extreme, self.rng.choice([-1, 1], channels) * room, bias).astype(np.int32)
+        quantized = Quantization(
+            tuple(_float32(self.tensors[source].scale * scale) for scale in scales), zero_points, 0
+        )
+        return index, self.constant("bias", bias, quantized)
+
+    # Operators
+
+    def convolution(self, source: int, _values: list[int]) -> int | None:
+        return self.window(source, self.integer(1, 6), 0)
+
+    def depthwise(self, source: int, _values: list[int]) -> int | None:
+        multiplier = self.one([1, 1, 2, 3])
+        return self.window(source, self.tensors[source].shape[-1] * multiplier, multiplier)
+
+    def window(self, source: int, channels: int, multiplier: int) -> int | None:
+        """CONV_2D, or DEPTHWISE_CONV_2D where `multiplier` is not 0."""
+        shape = self.tensors[source].shape
+        if len(shape) != 4 or channels > 18:
+            return None
+        size = (self.integer(1, 4), self.integer(1, 4))
+        stride = (self.one([1, 1, 2, 3]), self.one([1, 1, 2, 3]))
+        dilation = (self.one([1, 1, 1, 2, 3]), self.one([1, 1, 1, 2, 3]))
+        padding = self.padding_name()
+        out = [_output_size(padding, shape[a + 1], size[a], stride[a], dilation[a]) for a in (0, 1)]
+        if min(out) < 1 or out[0] * out[1] * channels > _LARGEST:
+            return None
+        output = self.activation((1, *out, channels))
+        activation = self.activation_name()
+        if multiplier:
+            constants = self.weights_and_bias((1, *size, channels), 3, source, output, self.chance(0.1))
+            options = DepthwiseConv2D(padding, stride, dilation, activation, multiplier)
+            return self.append("DEPTHWISE_CONV_2D", (source, *constants), output, options)
+        constants = self.weights_and_bias((channels, *size, shape[3]), 0, source, output, self.chance(0.1))
+        return self.append("CONV_2D", (source, *constants), output, Conv2D(padding, stride, dilation, activation))
+
+    def padding_name(self) -> str:
+        return "SAME" if self.chance(0.5) else "VALID"
+
+    def fully_connected(self, source: int, _values: list[int]) -> int:
+        shape = self.tensors[source].shape
+        keep = self.chance(0.2)
+        depth = shape[-1] if keep or self.chance(0.2) else math.prod(shape)
+        outputs = self.integer(1, 8)
+        rows = shape[:-1] if keep else (math.prod(shape) // depth,)
+        output = self.activation((*rows, outputs))
+        constants = self.weights_and_bias((outputs, depth), 0, source, output, self.chance(0.6))
+        options = FullyConnected(self.activation_name(), keep)
+        return self.append("FULLY_CONNECTED", (source, *constants), output, options)
+
+    def average_pool(self, source: int, _values: list[int]) -> int | None:
+        tensor = self.tensors[source]
+        if len(tensor.shape) != 4:
+            return None
+        size = (self.integer(1, tensor.shape[1]), self.integer(1, tensor.shape[2]))
+        stride = (self.integer(1, 3), self.integer(1, 3))
+        padding = self.padding_name()
+        out = [_output_size(padding, tensor.shape[a + 1], size[a], stride[a], 1) for a in (0, 1)]
+        output = self.activation((1, *out, tensor.shape[3]), tensor.quantization)
+        options = Pool2D(padding, stride, size, self.activation_name())
+        return self.append("AVERAGE_POOL_2D", (source,), output, options)
+
+    def mean(self, source: int, _values: list[int]) -> int | None:
+        tensor = self.tensors[source]
+        if len(tensor.shape) != 4:
+            return None
+        axes = [(1, 2), (2, 1), (1,), (2,), (-2, 1)][self.integer(0, 4)]
+        keep = self.chance(0.5)
+        taken = {axis % 4 for axis in axes}
+        shape = tuple(
+            1 if axis in taken else length for axis, length in enumerate(tensor.shape) if keep or axis not in taken
+        )
+        scale = _float32(tensor.scale / self.multipliers(1, 1.0)[0])
+        output = self.activation(shape, Quantization((scale,), self.quantization().zero_point))
+        axes_tensor = self.constant("axes", np.array(axes, np.int32))
+        return self.append("MEAN", (source, axes_tensor), output, Mean(keep))
+
+    def add(self, source: int, values: list[int]) -> int:
+        tensor = self.tensors[source]
+        fitting = [index for index in values if self.tensors[index].shape == tensor.shape]
+        if self.chance(0.2):  # equal scales make the inputs' exponent 0
+            scale = tensor.scale if self.chance(0.5) else self.quantization().scale[0]
+            quantization = Quantization((scale,), self.quantization().zero_point)
+            data = self.rng.integers(-128, 128, tensor.shape).astype(np.int8)
+            other = self.constant("addend", data, quantization)
+        else:
+            other = self.one(fitting)
+        operands = (source, other) if self.chance(0.5) else (other, source)
+        output = self.activation(tensor.shape, self.sum_quantization(source, other))
+        return self.append("ADD", operands, output, Elementwise(self.activation_name()))
+
+    def sum_quantization(self, first: int, second: int) -> Quantization:
+        larger = max(self.tensors[first].scale, self.tensors[second].scale)
+        scale = larger * (1.0 if self.chance(0.3) else 2.0 ** self.rng.uniform(-4, 8))
+        return Quantization((_float32(scale),), self.quantization().zero_point)
+
+    def softmax(self, source: int, _values: list[int]) -> int:
+        output = self.activation(self.tensors[source].shape, Quantization((1 / 256,), (-128,)))
+        beta = _float32(self.one([1, 1, 2, 10]) * (0.5 if self.chance(0.2) else 1.0))
+        return self.append("SOFTMAX", (source,), output, Softmax(beta))
+
+    def reshape(self, source: int, _values: list[int]) -> int:
+        tensor = self.tensors[source]
+        count = math.prod(tensor.shape)
+        height = self.one([factor for factor in range(1, count + 1) if count % factor == 0])
+        width = self.one([factor for factor in range(1, count + 1) if (count // height) % factor == 0])
+        shape = (1, height, width, count // height // width) if self.chance(0.6) else (1, count)
+        shape_tensor = self.constant("shape", np.array(shape, np.int32))
+        output = self.activation(shape, tensor.quantization)
+        return self.append("RESHAPE", (source, shape_tensor), output, NoOptions())
+
+    def update_state(self, source: int, values: list[int]) -> int | None:
+        """ADD of `source` to a persistent tensor, a new one or one that is there."""
+        tensor = self.tensors[source]
+        fitting = [index for index in self.states if self.tensors[index].shape == tensor.shape and index != source]
+        if fitting and self.chance(0.7):
+            state = self.one(fitting)
+        else:
+            data = self.rng.integers(-128, 128, tensor.shape).astype(np.int8)
+            scale = _float32(tensor.scale * 2.0 ** self.rng.uniform(-2, 4))
+            quantization = Quantization((scale,), self.quantization().zero_point)
+            state = self.new("state", Tensor("", tensor.shape, "int8", quantization, data, persistent=True))
+            self.states.append(state)
+        return self.append("ADD", (state, source), state, Elementwise(self.activation_name()))
+
+
+def _float32(value: float) -> float:
+    return float(np.float32(value))
+
+
+def _output_size(padding: str, size: int, window: int, stride: int, dilation: int) -> int:
+    return -(-size // stride) if padding == "SAME" else (size - (window - 1) * dilation - 1) // stride + 1
