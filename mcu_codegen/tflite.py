@@ -248,7 +248,7 @@ class _Model:
                 if index >= 0 and self.tensors[index].dtype.startswith("float"):
                     tensor = self.tensors[index]
                     raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}: a float model; int8 is accepted")
-            return Operator(kind, inputs, outputs, _read_options(kind, raw))
+            return Operator(kind, _listed(inputs), outputs, _read_options(kind, raw))
         except InputError as error:
             raise InputError(f"{owner}: {error}") from None
 
@@ -293,6 +293,13 @@ def _read_options(kind: str, raw: dict[str, Any]) -> Any:
             raise InputError(f"{field} is {table[field]}; {wanted} is accepted")
     fields = dataclasses.fields(OPTIONS[kind])
     return OPTIONS[kind](**{field.name: _OPTION_FIELDS[field.name].read(table) for field in fields})
+
+
+def _listed(inputs: tuple[int, ...]) -> tuple[int, ...]:
+    """`inputs` without a -1 at the end: not every kernel of LiteRT takes an optional input that is listed so."""
+    while inputs and inputs[-1] < 0:
+        inputs = inputs[:-1]
+    return inputs
 
 
 def _options_code(row: _OperatorRow) -> int:
@@ -341,8 +348,9 @@ def _identifier(text: str) -> str:
 def write(graph: Graph) -> bytes:
     """The bytes of a ``.tflite`` file that LiteRT accepts. The same graph always gives the same bytes.
 
-    Reading them gives an equal graph again, with the SHA-256 of these bytes, if no two entries share a tensor. A
-    constant that two entries share is stored once but read as two tensors; a shared persistent tensor is refused.
+    Reading them gives an equal graph again, with the SHA-256 of these bytes, if no two entries share a tensor and
+    optional inputs that are left out at the end are not listed as -1. A constant that two entries share is stored once
+    but read as two tensors; a shared persistent tensor is refused.
     """
     buffers: dict[bytes, int] = {b"": 0}  # content to index; buffer 0 is empty by convention
     metadata: list[dict[str, Any]] = []
@@ -429,7 +437,7 @@ def _subgraph(
         operators.append(
             {
                 "opcode_index": codes.index(operator.kind),
-                "inputs": [place[index] for index in operator.inputs],
+                "inputs": [place[index] for index in _listed(operator.inputs)],
                 "outputs": [place[index] for index in operator.outputs],
                 "builtin_options_type": _options_code(row),
                 "builtin_options": options,
