@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Sequence
 
@@ -9,8 +10,6 @@ import numpy as np
 
 from ..decision import Decision, Detector, keywords
 from .text import CRC32, RANDOM, Origin, banner, comment, header, random_words, string
-
-SELFTEST_HOPS = 4096
 
 
 def emit_decision(
@@ -36,7 +35,6 @@ def emit_decision(
             % {
                 "crc32": CRC32,
                 "random": RANDOM,
-                "hops": SELFTEST_HOPS,
                 "expected": f"0x{selftest_crc(decision, labels):08X}u",
             },
         ),
@@ -47,10 +45,11 @@ def emit_decision(
     }
 
 
-def selftest_scores(inferences: int, labels: int) -> np.ndarray:
-    """int8[inferences, labels]: random scores in which one label, chosen anew every 8 inferences, is high."""
-    words = random_words(1, inferences * labels).reshape(inferences, labels)
-    winner = (np.arange(inferences) >> 3) * 5 % labels
+def selftest_scores(decision: Decision, labels: int) -> np.ndarray:
+    """int8[inferences, labels]: random scores in which every label in turn is high, long enough to be detected."""
+    run = 2 * decision.smoothing
+    words = random_words(1, run * labels * labels).reshape(run * labels, labels)
+    winner = np.arange(run * labels) // run
     base = np.where(np.arange(labels) == winner[:, None], 64, -128)
     return (base + (words >> 26)).astype(np.int8)
 
@@ -58,12 +57,12 @@ def selftest_scores(inferences: int, labels: int) -> np.ndarray:
 def selftest_crc(decision: Decision, labels: Sequence[str]) -> int:
     """The CRC-32 of what the self-test observes: per inference the event, with label and hop where there are any."""
     detector, crc = Detector(decision, labels), 0
-    scores = iter(selftest_scores(SELFTEST_HOPS // decision.stride_hops, len(labels)))
-    for _ in range(SELFTEST_HOPS):
-        if detector.hop():
-            found = detector.step(next(scores))
-            seen = [0] if found is None else [1 + found.suppressed, found.label, found.hop & 0xFF, found.hop >> 8]
-            crc = zlib.crc32(bytes(seen), crc)
+    for scores in selftest_scores(decision, len(labels)):
+        while not detector.hop():
+            pass
+        found = detector.step(scores)
+        seen = b"\0" if found is None else struct.pack("<BBI", 1 + found.suppressed, found.label, found.hop)
+        crc = zlib.crc32(seen, crc)
     return crc
 
 
@@ -204,38 +203,48 @@ const char *kws_decision_label(uint8_t label)
 _SELFTEST = """\
 #include "kws_decision.h"
 
-#define HOPS %(hops)du
+#define RUN (2u * KWS_DECISION_SMOOTHING) /* inferences in which one label is high */
 #define EXPECTED %(expected)s /* CRC-32 of every event, with label and hop of those that have one */
 
 %(crc32)s
 %(random)s
-/* Random scores in which one label, chosen anew every 8 inferences, is high. */
-static void make_scores(uint32_t inference, uint32_t *random, int8_t *scores)
+/* Random scores in which the label `winner` is high. */
+static void make_scores(uint32_t winner, uint32_t *random, int8_t *scores)
 {
-    const uint32_t winner = (inference >> 3) * 5u %% KWS_DECISION_LABELS;
-
     for (uint32_t label = 0; label < KWS_DECISION_LABELS; label++) {
         scores[label] = (int8_t)((int32_t)(next_random(random) >> 26) + (label == winner ? 64 : -128));
     }
 }
 
+/* One inference at its time, as bytes. Returns how many. */
+static uint32_t observe(const int8_t *scores, uint8_t *seen)
+{
+    kws_decision_detection detection;
+
+    while (!kws_decision_hop()) {
+    }
+    seen[0] = (uint8_t)kws_decision_step(scores, &detection);
+    if (seen[0] == KWS_DECISION_NOTHING) {
+        return 1;
+    }
+    seen[1] = detection.label;
+    for (uint32_t byte = 0; byte < 4u; byte++) {
+        seen[2u + byte] = (uint8_t)(detection.hop >> (8u * byte));
+    }
+    return 6;
+}
+
 int kws_decision_selftest(void)
 {
     int8_t scores[KWS_DECISION_LABELS];
-    uint32_t crc = 0, random = 1, inference = 0;
+    uint8_t seen[6];
+    uint32_t crc = 0, random = 1;
 
     kws_decision_reset();
-    for (uint32_t hop = 0; hop < HOPS; hop++) {
-        if (kws_decision_hop()) {
-            kws_decision_detection detection = {0, 0};
-            uint8_t seen[4];
-
-            make_scores(inference++, &random, scores);
-            seen[0] = (uint8_t)kws_decision_step(scores, &detection);
-            seen[1] = detection.label;
-            seen[2] = (uint8_t)(detection.hop & 0xFFu);
-            seen[3] = (uint8_t)(detection.hop >> 8);
-            crc = crc32(crc, seen, seen[0] == KWS_DECISION_NOTHING ? 1u : 4u);
+    for (uint32_t winner = 0; winner < KWS_DECISION_LABELS; winner++) {
+        for (uint32_t inference = 0; inference < RUN; inference++) {
+            make_scores(winner, &random, scores);
+            crc = crc32(crc, seen, observe(scores, seen));
         }
     }
     kws_decision_reset();
