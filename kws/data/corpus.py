@@ -13,6 +13,7 @@ from .audio import Recordings, Samples
 
 SPLITS = ("training", "validation", "testing")
 SILENCE, UNKNOWN = "_silence_", "_unknown_"
+CORE_WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")  # of the 12-class benchmark
 NOISE_FOLDER = "_background_noise_"
 
 

@@ -16,11 +16,10 @@ from mcu_codegen.errors import InputError
 
 from . import noise
 from .audio import RATE, Samples, cached, progress
-from .corpus import SILENCE, SPLITS, UNKNOWN, Clip, Corpus, open_corpus
+from .corpus import CORE_WORDS, SILENCE, SPLITS, UNKNOWN, Clip, Corpus, open_corpus
 from .synthetic import NAME as SYNTHETIC
 
 LENGTH = RATE  # samples per example
-CORE_WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 MIN_CLIPS = 50
 _VERSION = 1  # of the way examples are built; part of the cache's name
 
