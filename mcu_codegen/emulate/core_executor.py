@@ -1,0 +1,46 @@
+"""The generated C on an emulated core, as an executor."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ..emit.model import emit_model
+from ..emit.renderer import RENDERERS, Renderer
+from ..graph import Graph
+from ..targets import Target
+from . import harness
+from .build import RUNTIME, build, stubs
+from .machine import Machine
+from .toolchain import Toolchain
+
+
+class CoreExecutor:
+    """Builds once, with every layer observed; every run boots anew, so persistent tensors start from their reset."""
+
+    def __init__(
+        self, graph: Graph, target: Target, machine: Machine, toolchain: Toolchain, renderer: Renderer | None = None
+    ) -> None:
+        """`machine` emulates `target`; the renderer is by default the one of the target's instruction set."""
+        self.name = f"{target.name} {machine.name} {toolchain.name}"
+        self.graph = graph
+        self._machine = machine
+        self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
+        model = emit_model(graph, renderer=renderer or RENDERERS[target.instruction_set]())
+        del model["kws_model_selftest.c"]
+        sources = {**model, **harness.core(graph), **harness.WRITE, **stubs(*RUNTIME)}
+        self._program = build(Path(self._folder.name), sources, target, toolchain, include=["observe.h"])
+
+    def reset(self) -> None:
+        """Nothing is left to reset: every run starts from a reset."""
+
+    def run(self, inputs: list[np.ndarray], entry: str | None = None) -> dict[int, np.ndarray]:
+        """Values (N, *shape) of every operator's output, by tensor index; `inputs` are (N, *shape) each."""
+        chosen = harness.find_entry(self.graph, entry)
+        folder = Path(self._folder.name)
+        number = self.graph.entries.index(chosen)
+        (folder / harness.INPUTS).write_bytes(bytes([number]) + harness.samples(self.graph, chosen, inputs))
+        self._machine.run(self._program, folder)
+        return harness.observed(self.graph, chosen, (folder / harness.OUTPUTS).read_bytes())

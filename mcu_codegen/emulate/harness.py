@@ -1,0 +1,242 @@
+"""The C around a network that is executed for its own sake: inputs from a file, every layer's output into another."""
+
+from __future__ import annotations
+
+from string import Template
+
+import numpy as np
+
+from ..errors import InputError
+from ..graph import Entry, Graph
+
+INPUTS, OUTPUTS, STACK = "inputs.bin", "outputs.bin", "stack.bin"
+"""Files of an emulated harness: entry number and samples; what was observed; bytes of stack that the network used."""
+
+WRITE = {
+    "observe.h": """\
+/* Every layer's output goes to a file. */
+#ifndef OBSERVE_H
+#define OBSERVE_H
+#include <stdint.h>
+void observe(int32_t layer, const void *data, uint32_t bytes);
+#define KWS_MODEL_OBSERVE(layer, data, bytes) observe(layer, data, bytes)
+#endif
+""",
+    "observe.c": f"""\
+#include "observe.h"
+#include "semihosting.h"
+
+static int32_t file = -1;
+
+void observe(int32_t layer, const void *data, uint32_t bytes)
+{{
+    (void)layer; /* they come in order */
+    if (file < 0) {{
+        file = semihosting_open("{OUTPUTS}", SEMIHOSTING_WRITE);
+    }}
+    if (semihosting_write(file, data, bytes) != 0) {{
+        machine_stop(3);
+    }}
+}}
+""",
+}
+"""Observer of a network on an emulated core. Include observe.h before everything."""
+
+MARK = {
+    "observe.h": """\
+/* A symbol stands behind every layer, and not one instruction. */
+#ifndef OBSERVE_H
+#define OBSERVE_H
+#define KWS_MODEL_OBSERVE(layer, data, bytes) __asm__ volatile("observe_%c0:" : : "i"(layer) : "memory")
+#endif
+"""
+}
+"""Observer for counting: layer n ends at the symbol observe_n."""
+
+_CORE = Template("""\
+#include "kws_model.h"
+#include "semihosting.h"
+
+#define PAINTED 4096 /* words below main's stack; what the network leaves unchanged, it did not use */
+#define COLOUR 0x5AFEC0DEu
+
+int main(void);
+
+static int32_t samples;
+
+/* The next input of a sample. Returns 0 at the end of the file. */
+static int next(int8_t *input, uint32_t bytes)
+{
+    return semihosting_read(samples, input, bytes) == 0;
+}
+
+/* These two must not use the stack that they look at, so they may not be calls. */
+static inline __attribute__((always_inline)) void paint(volatile uint32_t *stack)
+{
+    for (uint32_t word = 0; word < PAINTED; word++) {
+        stack[word] = COLOUR;
+    }
+}
+
+static inline __attribute__((always_inline)) uint32_t used(volatile uint32_t *stack)
+{
+    uint32_t word = 0;
+
+    while (word < PAINTED && stack[word] == COLOUR) {
+        word++;
+    }
+    return (PAINTED - word) * 4u;
+}
+
+$buffers
+int main(void)
+{
+    volatile uint32_t *stack;
+    uint32_t most = 0;
+    uint8_t entry = 255;
+    int32_t file;
+
+    samples = semihosting_open("$inputs", SEMIHOSTING_READ);
+    if (samples < 0 || semihosting_read(samples, &entry, 1) != 0) {
+        return 2;
+    }
+    kws_model_reset();
+    __asm__ volatile("mov %0, sp" : "=r"(stack));
+    stack -= PAINTED;
+    switch (entry) {
+$cases
+    default:
+        return 2;
+    }
+    file = semihosting_open("$stack_file", SEMIHOSTING_WRITE);
+    return semihosting_write(file, &most, sizeof most) == 0 ? 0 : 3;
+}
+""")
+
+_CASE = Template("""\
+    case $number:
+        while ($reads) {
+            paint(stack);
+            kws_model_$entry($arguments);
+            most = used(stack) > most ? used(stack) : most;
+        }
+        break;
+""")
+
+_HOST = Template("""\
+#include "observe.h"
+#include "kws_model.h"
+
+$prototypes
+
+static uint8_t *observed;
+
+void observe(int32_t layer, const void *data, uint32_t bytes)
+{
+    const uint8_t *const from = (const uint8_t *)data;
+
+    (void)layer; /* they come in order */
+    for (uint32_t i = 0; i < bytes; i++) {
+        *observed++ = from[i];
+    }
+}
+
+$functions
+""")
+
+_HOST_FUNCTION = Template("""\
+void run_$entry(const int8_t *inputs, uint32_t samples, uint8_t *outputs)
+{
+$buffers
+    observed = outputs;
+    for (; samples > 0u; samples--) {
+        kws_model_$entry($arguments);
+        inputs += $bytes;
+    }
+}
+""")
+
+
+def core(graph: Graph) -> dict[str, str]:
+    """The main of an emulated core: runs the entry and the samples that INPUTS holds, one after the other."""
+    cases, buffers = [], []
+    for number, entry in enumerate(graph.entries):
+        inputs = [f"{entry.name}_input_{place}" for place in range(len(entry.inputs))]
+        outputs = [f"{entry.name}_output_{place}" for place in range(len(entry.outputs))]
+        buffers += [
+            f"static int8_t {name}[{graph.tensors[index].bytes}];"
+            for name, index in zip(inputs + outputs, (*entry.inputs, *entry.outputs), strict=True)
+        ]
+        reads = " && ".join(f"next({name}, sizeof {name})" for name in inputs)
+        cases.append(
+            _CASE.substitute(number=number, reads=reads, entry=entry.name, arguments=", ".join(inputs + outputs))
+        )
+    return {
+        "main.c": _CORE.substitute(
+            inputs=INPUTS, stack_file=STACK, buffers="\n".join(buffers) + "\n", cases="".join(cases).rstrip()
+        )
+    }
+
+
+def host(graph: Graph) -> dict[str, str]:
+    """A function run_<entry>(inputs, samples, outputs) for every entry, observing every layer."""
+    prototypes, functions = [], []
+    for entry in graph.entries:
+        offsets = np.cumsum([0, *(graph.tensors[index].bytes for index in entry.inputs)]).tolist()
+        outputs = [f"output_{place}" for place in range(len(entry.outputs))]
+        functions.append(
+            _HOST_FUNCTION.substitute(
+                entry=entry.name,
+                buffers="".join(
+                    f"    int8_t {name}[{graph.tensors[index].bytes}];\n"
+                    for name, index in zip(outputs, entry.outputs, strict=True)
+                ),
+                arguments=", ".join([*(f"inputs + {offset}" for offset in offsets[:-1]), *outputs]),
+                bytes=offsets[-1],
+            )
+        )
+        prototypes.append(f"void run_{entry.name}(const int8_t *inputs, uint32_t samples, uint8_t *outputs);")
+    return {
+        "observe.h": WRITE["observe.h"],
+        "main.c": _HOST.substitute(prototypes="\n".join(prototypes), functions="\n".join(functions)),
+    }
+
+
+def samples(graph: Graph, entry: Entry, inputs: list[np.ndarray]) -> bytes:
+    """`inputs` (N, *shape) of `entry`, sample by sample. Raises InputError where they do not fit."""
+    counts = {len(values) for values in inputs}
+    shapes = [graph.tensors[index].shape for index in entry.inputs]
+    if (
+        len(counts) != 1
+        or [values.shape[1:] for values in inputs] != shapes
+        or {v.dtype.name for v in inputs} != {"int8"}
+    ):
+        found = ", ".join(f"{values.dtype} {values.shape}" for values in inputs)
+        raise InputError(f"entry '{entry.name}': inputs are {found}; accepted are int8 of (N, *shape), shapes {shapes}")
+    flat = [values.reshape(len(values), -1) for values in inputs]
+    return np.concatenate(flat, axis=1).tobytes()
+
+
+def observed_bytes(graph: Graph, entry: Entry) -> int:
+    """What one run of `entry` observes."""
+    return sum(graph.tensors[operator.outputs[0]].bytes for operator in entry.operators)
+
+
+def observed(graph: Graph, entry: Entry, content: bytes | np.ndarray) -> dict[int, np.ndarray]:
+    """What was observed in N runs of `entry`, by tensor: (N, *shape)."""
+    rows = np.frombuffer(content, np.int8).reshape(-1, observed_bytes(graph, entry))
+    values, start = {}, 0
+    for operator in entry.operators:
+        tensor = graph.tensors[operator.outputs[0]]
+        values[operator.outputs[0]] = rows[:, start : start + tensor.bytes].reshape(-1, *tensor.shape)
+        start += tensor.bytes
+    return values
+
+
+def find_entry(graph: Graph, name: str | None) -> Entry:
+    """The entry called `name`; the main one where there is no name. Raises InputError."""
+    for entry in graph.entries:
+        if name in (None, entry.name):
+            return entry
+    accepted = ", ".join(entry.name for entry in graph.entries)
+    raise InputError(f"model '{graph.name}' has no entry '{name}'; accepted are {accepted}")

@@ -1,0 +1,51 @@
+"""The generated C, compiled for this host, as an executor."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ..emit.model import emit_model
+from ..emit.renderer import Renderer
+from ..graph import Graph
+from . import harness, host
+
+
+class HostExecutor:
+    """Runs the C in this process. Two executors of one graph share the C's static arena, hence persistent tensors."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        renderer: Renderer | None = None,
+        *,
+        sanitize: Iterable[str] = (),
+        command: tuple[str, ...] | None = None,
+    ) -> None:
+        """`sanitize` and `command` (the compiler) are as in `host.build_shared_library`."""
+        command = command or host.compiler()
+        self.name = f"host {'clang (ziglang)' if 'ziglang' in command else Path(command[0]).name}"
+        self.graph = graph
+        model = emit_model(graph, renderer=renderer)
+        # observe.h goes before the model's source, in the one way that a shared library's build offers
+        model["kws_model.c"] = '#include "observe.h"\n' + model["kws_model.c"]
+        del model["kws_model_selftest.c"]
+        library = host.build_shared_library({**model, **harness.host(graph)}, sanitize=sanitize, command=command)
+        self._library = ctypes.CDLL(str(library))
+        self.reset()
+
+    def reset(self) -> None:
+        """Persistent tensors take their initial values again."""
+        self._library.kws_model_reset()
+
+    def run(self, inputs: list[np.ndarray], entry: str | None = None) -> dict[int, np.ndarray]:
+        """Values (N, *shape) of every operator's output, by tensor index; `inputs` are (N, *shape) each."""
+        chosen = harness.find_entry(self.graph, entry)
+        content = harness.samples(self.graph, chosen, inputs)
+        count = len(inputs[0])
+        results = np.empty(count * harness.observed_bytes(self.graph, chosen), np.int8)
+        self._library[f"run_{chosen.name}"](content, ctypes.c_uint32(count), ctypes.c_void_p(results.ctypes.data))
+        return harness.observed(self.graph, chosen, results)
