@@ -1,0 +1,418 @@
+"""A graph as C: `<name>.h`, `<name>.c`, `<name>_weights.h` and `<name>_selftest.c`.
+
+`compile_plan` decides (kernels, names, memory), the functions below it print. What depends on the instruction set is in
+the renderer alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from string import Template
+from textwrap import indent
+
+import numpy as np
+
+from .. import memory
+from ..errors import InputError
+from ..graph import Entry, Graph, Operator, Tensor
+from ..lower import lower
+from .renderer import Array, Kernel, Renderer, Site, fill
+from .selftest import emit_selftest
+from .text import Origin, array, banner, comment, header, string
+
+ARENAS = ("static", "caller")
+"""Who owns the arena: the generated C, or the caller, who passes a pointer to every function."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator and the C function that computes it."""
+
+    index: int  # counted through all entries: the number that KWS_MODEL_OBSERVE gets
+    entry: Entry
+    name: str  # as in errors and reports: "02_conv_2d"
+    function: str
+    operator: Operator
+    kernel: Kernel
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything decided before printing."""
+
+    name: str
+    graph: Graph
+    renderer: Renderer
+    layers: list[Layer]
+    memory: memory.Plan
+
+    def of(self, entry: Entry) -> list[Layer]:
+        """The layers of one entry."""
+        return [layer for layer in self.layers if layer.entry is entry]
+
+
+def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kws_model") -> Plan:
+    """Lower every operator, choose its kernel and place its tensors. `name` prefixes every C name.
+
+    Raises InputError naming the layer and tensor that cannot be computed.
+    """
+    renderer = renderer or Renderer()
+    for what, word in (("--name", name), *(("entry", entry.name) for entry in graph.entries)):
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", word):
+            raise InputError(f"{what} '{word}': a C identifier that starts with a letter is accepted")
+    if len({entry.name for entry in graph.entries} | {"reset", "selftest"}) != len(graph.entries) + 2:
+        raise InputError("entries: each needs a name of its own, other than 'reset' and 'selftest'")
+    layers: list[Layer] = []
+    for entry in graph.entries:
+        for index in (*entry.inputs, *entry.outputs):
+            _require_int8(graph.tensors[index])
+        for index in entry.inputs:
+            if graph.tensors[index].persistent:
+                raise InputError(f"entry '{entry.name}': its input '{graph.tensors[index].name}' is persistent")
+        prefix = name if entry is graph.main else f"{name}_{entry.name}"
+        for layer, operator in graph.layers(entry):
+            lowered = lower(graph, operator, layer)
+            output = graph.tensors[operator.outputs[0]]
+            _require_int8(output)
+            site = Site(name, tuple(graph.tensors[index] for index in operator.inputs if index >= 0), output)
+            kernel = renderer.render(lowered, site)
+            layers.append(Layer(len(layers), entry, layer, f"{prefix}_{layer}", operator, kernel))
+    planned = memory.plan(graph, {layer.index: layer.kernel.demand for layer in layers})
+    return Plan(name, graph, renderer, layers, planned)
+
+
+def emit_model(
+    graph: Graph,
+    name: str = "kws_model",
+    renderer: Renderer | None = None,
+    arena: str = "static",
+    selftest: str = "golden",
+    command: str = "",
+    golden: Mapping[str, Sequence[np.ndarray]] | None = None,
+) -> dict[str, str]:
+    """File name to text.
+
+    `arena` is one of ARENAS, `selftest` one of selftest.SELFTESTS, `command` the command line that the banners show.
+    `golden` gives the self-test's inputs by entry (int8, in the shapes of the entry's inputs); others are pseudo-random.
+    """
+    plan = compile_plan(graph, renderer, name)
+    origin = Origin(command, graph.sha256)
+    pool = _Pool(f"{name.upper()}_CONST_ATTR")
+    source = _source(plan, pool, arena)  # fills the pool
+    texts = {
+        f"{name}.h": ("The interface of the network.", header(f"{name}.h", _interface(plan, arena))),
+        f"{name}.c": ("The network.", source),
+        f"{name}_weights.h": ("The constants of the network.", header(f"{name}_weights.h", pool.text())),
+        f"{name}_selftest.c": (
+            f"The self-test of the network; nothing unless {name.upper()}_SELFTEST is defined for all files.",
+            emit_selftest(plan, arena, selftest, golden or {}),
+        ),
+    }
+    return {file: banner(about, origin) + "\n" + text for file, (about, text) in texts.items()}
+
+
+def signature(plan: Plan, entry: Entry, arena: str) -> str:
+    """The C prototype of an entry, without semicolon."""
+    parameters = [
+        *(["void *memory"] if arena == "caller" else []),
+        *(f"const int8_t *{parameter}" for parameter in _numbered("input", entry.inputs)),
+        *(f"int8_t *{parameter}" for parameter in _numbered("output", entry.outputs)),
+    ]
+    return f"void {plan.name}_{entry.name}({', '.join(parameters)})"
+
+
+def _require_int8(tensor: Tensor) -> None:
+    if tensor.dtype != "int8":
+        raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8 is accepted")
+
+
+def _numbered(word: str, items: Sequence[int]) -> list[str]:
+    """``input``, or ``input_0, input_1, ...`` where there are several."""
+    return [word] if len(items) == 1 else [f"{word}_{number}" for number in range(len(items))]
+
+
+# The header
+
+
+_HEADER = """
+#include <stdint.h>
+
+/* SHA-256 of the model file. */
+#define ${NAME}_SHA256 $sha256
+
+$quantization/* RAM of the network beside the stack$arena_owner. */
+#define ${NAME}_ARENA_BYTES $arena_bytes
+#define ${NAME}_ARENA_ALIGN $arena_align
+#if defined(__GNUC__) || defined(__ICCARM__)
+#define ${NAME}_ALIGNED __attribute__((aligned(${NAME}_ARENA_ALIGN)))
+#else
+#define ${NAME}_ALIGNED
+#endif
+
+/* May be defined to place the arena and the constants in a memory, as in __attribute__((section(".dtcm"))). */
+#ifndef ${NAME}_ARENA_ATTR
+#define ${NAME}_ARENA_ATTR
+#endif
+#ifndef ${NAME}_CONST_ATTR
+#define ${NAME}_CONST_ATTR
+#endif
+
+$entries
+/* Give persistent tensors their initial values ($persistent). A network that has any needs it before the first call. */
+void ${name}_reset($arena_parameter);
+
+/* Defined for all files (-D${NAME}_SELFTEST), this makes the network one that can check itself: run a built-in input and
+   compare every layer. Returns 0, or the number (from 1) of the first layer that differs. Resets the network. */
+#ifdef ${NAME}_SELFTEST
+int ${name}_selftest(void);
+void ${name}_selftest_observe(int32_t layer, const void *data, uint32_t bytes);
+#endif
+"""
+
+
+def _interface(plan: Plan, arena: str) -> str:
+    graph = plan.graph
+    entries = [
+        fill(
+            """
+            /* $about
+               $buffers */
+            $signature;
+            """,
+            about="Run the network once." if entry is graph.main else f"Run entry '{entry.name}' once.",
+            buffers="Inputs and outputs are int8 codes, NHWC; they may not overlap each other"
+            + (" or the arena." if arena == "caller" else "."),
+            signature=signature(plan, entry, arena),
+        )
+        + "\n"
+        for entry in graph.entries
+    ]
+    persistent = sum(tensor.persistent for tensor in graph.tensors)
+    return Template(_HEADER).substitute(
+        NAME=plan.name.upper(),
+        name=plan.name,
+        sha256=string(graph.sha256),
+        quantization="".join(_quantization(plan, entry) for entry in graph.entries) + _labels(plan),
+        arena_owner="" if arena == "static" else "; the caller passes it as `memory`",
+        arena_bytes=plan.memory.arena_bytes,
+        arena_align=memory.ALIGNMENT,
+        arena_parameter="void" if arena == "static" else "void *memory",
+        entries="\n".join(entries),
+        persistent=f"{persistent or 'none'} here",
+    )
+
+
+def _quantization(plan: Plan, entry: Entry) -> str:
+    prefix = plan.name if entry is plan.graph.main else f"{plan.name}_{entry.name}"
+    lines = []
+    for word, indices in (("input", entry.inputs), ("output", entry.outputs)):
+        for label, index in zip(_numbered(word, indices), indices, strict=True):
+            tensor, macro = plan.graph.tensors[index], f"{prefix}_{label}".upper()
+            lines.append(
+                f"/* {_described(tensor)}: a value is SCALE * (code - ZERO_POINT). */\n"
+                f"#define {macro}_BYTES {tensor.bytes}\n"
+                f"#define {macro}_SCALE {_float(tensor.scale)}\n"
+                f"#define {macro}_ZERO_POINT ({tensor.zero_point})\n\n"
+            )
+    return "".join(lines)
+
+
+def _labels(plan: Plan) -> str:
+    labels = plan.graph.metadata.get("labels")
+    if labels is None:
+        return ""
+    output = plan.graph.tensors[plan.graph.main.outputs[0]]
+    if len(labels) != output.bytes:
+        raise InputError(f"labels: {len(labels)} for output '{output.name}' of {output.bytes}; one for each is accepted")
+    macro = plan.name.upper()
+    return (
+        "/* What the outputs stand for, to initialise an array of strings. */\n"
+        f"#define {macro}_LABEL_COUNT {len(labels)}\n"
+        f"#define {macro}_LABELS {{ {', '.join(string(label) for label in labels)} }}\n\n"
+    )
+
+
+def _float(value: float) -> str:
+    """A float32 as a C literal that reads back to the same value."""
+    return f"{np.float32(value)!s}f"
+
+
+# The source
+
+
+_SOURCE = """\
+#include "${name}.h"
+#include "${name}_weights.h"
+$includes
+/* May be defined to look at the output of every layer; layers count from 0 through all entries. */
+#ifdef ${NAME}_SELFTEST
+#define ${NAME}_OBSERVE(layer, data, bytes) ${name}_selftest_observe(layer, data, bytes)
+#endif
+#ifndef ${NAME}_OBSERVE
+#define ${NAME}_OBSERVE(layer, data, bytes) ((void)0)
+#endif
+
+$arena$helpers$layers$entries
+$reset"""
+
+def _source(plan: Plan, pool: _Pool, arena: str) -> str:
+    layers = [layer for layer in plan.layers if not _is_alias(plan, layer)]
+    functions = [_layer(plan, layer, pool) for layer in layers]
+    reset, entries = _reset(plan, pool, arena), [_entry(plan, entry, pool, arena) for entry in plan.graph.entries]
+    wanted = [name for layer in layers for name in layer.kernel.helpers]
+    if any(f"{plan.name}_copy(" in text for text in (reset, *entries)):
+        wanted.append("copy")
+    macro = plan.name.upper()
+    own_arena = arena == "static" and plan.memory.arena_bytes > 0
+    return Template(_SOURCE).substitute(
+        name=plan.name,
+        NAME=macro,
+        includes="".join(f"#include <{file}>\n" for file in plan.renderer.includes if file != "stdint.h"),
+        arena=f"static int64_t {plan.name}_arena[{plan.memory.arena_bytes // 8}] {macro}_ALIGNED {macro}_ARENA_ATTR;\n\n"
+        if own_arena
+        else "",
+        helpers="".join(text + "\n" for text in _helpers(plan, wanted)),
+        layers="".join(text + "\n" for text in functions),
+        entries="\n".join(entries),
+        reset=reset,
+    )
+
+
+def _helpers(plan: Plan, wanted: Iterable[str]) -> list[str]:
+    """The C of the helpers that are `wanted`, and before each those that it uses."""
+    texts: dict[str, str] = {}
+
+    def need(name: str) -> None:
+        if name not in texts:
+            helper = plan.renderer.helpers[name]
+            for used in helper.uses:
+                need(used)
+            texts[name] = Template(helper.text).substitute(prefix=plan.name)
+
+    for name in wanted:
+        need(name)
+    return list(texts.values())
+
+
+def _layer(plan: Plan, layer: Layer, pool: _Pool) -> str:
+    kernel, graph = layer.kernel, plan.graph
+    sources = [graph.tensors[index] for index in layer.operator.inputs[: len(kernel.parameters)]]
+    parameters = [f"const int8_t *{parameter}" for parameter in kernel.parameters] + ["int8_t *output"]
+    parameters += ["int8_t *scratch"] if kernel.demand.scratch_bytes else []
+    bound = [
+        f"    const {each.ctype} *const {each.role} = {pool.name(each, layer)};\n" for each in kernel.arrays
+    ]
+    about = (
+        f"{layer.name}: {', '.join(_described(source) for source in sources)}"
+        f" -> {_described(graph.tensors[layer.operator.outputs[0]])}"
+    )
+    about += f"; {kernel.macs:,} MACs" if kernel.macs else ""
+    return (
+        f"/* {comment(about)}. */\n"
+        f"static void {layer.function}({', '.join(parameters)})\n{{\n"
+        + "".join(bound)
+        + ("\n" if bound else "")
+        + indent(kernel.body, "    ")
+        + "\n}\n"
+    )
+
+
+def _entry(plan: Plan, entry: Entry, pool: _Pool, arena: str) -> str:
+    """The function that calls the layers of `entry` in order."""
+    places = plan.memory.entries[entry.name]
+    lines = []
+    for layer in plan.of(entry):
+        operator, kernel = layer.operator, layer.kernel
+        target = operator.outputs[0]
+        pointers = [_pointer(plan, entry, index, pool) for index in operator.inputs[: len(kernel.parameters)]]
+        pointers.append(_pointer(plan, entry, target, pool))
+        if kernel.demand.scratch_bytes:
+            pointers.append(f"arena + {places.scratch[layer.index].offset}")
+        if not _is_alias(plan, layer):
+            lines.append(f"{layer.function}({', '.join(pointers)});")
+        observed = _pointer(plan, entry, target, pool)
+        lines.append(f"{plan.name.upper()}_OBSERVE({layer.index}, {observed}, {plan.graph.tensors[target].bytes});")
+    for number, (output, index) in enumerate(zip(_numbered("output", entry.outputs), entry.outputs, strict=True)):
+        if places.places.get(index) != memory.Place("output", number):
+            value = _pointer(plan, entry, index, pool)
+            lines.append(f"{plan.name}_copy({output}, {value}, {plan.graph.tensors[index].bytes});")
+    return _function(plan, signature(plan, entry, arena), lines, arena)
+
+
+def _reset(plan: Plan, pool: _Pool, arena: str) -> str:
+    lines = []
+    places = plan.memory.entries[plan.graph.main.name].places
+    for index, tensor in enumerate(plan.graph.tensors):
+        if tensor.persistent:
+            lines.append(f"{plan.name}_copy(arena + {places[index].at}, {pool.constant(plan, index)}, {tensor.bytes});")
+    parameter = "void" if arena == "static" else "void *memory"
+    return _function(plan, f"void {plan.name}_reset({parameter})", lines, arena)
+
+
+def _function(plan: Plan, prototype: str, lines: list[str], arena: str) -> str:
+    """A function of the interface; the local ``arena`` is there where a line uses it."""
+    body = "".join(f"    {line}\n" for line in lines)
+    owner = f"{plan.name}_arena" if arena == "static" else "memory"
+    if re.search(r"\barena \+", body):
+        body = f"    int8_t *const arena = (int8_t *){owner};\n\n{body}"
+    elif arena == "caller":
+        body = f"    (void)memory;\n{body}"
+    return f"{prototype}\n{{\n{body}}}\n"
+
+
+def _is_alias(plan: Plan, layer: Layer) -> bool:
+    """Whether the operator only gives its input another name, in the same place."""
+    places = plan.memory.entries[layer.entry.name].places
+    source, target = layer.operator.inputs[0], layer.operator.outputs[0]
+    return layer.operator.kind == "RESHAPE" and source in places and places[source] == places[target]
+
+
+def _pointer(plan: Plan, entry: Entry, index: int, pool: _Pool) -> str:
+    """The C expression that points at a tensor."""
+    if plan.graph.tensors[index].constant:
+        return pool.constant(plan, index)
+    place = plan.memory.entries[entry.name].places[index]
+    if place.memory == "arena":
+        return f"arena + {place.at}"
+    return _numbered(place.memory, entry.inputs if place.memory == "input" else entry.outputs)[place.at]
+
+
+def _described(tensor: Tensor) -> str:
+    name = tensor.name if len(tensor.name) <= 48 else f"{tensor.name[:45]}..."
+    return comment(f"{ascii(name)} ({' x '.join(str(size) for size in tensor.shape)})")
+
+
+@dataclass
+class _Pool:
+    """The constants of a model; equal ones are kept once, under the name of the first layer that uses them."""
+
+    attribute: str
+    arrays: dict[tuple[str, bytes], tuple[str, Array, list[str]]] = field(default_factory=dict)
+
+    def name(self, each: Array, layer: Layer) -> str:
+        """The C name of a layer's array."""
+        return self._keep(each, f"{layer.function}_{each.role}", f"{layer.name}: {each.role}")
+
+    def constant(self, plan: Plan, index: int) -> str:
+        """The C name of the value, or the initial value, of a tensor."""
+        tensor = plan.graph.tensors[index]
+        what = "initial value of" if tensor.persistent else "value of"
+        assert tensor.data is not None
+        return self._keep(
+            Array("tensor", "int8_t", tensor.data), f"{plan.name}_tensor_{index}", f"{what} {_described(tensor)}"
+        )
+
+    def _keep(self, each: Array, name: str, about: str) -> str:
+        key = (each.ctype, np.asarray(each.values, np.int64).tobytes())
+        name, _, users = self.arrays.setdefault(key, (name, each, []))
+        if about not in users:
+            users.append(about)
+        return name
+
+    def text(self) -> str:
+        return "#include <stdint.h>\n\n" + "\n".join(
+            array(each.ctype, name, each.values, about=f"{'; '.join(users)}.", attribute=self.attribute)
+            for name, each, users in self.arrays.values()
+        )

@@ -1,0 +1,152 @@
+"""The self-test of a model: a golden input, what every layer makes of it, and the C that compares."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from string import Template
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from ..execute.numpy_executor import NumpyExecutor
+from ..graph import Entry, Graph
+from .text import CRC32, array, random_words
+
+if TYPE_CHECKING:
+    from .model import Plan
+
+SELFTESTS = ("golden", "full")
+"""What the self-test holds of each layer's output: its CRC-32, or the whole tensor (large; for emulation)."""
+
+_SELFTEST = """\
+#include "${name}.h"
+
+#ifdef ${NAME}_SELFTEST
+
+$arrays
+static int ${name}_selftest_seen = $layers; /* layers; below the number of them while the self-test runs */
+static int ${name}_selftest_failed; /* 0, or the number (from 1) of the first layer that differed */
+
+$functions
+void ${name}_selftest_observe(int32_t layer, const void *data, uint32_t bytes)
+{
+    if (${name}_selftest_seen == $layers) {
+        return;
+    }
+    ${name}_selftest_seen++;
+    if (${name}_selftest_failed == 0) {
+        ${name}_selftest_failed = $equal ? 0 : (int)layer + 1;
+    }
+}
+
+int ${name}_selftest(void)
+{
+$buffers
+    ${name}_selftest_seen = 0;
+    ${name}_selftest_failed = 0;
+    ${name}_reset($arena);
+$calls    ${name}_reset($arena);
+    if (${name}_selftest_failed == 0 && ${name}_selftest_seen != $layers) {
+        ${name}_selftest_failed = $layers + 1; /* ${name}.c was compiled without ${NAME}_SELFTEST */
+    }
+$checks    return ${name}_selftest_failed;
+}
+
+#endif /* ${NAME}_SELFTEST */
+"""
+
+_SAME = """\
+static int ${name}_selftest_same(const void *data, const int8_t *expected, uint32_t bytes)
+{
+    const int8_t *found = (const int8_t *)data;
+
+    while (bytes > 0u && *found++ == *expected++) {
+        bytes--;
+    }
+    return bytes == 0u;
+}
+"""
+
+
+def golden_inputs(graph: Graph, entry: Entry, golden: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """The self-test's inputs of `entry`: those of `golden`, else int8 codes out of text.random_words."""
+    tensors = [graph.tensors[index] for index in entry.inputs]
+    if entry.name not in golden:
+        words = random_words(1, sum(tensor.bytes for tensor in tensors))
+        codes = ((words >> 24) - 128).astype(np.int8)
+        ends = np.cumsum([tensor.bytes for tensor in tensors])
+        return [codes[end - tensor.bytes : end].reshape(tensor.shape) for tensor, end in zip(tensors, ends, strict=True)]
+    inputs = [np.asarray(data) for data in golden[entry.name]]
+    if [(data.shape, data.dtype) for data in inputs] != [(tensor.shape, np.dtype(np.int8)) for tensor in tensors]:
+        raise InputError(
+            f"golden input of entry '{entry.name}': {[(data.shape, str(data.dtype)) for data in inputs]};"
+            f" int8 of {[tensor.shape for tensor in tensors]} is accepted"
+        )
+    return inputs
+
+
+def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequence[np.ndarray]]) -> str:
+    """The text of `<name>_selftest.c` below its banner. `golden` is as in `model.emit_model`."""
+    executor = NumpyExecutor(plan.graph)
+    own = f"{plan.name}_selftest"
+    arrays, buffers, calls, checks = [], [], [], []
+    tensors: list[tuple[str, np.ndarray]] = []
+    if arena == "caller":
+        words = max(plan.memory.arena_bytes // 8, 1)
+        buffers.append(f"static int64_t arena[{words}] {plan.name.upper()}_ALIGNED {plan.name.upper()}_ARENA_ATTR;")
+    for entry in plan.graph.entries:
+        inputs = golden_inputs(plan.graph, entry, golden)
+        values = executor.run([data[np.newaxis] for data in inputs], entry.name)
+        tensors += [(layer.name, values[layer.operator.outputs[0]]) for layer in plan.of(entry)]
+        arguments = ["arena"] if arena == "caller" else []
+        for number, data in enumerate(inputs):
+            arguments.append(f"{own}_{entry.name}_input_{number}")
+            arrays.append(array("int8_t", arguments[-1], data, about=f"Golden input of entry '{entry.name}'."))
+        known = values | dict(zip(entry.inputs, (data[np.newaxis] for data in inputs), strict=True))
+        for number, index in enumerate(entry.outputs):
+            tensor = plan.graph.tensors[index]
+            data = known[index] if index in known else tensor.data
+            assert data is not None
+            arguments.append(f"{entry.name}_output_{number}")
+            expected = f"{own}_{entry.name}_output_{number}"
+            arrays.append(array("int8_t", expected, data, about=f"Output of entry '{entry.name}'."))
+            buffers.append(f"static int8_t {arguments[-1]}[{tensor.bytes}];")
+            same = f"{own}_same({arguments[-1]}, {expected}, {tensor.bytes}u)"
+            checks.append(f"if ({own}_failed == 0) {{\n        {own}_failed = {same} ? 0 : {len(plan.layers) + 1};\n    }}")
+        calls.append(f"{plan.name}_{entry.name}({', '.join(arguments)});")
+    crc32 = "" if kind == "full" else CRC32
+    names = {"name": plan.name, "NAME": plan.name.upper()}
+    return Template(_SELFTEST).substitute(
+        names,
+        arrays="\n".join([*arrays, _EXPECTED[kind](own, tensors)]),
+        functions="\n".join([*([crc32] if crc32 else []), Template(_SAME).substitute(names)]),
+        equal=_EQUAL[kind].replace("@", own),
+        layers=len(plan.layers),
+        arena="arena" if arena == "caller" else "",
+        **{what: "".join(f"    {line}\n" for line in lines) for what, lines in
+           (("buffers", buffers), ("calls", calls), ("checks", checks))},
+    )
+
+
+def _expected_crcs(own: str, tensors: Sequence[tuple[str, np.ndarray]]) -> str:
+    crcs = [zlib.crc32(np.ascontiguousarray(data).tobytes()) for _, data in tensors]
+    return array("uint32_t", f"{own}_expected", crcs, about="CRC-32 of the output of every layer.")
+
+
+def _expected_tensors(own: str, tensors: Sequence[tuple[str, np.ndarray]]) -> str:
+    names = [f"{own}_layer_{index}" for index in range(len(tensors))]
+    whole = [
+        array("int8_t", name, data, about=f"Output of {layer}.")
+        for name, (layer, data) in zip(names, tensors, strict=True)
+    ]
+    table = f"static const int8_t *const {own}_expected[] = {{ {', '.join(names)} }};\n"
+    return "\n".join([*whole, table])
+
+
+_EXPECTED = {"golden": _expected_crcs, "full": _expected_tensors}
+_EQUAL = {
+    "golden": "crc32(0, data, bytes) == @_expected[layer]",
+    "full": "@_same(data, @_expected[layer], bytes)",
+}
