@@ -1,0 +1,190 @@
+"""Convolutions and fully connected layers as products of a few rows of input with all weights.
+
+A 1x1 convolution and a fully connected layer take their rows where they lie; any other convolution first copies its
+windows side by side. What multiplies a block of rows is the business of an instruction set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import lower
+from ..memory import Demand
+from .renderer import HELPERS, Array, Helper, Kernel, Renderer, Site, fill
+
+
+@dataclass(frozen=True)
+class Product:
+    """Two helpers of an instruction set. `pack` (input, wide) lays rows of input out as `multiply` wants them;
+
+    `multiply` (wide, stream, output, count) gives the codes of all channels of those rows.
+    """
+
+    pack: str
+    multiply: str
+    wide_bytes: int
+    count: int  # rounds of multiply's outer loop
+
+
+class BlockRenderer(Renderer):
+    """What an instruction set needs to compute convolutions in blocks: a subclass has the kernels."""
+
+    block = 4  # rows that a product takes at a time; what is left over goes one by one
+
+    def __init__(self) -> None:
+        self.helpers: dict[str, Helper] = {**HELPERS, "window_row": _WINDOW_ROW}
+
+    def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
+        """Whether `product` computes `op` exactly as (channels, depth) weights; else it is rendered as portable C."""
+        raise NotImplementedError
+
+    def product(self, depth: int, channels: int, rows: int) -> Product:
+        """The kernels for `rows` rows (`block` or 1) of `depth` inputs; adds their helpers to `helpers`."""
+        raise NotImplementedError
+
+    def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+        """The constants of `multiply`, in the order in which it reads them. Its role is ``stream``."""
+        raise NotImplementedError
+
+    def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
+        """Copies a block of windows, row by row, side by side, and multiplies it as a matrix."""
+        channels, height, width, depth = op.weights.shape
+        if op.depthwise or (height, width, op.stride, any(op.pads)) == (1, 1, (1, 1), False):
+            return super().convolution(op, site)
+        used = height * width * depth
+        window = -(-used // 4) * 4
+        if op.dilation != (1, 1) or not self.multiplies(op, channels, window):
+            return super().convolution(op, site)
+        _, rows, columns, _ = site.inputs[0].shape
+        positions = site.output.shape[1] * site.output.shape[2]
+        weights = np.zeros((channels, window), np.int8)
+        weights[:, :used] = op.weights.reshape(channels, used)
+        block, single = self.product(window, channels, self.block), self.product(window, channels, 1)
+        return Kernel(
+            fill(
+                """
+                int8_t *const windows = scratch;
+                void *const wide = scratch + $wide_at;
+                int8_t *next = windows;
+
+                for (int32_t y = 0; y < $output_rows; y++) {
+                    for (int32_t x = 0; x < $output_columns; x++) {
+                        const int32_t column = x * $stride_x - $left;
+                        const int32_t before = column < 0 ? -column * $depth : 0;
+                        const int32_t beyond = (column + $width - $columns) * $depth;
+                        const int32_t after = beyond > 0 ? beyond : 0;
+
+                        for (int32_t row = y * $stride_y - $top; row < y * $stride_y - $top + $height; row++) {
+                            if (row < 0 || row >= $rows) {
+                                next = ${prefix}_window_row(next, input, $row_bytes, 0, 0, $zero_point);
+                            } else {
+                                next = ${prefix}_window_row(next, input + ((row * $columns + column) * $depth + before),
+                                                     before, $row_bytes - before - after, after, $zero_point);
+                            }
+                        }
+                        next += $slack;
+                        if (next == windows + $wide_at) {
+                            ${prefix}_$pack(windows, wide);
+                            ${prefix}_$multiply(wide, stream, output, $count);
+                            output += $block_outputs;
+                            next = windows;
+                        }
+                    }
+                }
+                for (const int8_t *rest = windows; rest != next; rest += $window) {
+                    ${prefix}_$pack_one(rest, wide);
+                    ${prefix}_$multiply_one(wide, stream, output, $count_one);
+                    output += $channels;
+                }
+                """,
+                prefix=site.prefix,
+                wide_at=self.block * window,
+                output_rows=site.output.shape[1],
+                output_columns=site.output.shape[2],
+                stride_x=op.stride[1],
+                stride_y=op.stride[0],
+                left=op.pads[2],
+                top=op.pads[0],
+                depth=depth,
+                width=width,
+                height=height,
+                rows=rows,
+                columns=columns,
+                row_bytes=width * depth,
+                zero_point=op.input_zero_point,
+                slack=window - used,
+                pack=block.pack,
+                multiply=block.multiply,
+                pack_one=single.pack,
+                multiply_one=single.multiply,
+                count=block.count,
+                count_one=single.count,
+                block_outputs=self.block * channels,
+                window=window,
+                channels=channels,
+            ),
+            Demand(scratch_bytes=self.block * window + block.wide_bytes),
+            arrays=(self.stream(op, weights),),
+            helpers=("window_row", block.pack, block.multiply, single.pack, single.multiply),
+            macs=positions * op.weights.size,
+        )
+
+    def matrix(self, op: lower.Convolution | lower.FullyConnected, rows: int, site: Site) -> Kernel:
+        """A block of rows at a time, then the rest one by one."""
+        channels = len(op.weights)
+        depth = op.weights.size // channels
+        if depth % 4 or not self.multiplies(op, channels, depth):
+            return super().matrix(op, rows, site)
+        parts, products = [], []
+        for times, taken in ((rows // self.block, self.block), (rows % self.block, 1)):
+            if times:
+                product = self.product(depth, channels, taken)
+                products.append(product)
+                parts.append(
+                    fill(
+                        """
+                        for (int32_t i = 0; i < $times; i++) {
+                            ${prefix}_$pack(input, wide);
+                            ${prefix}_$multiply(wide, stream, output, $count);
+                            input += $inputs;
+                            output += $outputs;
+                        }
+                        """,
+                        prefix=site.prefix,
+                        times=times,
+                        pack=product.pack,
+                        multiply=product.multiply,
+                        count=product.count,
+                        inputs=taken * depth,
+                        outputs=taken * channels,
+                    )
+                )
+        return Kernel(
+            "\n".join(["void *const wide = scratch;", "", *parts]),
+            # written over its input, an output block must not reach inputs that are still to be read
+            Demand(scratch_bytes=max(product.wide_bytes for product in products), in_place=channels <= depth),
+            arrays=(self.stream(op, op.weights.reshape(channels, depth)),),
+            helpers=tuple(name for product in products for name in (product.pack, product.multiply)),
+            macs=rows * op.weights.size,
+        )
+
+
+_WINDOW_ROW = Helper("""\
+/* Appends one row of a window: bytes of the image between bytes of padding. Returns the end of what it wrote. */
+static inline int8_t *${prefix}_window_row(int8_t *to, const int8_t *from, int32_t before, int32_t inside,
+                                           int32_t after, int8_t padding)
+{
+    while (before-- > 0) {
+        *to++ = padding;
+    }
+    while (inside-- > 0) {
+        *to++ = *from++;
+    }
+    while (after-- > 0) {
+        *to++ = padding;
+    }
+    return to;
+}
+""")
