@@ -54,6 +54,13 @@ class Task:
     testing: Examples
     noises: tuple[Samples, ...]  # int16[n], the part of each noise recording that is for training
 
+    def split(self, name: str) -> Examples:
+        """One of the three splits. Raises InputError where nobody says any of the words in it."""
+        examples: Examples = getattr(self, name)
+        if not np.any(examples.labels >= 2):
+            raise InputError(f"{self.name}: no {name} clips of {', '.join(self.labels[2:])}; see the split column")
+        return examples
+
 
 def one_second(samples: Samples) -> Samples:
     """int16[n] to int16[16000]: the loudest second of a longer clip; a shorter one is centred between zeros."""
@@ -173,13 +180,6 @@ def configure_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exclude", type=word_list, default=[], metavar="A,B", help="words left out altogether, also of _unknown_"
     )
-    parser.add_argument(
-        "--min-clips",
-        type=int,
-        default=MIN_CLIPS,
-        metavar="N",
-        help="training clips a class must have (default: %(default)s)",
-    )
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -191,6 +191,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"a folder with manifest.csv, a root of Speech Commands, or '{SYNTHETIC}' (default)",
     )
     configure_words(parser)
+    parser.add_argument(
+        "--min-clips",
+        type=int,
+        default=MIN_CLIPS,
+        metavar="N",
+        help="training clips a class must have (default: %(default)s)",
+    )
 
 
 def from_options(options: argparse.Namespace) -> Task:

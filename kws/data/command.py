@@ -1,0 +1,104 @@
+"""kws data: what a corpus holds, the task that is made of it, and the corpus as a folder of wavs."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+from collections import Counter
+from pathlib import Path
+
+import soundfile
+
+from mcu_codegen import files, report
+from mcu_codegen.errors import InputError
+
+from . import speech_commands, synthetic, task
+from .audio import RATE, Samples, progress
+from .corpus import NOISE_FOLDER, SPLITS, Clip, Corpus, open_corpus
+from .folder import COLUMNS, MANIFEST, OFFICIAL
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `kws data`."""
+    parser.add_argument(
+        "data", metavar="SPEC", help=f"a folder with {MANIFEST}, a root of Speech Commands, or '{synthetic.NAME}'"
+    )
+    task.configure_words(parser)
+    parser.add_argument(
+        "--make", type=Path, metavar="DIR", help="write the corpus into DIR as 16 kHz wavs and a manifest"
+    )
+    parser.add_argument("--download", action="store_true", help="first fetch Speech Commands v0.02 (2.3 GB) into SPEC")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the tables; with --make, write the folder first."""
+    if options.download:
+        speech_commands.download(Path(options.data))
+    corpus = open_corpus(options.data)
+    corpus.load()
+    if options.make:
+        write_folder(corpus, options.make)
+    print(corpus_table(corpus))
+    words = options.words or [word for word in task.CORE_WORDS if word in corpus.words and word not in options.exclude]
+    if not words:
+        print(f"\nNone of the core words is in it: name the words of a task with --words ({', '.join(corpus.words)})")
+        return 0
+    print(task_table(task.build(corpus, words, options.exclude)))
+    return 0
+
+
+def corpus_table(corpus: Corpus) -> str:
+    """Clips per word and split, speakers and seconds of each word, as text."""
+    clips: dict[str, list[Clip]] = {word: [] for word in sorted({clip.word for clip in corpus.clips})}
+    for clip in corpus.clips:
+        clips[clip.word].append(clip)
+    rows = []
+    for word, held in [*clips.items(), ("all", list(corpus.clips))]:
+        splits = Counter(clip.split for clip in held)
+        speakers = {clip.speaker for clip in held} - {""}
+        seconds = sum(len(corpus.audio(clip)) for clip in held) / RATE
+        rows.append([word, *(splits[split] for split in SPLITS), len(speakers), round(seconds)])
+    table = report.Table(["word", *SPLITS, "speakers", "seconds"], rows).text()
+    noise = ", ".join(
+        f"{name} {len(samples) / RATE:.0f} s" for name, samples in zip(corpus.noise_names, corpus.noises, strict=True)
+    )
+    return f"{corpus.name}\n{table}\nbackground noise: {noise or 'none; generated noise stands in'}"
+
+
+def task_table(made: task.Task) -> str:
+    """Examples per class and split, as text."""
+    splits = [getattr(made, split) for split in SPLITS]
+    rows = [
+        [label, *(int((split.labels == number).sum()) for split in splits)] for number, label in enumerate(made.labels)
+    ]
+    table = report.Table(["class", *SPLITS], [*rows, ["all", *map(len, splits)]]).text()
+    return f"\nas a task of {len(made.labels)} classes\n{table}"
+
+
+def write_folder(corpus: Corpus, folder: Path) -> None:
+    """The corpus as ``<word>/<clip>.wav``, ``_background_noise_/`` and, last, ``manifest.csv``; `open_corpus` reads it.
+
+    Raises InputError where `folder` holds anything already, so that no clip of another corpus is left among them.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"--make {folder}: is there already; a new or empty folder is accepted")
+    manifest = io.StringIO()
+    writer = csv.writer(manifest, lineterminator="\n")
+    writer.writerow([*COLUMNS, OFFICIAL] if (official := any(clip.official_test for clip in corpus.clips)) else COLUMNS)
+    for clip in progress(corpus.clips, f"writing {folder}", len(corpus.clips), "clip"):
+        name = Path(clip.key).with_suffix(".wav")
+        _write_wav(folder / name, corpus.audio(clip))
+        row = [name.as_posix(), clip.word, clip.speaker, clip.split]
+        writer.writerow([*row, clip.official_test] if official else row)
+    for title, samples in zip(corpus.noise_names, corpus.noises, strict=True):
+        _write_wav(folder / NOISE_FOLDER / f"{title}.wav", samples)
+    files.write_whole(folder / MANIFEST, manifest.getvalue())
+    print(f"{folder}: {len(corpus.clips)} clips written", file=sys.stderr)
+
+
+def _write_wav(path: Path, samples: Samples) -> None:
+    content = io.BytesIO()
+    soundfile.write(content, samples, RATE, format="WAV", subtype="PCM_16")
+    files.write_whole(path, content.getvalue())
