@@ -354,7 +354,8 @@ def write(graph: Graph) -> bytes:
     """
     buffers: dict[bytes, int] = {b"": 0}  # content to index; buffer 0 is empty by convention
     metadata: list[dict[str, Any]] = []
-    codes = list(dict.fromkeys(operator.kind for entry in graph.entries for operator in entry.operators))
+    kinds = list(dict.fromkeys(operator.kind for entry in graph.entries for operator in entry.operators))
+    codes = [_operator_code(kind) for kind in kinds]
 
     def buffer(content: bytes) -> int:
         return buffers.setdefault(content, len(buffers))
@@ -368,14 +369,14 @@ def write(graph: Graph) -> bytes:
                 if not np.array_equal(tensor.data, default):
                     content = buffer(_content(tensor))
                     metadata.append({"name": f"{_INITIAL}{position}.{place}", "buffer": content})
-        subgraphs.append(_subgraph(graph, graph.entries[position], members, codes, buffer))
+        subgraphs.append(_subgraph(graph, graph.entries[position], members, kinds, buffer))
     if graph.metadata:
         content = buffer(json.dumps(graph.metadata, sort_keys=True, allow_nan=False).encode())
         metadata.append({"name": METADATA, "buffer": content})
     return flatbuffer.write(
         {
             "version": VERSION,
-            "operator_codes": [_operator_code(kind) for kind in codes],
+            "operator_codes": codes,
             "subgraphs": subgraphs,
             "description": METADATA,
             "buffers": [{"data": np.frombuffer(content, np.uint8)} for content in buffers],
@@ -407,7 +408,7 @@ def _operator_code(kind: str) -> dict[str, Any]:
 
 
 def _subgraph(
-    graph: Graph, entry: Entry, members: list[int], codes: list[str], buffer: Callable[[bytes], int]
+    graph: Graph, entry: Entry, members: list[int], kinds: list[str], buffer: Callable[[bytes], int]
 ) -> dict[str, Any]:
     place = {-1: -1} | {index: place for place, index in enumerate(members)}
     types = {name: code for code, name in TENSOR_TYPES.items()}
@@ -436,7 +437,7 @@ def _subgraph(
             options |= _OPTION_FIELDS[field.name].write(getattr(operator.options, field.name))
         operators.append(
             {
-                "opcode_index": codes.index(operator.kind),
+                "opcode_index": kinds.index(operator.kind),
                 "inputs": [place[index] for index in _listed(operator.inputs)],
                 "outputs": [place[index] for index in operator.outputs],
                 "builtin_options_type": _options_code(row),

@@ -53,34 +53,32 @@ def small_graph(seed: int = 0) -> Graph:
         tensors.append(Tensor(name, shape, "int8", quantization, **more))
         return len(tensors) - 1
 
-    def constant(name: str, data: np.ndarray, channels: int = 0, axis: int = 0) -> int:
-        scales = tuple(rng.uniform(0.004, 0.02, channels).astype(np.float32).tolist())
-        quantization = Quantization(scales, (0,) * channels, axis if channels > 1 else 0) if channels else None
+    def constant(name: str, data: np.ndarray, quantization: Quantization | None = None) -> int:
         tensors.append(Tensor(name, data.shape, data.dtype.name, quantization, data))
         return len(tensors) - 1
 
-    def weights(name: str, *shape: int) -> np.ndarray:
-        return rng.integers(-127, 128, shape, dtype=np.int8)
+    def weights(name: str, *shape: int, channels: int = 1, axis: int = 0) -> int:
+        scales = tuple(rng.uniform(0.004, 0.02, channels).astype(np.float32).tolist())
+        data = rng.integers(-127, 128, shape, dtype=np.int8)
+        return constant(name, data, Quantization(scales, (0,) * channels, axis))
 
-    def bias(count: int) -> np.ndarray:
-        return rng.integers(-500, 500, count, dtype=np.int32)
+    def bias(name: str, count: int, source: int, filters: int) -> int:
+        scales = np.float32(tensors[source].scale) * np.asarray(tensors[filters].quantization.scale, np.float32)
+        quantization = Quantization(tuple(scales.tolist()), (0,) * len(scales))
+        return constant(name, rng.integers(-500, 500, count, dtype=np.int32), quantization)
 
     x = activation("features", 1, 6, 5, 1)
     convolved = activation("convolved", 1, 3, 5, 4)
-    filters = constant("filters", weights("filters", 4, 3, 2, 1), 4)
+    filters = weights("filters", 4, 3, 2, 1, channels=4)
     convolution = Operator(
         "CONV_2D",
-        (x, filters, constant("bias", bias(4))),
+        (x, filters, bias("bias", 4, x, filters)),
         (convolved,),
         Conv2D("SAME", (2, 1), (1, 2), "RELU"),
     )
     filtered = activation("filtered", 1, 3, 5, 4)
-    depthwise = Operator(
-        "DEPTHWISE_CONV_2D",
-        (convolved, constant("planes", weights("planes", 1, 3, 3, 4), 4, 3), -1),
-        (filtered,),
-        DepthwiseConv2D(depth_multiplier=1),
-    )
+    planes = weights("planes", 1, 3, 3, 4, channels=4, axis=3)
+    depthwise = Operator("DEPTHWISE_CONV_2D", (convolved, planes), (filtered,), DepthwiseConv2D(depth_multiplier=1))
     state = activation(
         "state", 1, 3, 5, 4, scale=0.5, persistent=True, data=rng.integers(-9, 9, (1, 3, 5, 4), dtype=np.int8)
     )
@@ -92,7 +90,8 @@ def small_graph(seed: int = 0) -> Graph:
     flat = activation("flat", 1, 8, scale=0.5)
     reshape = Operator("RESHAPE", (pooled,), (flat,), NoOptions())
     logits, scores = activation("logits", 1, 3), activation("scores", 1, 3, scale=1 / 256, zero_point=-128)
-    matrix, offsets = constant("matrix", weights("matrix", 3, 8), 1), constant("offsets", bias(3))
+    matrix = weights("matrix", 3, 8)
+    offsets = bias("offsets", 3, flat, matrix)
     dense = Operator("FULLY_CONNECTED", (flat, matrix, offsets), (logits,), FullyConnected())
     softmax = Operator("SOFTMAX", (logits,), (scores,), Softmax())
     invoke = Entry("invoke", (x,), (scores,), [convolution, depthwise, add, update, pool, reshape, dense, softmax])
@@ -105,7 +104,7 @@ def small_graph(seed: int = 0) -> Graph:
 
 
 def examine(data: bytes) -> bool:
-    """Whether `data` is accepted; what is accepted can be written, and lowered or refused operator by operator."""
+    """Whether `data` is accepted; every operator of what is accepted is lowered, or refused as well."""
     try:
         graph = tflite.read_bytes(data, "fuzzed.tflite")
     except InputError as error:
@@ -117,7 +116,6 @@ def examine(data: bytes) -> bool:
                 lower(graph, operator, layer)
             except InputError as error:
                 assert str(error).startswith(layer) and "\n" not in str(error), error
-    tflite.read_bytes(tflite.write(graph), "written.tflite")
     return True
 
 
@@ -223,7 +221,9 @@ def main() -> int:
         data = (mutate_bytes, mutate_values)[number % 2](original, rng)
         signal.alarm(SECONDS_PER_FILE)
         try:
-            accepted += examine(data)
+            if examine(data):
+                accepted += 1
+                examine(tflite.write(tflite.read_bytes(data, "accepted.tflite")))
         except Exception:
             broken += 1
             traceback.print_exc()
