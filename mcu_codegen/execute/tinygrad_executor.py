@@ -1,0 +1,208 @@
+"""A graph's integers executed in tinygrad: independent of NumPy's functions, fast on whole test sets, on any device.
+
+Only what `lower` returns is shared with the specification. Arrays are cast to int32 before anything else (int8 products
+are wrong on some devices); requantisation is in int64. The device is tinygrad's DEV, by default the CPU, for which it
+needs a clang: one on PATH, or that of the package ziglang. Either package may be absent: ask `unavailable` first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import files, lower
+from ..emulate.host import cache_folder
+from ..errors import InputError
+from ..graph import Entry, Graph
+from .batches import BatchExecutor
+
+if TYPE_CHECKING:
+    from tinygrad import Tensor
+
+
+def unavailable() -> str:
+    """Why tinygrad cannot be used here, or "" where it can."""
+    if importlib.util.find_spec("tinygrad") is None:
+        return "the package tinygrad is not installed (extra 'tinygrad')"
+    if os.environ.get("DEV", "CPU") == "CPU" and not _clang() and importlib.util.find_spec("ziglang") is None:
+        return "tinygrad needs `clang` on PATH or the package ziglang (extra 'emulate'); neither was found"
+    return ""
+
+
+def _clang() -> str | None:
+    """The system's clang. CC may name another compiler, whose options tinygrad does not know."""
+    named = os.environ.get("CC", "")
+    return named if "clang" in Path(named).name else shutil.which("clang")
+
+
+def _ziglang_script() -> str:
+    """An executable that is the clang of the package ziglang: tinygrad runs CC as one word."""
+    text = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m ziglang clang "$@"\n'
+    script = cache_folder() / f"clang-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    if not os.access(script, os.X_OK):
+        files.write_whole(script, text)
+        script.chmod(0o755)
+    return str(script)
+
+
+@cache
+def _tinygrad() -> ModuleType:
+    """The module, with a device and a compiler that work: it reads both from the environment."""
+    if reason := unavailable():
+        raise InputError(reason)
+    if os.environ.setdefault("DEV", "CPU") == "CPU":
+        os.environ["CC"] = _clang() or _ziglang_script()
+    return importlib.import_module("tinygrad")
+
+
+class TinygradExecutor(BatchExecutor):
+    """Describes a batch of a whole entry, then realises every operator's output at once."""
+
+    name = "tinygrad"
+    batch = 512
+
+    def __init__(self, graph: Graph) -> None:
+        _tinygrad()
+        super().__init__(graph)
+
+    def _invoke(self, entry: Entry, values: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+        current = {index: _int32(data) for index, data in values.items()}
+        outputs: dict[int, Tensor] = {}
+        for operator, step in self.steps[entry.name]:
+            operands = (self._operand(index, current) for index in operator.inputs if index >= 0)
+            output = operator.outputs[0]
+            result = _COMPUTE[type(step)](step, *operands).reshape(-1, *self.graph.tensors[output].shape)
+            outputs[output] = result.cast("int8").contiguous()
+            current[output] = outputs[output].cast("int32")
+        _tinygrad().Tensor.realize(*outputs.values())
+        return {index: tensor.numpy() for index, tensor in outputs.items()}
+
+    def _operand(self, index: int, current: dict[int, Tensor]) -> Tensor:
+        data = self.graph.tensors[index].data
+        return current[index] if index in current or data is None else _int32(data[np.newaxis])
+
+
+def _int32(values: np.ndarray | int) -> Tensor:
+    return _tinygrad().Tensor(np.asarray(values, np.int32))
+
+
+def _int64(values: np.ndarray | int) -> Tensor:
+    return _tinygrad().Tensor(np.asarray(values, np.int64))
+
+
+def _high_product(a: Tensor, b: Tensor | int) -> Tensor:
+    """a * b / 2**31, rounded half up; int64."""
+    return (a.cast("int64") * b + (1 << 30)) >> 31
+
+
+def _scaled(accumulator: Tensor, multiplier: np.ndarray | int, shift: np.ndarray | int) -> Tensor:
+    """accumulator * multiplier * 2**(shift - 31) rounded twice; int32 in, int64 out."""
+    raised = accumulator * _int32(1 << np.maximum(shift, 0))  # wraps
+    product = _high_product(raised, _int64(multiplier))
+    exponent = np.maximum(-np.asarray(shift, np.int64), 0)
+    magnitude = ((product < 0).where(-product, product) + _int64((1 << exponent) >> 1)) >> _int64(exponent)
+    return (product < 0).where(-magnitude, magnitude)  # half away from zero
+
+
+def _requantized(parameters: lower.Requantization, accumulator: Tensor) -> Tensor:
+    """Codes of an int32 accumulator, channels last."""
+    value = _scaled(accumulator, parameters.multiplier, parameters.shift)
+    return (value + parameters.zero_point).clip(parameters.low, parameters.high)
+
+
+def _sliding_sum(
+    image: Tensor, weights: Tensor, stride: tuple[int, int], pads: tuple[int, int, int, int], **options: Any
+) -> Tensor:
+    """A convolution of (N, H, W, C) with OIHW weights that gives (N, OH, OW, O); padding reads 0."""
+    top, bottom, left, right = pads
+    sides = (left, right, top, bottom)
+    return image.permute(0, 3, 1, 2).conv2d(weights, stride=stride, padding=sides, **options).permute(0, 2, 3, 1)
+
+
+def _convolution(step: lower.Convolution, source: Tensor, *_constants: Tensor) -> Tensor:
+    order = (3, 0, 1, 2) if step.depthwise else (0, 3, 1, 2)
+    accumulator = _sliding_sum(
+        source.squeeze(1) - step.input_zero_point,
+        _int32(step.weights.transpose(order)),
+        step.stride,
+        step.pads,
+        dilation=step.dilation,
+        groups=source.shape[-1] if step.depthwise else 1,
+    )
+    return _requantized(step.requantization, accumulator + _int32(step.bias))
+
+
+def _fully_connected(step: lower.FullyConnected, source: Tensor, *_constants: Tensor) -> Tensor:
+    rows = source.reshape(-1, step.weights.shape[1]) - step.input_zero_point
+    return _requantized(step.requantization, rows @ _int32(step.weights.T) + _int32(step.bias))
+
+
+def _average_pool(step: lower.AveragePool, source: Tensor) -> Tensor:
+    image = source.squeeze(1)
+    channels = image.shape[3]
+    ones = _int32(np.ones((channels, 1, *step.filter)))
+    total, count = (
+        _sliding_sum(values, ones, step.stride, step.pads, groups=channels) for values in (image, image * 0 + 1)
+    )
+    magnitude = ((total < 0).where(-total, total) + count // 2) // count
+    return (total < 0).where(-magnitude, magnitude).clip(step.low, step.high)
+
+
+def _mean(step: lower.Mean, source: Tensor, _axes: Tensor) -> Tensor:
+    total = (source - step.input_zero_point).sum(tuple(axis + 1 for axis in step.axes))
+    return _requantized(step.requantization, total)
+
+
+def _add(step: lower.Add, *sources: Tensor) -> Tensor:
+    first, second = (
+        _scaled((source - zero_point) * (1 << step.left_shift), multiplier, shift)
+        for source, zero_point, multiplier, shift in zip(
+            sources, step.zero_points, step.multipliers, step.shifts, strict=True
+        )
+    )
+    return _requantized(step.requantization, (first + second).cast("int32"))
+
+
+def _softmax(step: lower.Softmax, source: Tensor) -> Tensor:
+    """Positive numbers only, but for Newton's corrections: rounding half away from zero is rounding half up."""
+    last = len(step.exponentials) - 1
+    difference = source.max(-1, keepdim=True) - source
+    counts = difference <= last
+    exponential = counts.where(_int64(step.exponentials)[difference.minimum(last)], 0)
+    total = ((exponential + (1 << 11)) >> 12).sum(-1, keepdim=True)
+    leading_zeros = sum((total < (1 << bit)).cast("int64") for bit in range(32))
+    half = ((total << leading_zeros) + 1) >> 1
+    inverse = _high_product(half, -1010580540) + 1515870810
+    for _ in range(3):
+        correction = _high_product(inverse, (1 << 29) - _high_product(half, inverse))
+        inverse = inverse + (correction * 4).clip(-(2**31), 2**31 - 1)
+    inverse = (inverse * 2).clip(-(2**31), 2**31 - 1)
+    exponent = 35 - leading_zeros
+    share = (_high_product(exponential, inverse) + (_int64(1) << (exponent - 1))) >> exponent
+    return counts.where((share - 128).clip(-128, 127), -128)
+
+
+def _copy(step: lower.Copy, source: Tensor, *_shape: Tensor) -> Tensor:
+    return source
+
+
+_COMPUTE: dict[type, Callable[..., Tensor]] = {
+    lower.Convolution: _convolution,
+    lower.FullyConnected: _fully_connected,
+    lower.AveragePool: _average_pool,
+    lower.Mean: _mean,
+    lower.Add: _add,
+    lower.Softmax: _softmax,
+    lower.Copy: _copy,
+}
