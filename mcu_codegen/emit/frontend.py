@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import zlib
 
 import numpy as np
@@ -63,7 +64,7 @@ def _history(front_end: FrontEnd) -> int:
 
 
 def _header(front_end: FrontEnd) -> str:
-    codes = ", ".join(str(code) for code in front_end.floor_codes)
+    codes = " \\\n    ".join(textwrap.wrap(", ".join(str(code) for code in front_end.floor_codes), 100))
     return f"""
 #include <stdint.h>
 
@@ -76,7 +77,8 @@ def _header(front_end: FrontEnd) -> str:
 /* A feature is SCALE * (code - ZERO_POINT) nats. FLOOR_CODES is a frame of digital silence. */
 #define KWS_FRONTEND_SCALE {front_end.scale:.9g}f
 #define KWS_FRONTEND_ZERO_POINT {front_end.zero_point}
-#define KWS_FRONTEND_FLOOR_CODES {{ {codes} }}
+#define KWS_FRONTEND_FLOOR_CODES \\
+    {{ {codes} }}
 
 /* All RAM that the front end uses beside the stack, as one static object aligned to 8 bytes. */
 #define KWS_FRONTEND_ARENA_BYTES {arena_bytes(front_end)}
