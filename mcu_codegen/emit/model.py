@@ -113,14 +113,19 @@ def emit_model(
     return {file: banner(about, origin) + "\n" + text for file, (about, text) in texts.items()}
 
 
-def signature(plan: Plan, entry: Entry, arena: str) -> str:
-    """The C prototype of an entry, without semicolon."""
-    parameters = [
-        *(["void *memory"] if arena == "caller" else []),
-        *(f"const int8_t *{parameter}" for parameter in _numbered("input", entry.inputs)),
-        *(f"int8_t *{parameter}" for parameter in _numbered("output", entry.outputs)),
-    ]
-    return f"void {plan.name}_{entry.name}({', '.join(parameters)})"
+def _parameters(plan: Plan, entry: Entry | None, arena: str) -> dict[str, str]:
+    """Name to declaration of the parameters of an entry's function; of the reset, where `entry` is None."""
+    inputs, outputs = (entry.inputs, entry.outputs) if entry else ((), ())
+    return (
+        ({"memory": "void *memory"} if arena == "caller" else {})
+        | {name: f"const int8_t *{name}" for name in _numbered("input", inputs)}
+        | {name: f"int8_t *{name}" for name in _numbered("output", outputs)}
+    )
+
+
+def _prototype(plan: Plan, entry: Entry | None, arena: str) -> str:
+    parameters = ", ".join(_parameters(plan, entry, arena).values()) or "void"
+    return f"void {plan.name}_{entry.name if entry else 'reset'}({parameters})"
 
 
 def _require_int8(tensor: Tensor) -> None:
@@ -161,7 +166,7 @@ $quantization/* RAM of the network beside the stack$arena_owner. */
 
 $entries
 /* Give persistent tensors their initial values ($persistent). A network that has any needs it before the first call. */
-void ${name}_reset($arena_parameter);
+$reset;
 
 /* Defined for all files (-D${NAME}_SELFTEST), this makes the network one that can check itself: run a built-in input and
    compare every layer. Returns 0, or the number (from 1) of the first layer that differs. Resets the network. */
@@ -179,12 +184,12 @@ def _interface(plan: Plan, arena: str) -> str:
             """
             /* $about
                $buffers */
-            $signature;
+            $prototype;
             """,
             about="Run the network once." if entry is graph.main else f"Run entry '{entry.name}' once.",
             buffers="Inputs and outputs are int8 codes, NHWC; they may not overlap each other"
             + (" or the arena." if arena == "caller" else "."),
-            signature=signature(plan, entry, arena),
+            prototype=_prototype(plan, entry, arena),
         )
         + "\n"
         for entry in graph.entries
@@ -198,7 +203,7 @@ def _interface(plan: Plan, arena: str) -> str:
         arena_owner="" if arena == "static" else "; the caller passes it as `memory`",
         arena_bytes=plan.memory.arena_bytes,
         arena_align=memory.ALIGNMENT,
-        arena_parameter="void" if arena == "static" else "void *memory",
+        reset=_prototype(plan, None, arena),
         entries="\n".join(entries),
         persistent=f"{persistent or 'none'} here",
     )
@@ -225,7 +230,9 @@ def _labels(plan: Plan) -> str:
         return ""
     output = plan.graph.tensors[plan.graph.main.outputs[0]]
     if len(labels) != output.bytes:
-        raise InputError(f"labels: {len(labels)} for output '{output.name}' of {output.bytes}; one for each is accepted")
+        raise InputError(
+            f"labels: {len(labels)} for output '{output.name}' of {output.bytes}; one for each is accepted"
+        )
     macro = plan.name.upper()
     return (
         "/* What the outputs stand for, to initialise an array of strings. */\n"
@@ -256,6 +263,7 @@ $includes
 
 $arena$helpers$layers$entries
 $reset"""
+
 
 def _source(plan: Plan, pool: _Pool, arena: str) -> str:
     layers = [layer for layer in plan.layers if not _is_alias(plan, layer)]
@@ -301,9 +309,7 @@ def _layer(plan: Plan, layer: Layer, pool: _Pool) -> str:
     sources = [graph.tensors[index] for index in layer.operator.inputs[: len(kernel.parameters)]]
     parameters = [f"const int8_t *{parameter}" for parameter in kernel.parameters] + ["int8_t *output"]
     parameters += ["int8_t *scratch"] if kernel.demand.scratch_bytes else []
-    bound = [
-        f"    const {each.ctype} *const {each.role} = {pool.name(each, layer)};\n" for each in kernel.arrays
-    ]
+    bound = [f"    const {each.ctype} *const {each.role} = {pool.name(each, layer)};\n" for each in kernel.arrays]
     about = (
         f"{layer.name}: {', '.join(_described(source) for source in sources)}"
         f" -> {_described(graph.tensors[layer.operator.outputs[0]])}"
@@ -338,7 +344,7 @@ def _entry(plan: Plan, entry: Entry, pool: _Pool, arena: str) -> str:
         if places.places.get(index) != memory.Place("output", number):
             value = _pointer(plan, entry, index, pool)
             lines.append(f"{plan.name}_copy({output}, {value}, {plan.graph.tensors[index].bytes});")
-    return _function(plan, signature(plan, entry, arena), lines, arena)
+    return _function(plan, entry, lines, arena)
 
 
 def _reset(plan: Plan, pool: _Pool, arena: str) -> str:
@@ -347,19 +353,17 @@ def _reset(plan: Plan, pool: _Pool, arena: str) -> str:
     for index, tensor in enumerate(plan.graph.tensors):
         if tensor.persistent:
             lines.append(f"{plan.name}_copy(arena + {places[index].at}, {pool.constant(plan, index)}, {tensor.bytes});")
-    parameter = "void" if arena == "static" else "void *memory"
-    return _function(plan, f"void {plan.name}_reset({parameter})", lines, arena)
+    return _function(plan, None, lines, arena)
 
 
-def _function(plan: Plan, prototype: str, lines: list[str], arena: str) -> str:
-    """A function of the interface; the local ``arena`` is there where a line uses it."""
-    body = "".join(f"    {line}\n" for line in lines)
+def _function(plan: Plan, entry: Entry | None, lines: list[str], arena: str) -> str:
+    """A function of the interface, or the reset where `entry` is None. ``arena`` is declared where a line uses it."""
+    used = set(re.findall(r"\w+", " ".join(lines)))
     owner = f"{plan.name}_arena" if arena == "static" else "memory"
-    if re.search(r"\barena \+", body):
-        body = f"    int8_t *const arena = (int8_t *){owner};\n\n{body}"
-    elif arena == "caller":
-        body = f"    (void)memory;\n{body}"
-    return f"{prototype}\n{{\n{body}}}\n"
+    declared = [f"int8_t *const arena = (int8_t *){owner};", ""] if "arena" in used else []
+    unused = _parameters(plan, entry, arena).keys() - used - ({owner} if declared else set())
+    body = [*declared, *(f"(void){name};" for name in sorted(unused)), *lines]
+    return f"{_prototype(plan, entry, arena)}\n{{\n" + indent("\n".join(body), "    ") + "\n}\n"
 
 
 def _is_alias(plan: Plan, layer: Layer) -> bool:

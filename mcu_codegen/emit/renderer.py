@@ -104,16 +104,25 @@ static inline int8_t ${prefix}_quantize(int32_t accumulator, int32_t multiplier,
 """,
         ("requantize",),
     ),
-    "dot": Helper("""\
-/* sum + a[0] * b[0] + ... + a[count - 1] * b[count - 1]. */
-static inline int32_t ${prefix}_dot(int32_t sum, const int8_t *a, const int8_t *b, int32_t count)
+    "dot4": Helper("""\
+/* sums[k] = bias[k] + a[0] * b[k] + a[1] * b[4 + k] + ...: four output channels, whose weights lie side by side. */
+static inline void ${prefix}_dot4(int32_t *sums, const int32_t *bias, const int8_t *a, const int8_t *b, int32_t count)
 {
-    const int8_t *const end = a + count;
+    int32_t sum0 = bias[0], sum1 = bias[1], sum2 = bias[2], sum3 = bias[3];
 
-    while (a != end) {
-        sum += *a++ * *b++;
+    while (count-- > 0) {
+        const int32_t value = *a++;
+
+        sum0 += value * b[0];
+        sum1 += value * b[1];
+        sum2 += value * b[2];
+        sum3 += value * b[3];
+        b += 4;
     }
-    return sum;
+    sums[0] = sum0;
+    sums[1] = sum1;
+    sums[2] = sum2;
+    sums[3] = sum3;
 }
 """),
     "copy": Helper("""\
@@ -162,11 +171,10 @@ class Renderer:
         """Gathers each window in scratch, then multiplies it with every output channel's weights."""
         if op.depthwise:
             return self.depthwise(op, site)
-        channels, height, width, depth = op.weights.shape
+        _, height, width, depth = op.weights.shape
         if (height, width) == (1, 1) and op.stride == (1, 1) and not any(op.pads):
             return self.pointwise(op, site)
-        window = height * width * depth
-        code, arrays = self.quantize(op.requantization, "sum", site)
+        multiply, arrays = self.dots(op, "scratch", site)
         return Kernel(
             fill(
                 """
@@ -175,25 +183,18 @@ class Renderer:
                         int8_t *next = scratch;
 
                         $gather
-                        for (int32_t channel = 0; channel < $channels; channel++) {
-                            const int32_t sum = ${prefix}_dot(bias[channel], scratch, weights + channel * $window, $window);
-
-                            *output++ = $code;
-                        }
+                        $multiply
                     }
                 }
                 """,
-                prefix=site.prefix,
                 rows=site.output.shape[1],
                 columns=site.output.shape[2],
                 gather=self.taps(op, site, f"for (int32_t k = 0; k < {depth}; k++) {{\n    *next++ = tap[k];\n}}"),
-                channels=channels,
-                window=window,
-                code=code,
+                multiply=multiply,
             ),
-            Demand(scratch_bytes=window),
-            arrays=(*_weights(op, channel_axis=0), *arrays, *_padding(op, depth)),
-            helpers=("dot", "quantize"),
+            Demand(scratch_bytes=height * width * depth),
+            arrays=(*arrays, *_padding(op, depth)),
+            helpers=("dot4", "quantize"),
             macs=positions(site) * op.weights.size,
         )
 
@@ -206,31 +207,60 @@ class Renderer:
 
     def matrix(self, op: lower.Convolution | lower.FullyConnected, rows: int, site: Site) -> Kernel:
         """`rows` rows of input, each multiplied with every output channel's weights."""
-        channels = len(op.weights)
-        depth = op.weights.size // channels
-        code, arrays = self.quantize(op.requantization, "sum", site)
+        multiply, arrays = self.dots(op, "input", site)
         return Kernel(
             fill(
                 """
                 for (int32_t row = 0; row < $rows; row++) {
-                    for (int32_t channel = 0; channel < $channels; channel++) {
-                        const int32_t sum = ${prefix}_dot(bias[channel], input, weights + channel * $depth, $depth);
-
-                        *output++ = $code;
-                    }
+                    $multiply
                     input += $depth;
                 }
                 """,
-                prefix=site.prefix,
                 rows=rows,
-                channels=channels,
-                depth=depth,
-                code=code,
+                multiply=multiply,
+                depth=op.weights.size // len(op.weights),
             ),
-            arrays=(*_weights(op, channel_axis=0), *arrays),
-            helpers=("dot", "quantize"),
+            arrays=arrays,
+            helpers=("dot4", "quantize"),
             macs=rows * op.weights.size,
         )
+
+    def dots(
+        self, op: lower.Convolution | lower.FullyConnected, source: str, site: Site
+    ) -> tuple[str, tuple[Array, ...]]:
+        """C that multiplies the values at `source` with the weights of all output channels, and the arrays it reads.
+
+        Weights lie in blocks of four channels, the last filled up with zeros, so that every value is loaded once for
+        four.
+        """
+        channels = len(op.weights)
+        weights, bias = _weights(op, channel_axis=0)
+        rows = np.zeros((-(-channels // 4) * 4, op.weights.size // channels), np.int8)
+        rows[:channels] = op.weights.reshape(channels, -1)
+        biases = np.zeros(len(rows), np.int32)
+        biases[:channels] = bias.values
+        code, arrays = self.quantize(op.requantization, "sums[channel - block]", site)
+        text = fill(
+            """
+            for (int32_t block = 0; block < $channels; block += 4) {
+                int32_t sums[4];
+
+                ${prefix}_dot4(sums, bias + block, $source, weights + block$depth, $count);
+                for (int32_t channel = block; channel < $end; channel++) {
+                    *output++ = $code;
+                }
+            }
+            """,
+            prefix=site.prefix,
+            channels=channels,
+            source=source,
+            depth=_times("", rows.shape[1]),
+            count=rows.shape[1],
+            end=f"block + 4{f' && channel < {channels}' if channels % 4 else ''}",
+            code=code,
+        )
+        blocks = rows.reshape(-1, 4, rows.shape[1]).transpose(0, 2, 1)
+        return text, (Array("weights", "int8_t", blocks), Array("bias", "int32_t", biases), *arrays)
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
         """Finds the pixel under each tap of the window once (one pointer a tap, on the stack), then goes through the
@@ -436,8 +466,7 @@ class Renderer:
                 size=size,
                 entries=len(op.exponentials),
                 # a row of 512 or more can sum to 2^28 or more: then bits is above 8, and the share below a half
-                scaled=("bits > 8 ? 0 : " if size > 511 else "")
-                + f"{site.prefix}_rounding_shift(share, bits + 23)",
+                scaled=("bits > 8 ? 0 : " if size > 511 else "") + f"{site.prefix}_rounding_shift(share, bits + 23)",
             ),
             Demand(in_place=True),
             arrays=(Array("exponentials", "int32_t", op.exponentials),),
@@ -543,7 +572,5 @@ def _axis_runs(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[tuple[int,
 def _nest(loops: list[tuple[str, int, int]], inside: str) -> str:
     """`inside` in nested loops of (index, size, _)."""
     for index, size, _ in reversed(loops):
-        inside = fill(
-            "for (int32_t $i = 0; $i < $size; $i++) {\n    $inside\n}", i=index, size=size, inside=inside
-        )
+        inside = fill("for (int32_t $i = 0; $i < $size; $i++) {\n    $inside\n}", i=index, size=size, inside=inside)
     return inside

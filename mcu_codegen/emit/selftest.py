@@ -77,7 +77,9 @@ def golden_inputs(graph: Graph, entry: Entry, golden: Mapping[str, Sequence[np.n
         words = random_words(1, sum(tensor.bytes for tensor in tensors))
         codes = ((words >> 24) - 128).astype(np.int8)
         ends = np.cumsum([tensor.bytes for tensor in tensors])
-        return [codes[end - tensor.bytes : end].reshape(tensor.shape) for tensor, end in zip(tensors, ends, strict=True)]
+        return [
+            codes[end - tensor.bytes : end].reshape(tensor.shape) for tensor, end in zip(tensors, ends, strict=True)
+        ]
     inputs = [np.asarray(data) for data in golden[entry.name]]
     if [(data.shape, data.dtype) for data in inputs] != [(tensor.shape, np.dtype(np.int8)) for tensor in tensors]:
         raise InputError(
@@ -114,7 +116,9 @@ def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequen
             arrays.append(array("int8_t", expected, data, about=f"Output of entry '{entry.name}'."))
             buffers.append(f"static int8_t {arguments[-1]}[{tensor.bytes}];")
             same = f"{own}_same({arguments[-1]}, {expected}, {tensor.bytes}u)"
-            checks.append(f"if ({own}_failed == 0) {{\n        {own}_failed = {same} ? 0 : {len(plan.layers) + 1};\n    }}")
+            checks.append(
+                f"if ({own}_failed == 0) {{\n        {own}_failed = {same} ? 0 : {len(plan.layers) + 1};\n    }}"
+            )
         calls.append(f"{plan.name}_{entry.name}({', '.join(arguments)});")
     crc32 = "" if kind == "full" else CRC32
     names = {"name": plan.name, "NAME": plan.name.upper()}
@@ -125,8 +129,10 @@ def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequen
         equal=_EQUAL[kind].replace("@", own),
         layers=len(plan.layers),
         arena="arena" if arena == "caller" else "",
-        **{what: "".join(f"    {line}\n" for line in lines) for what, lines in
-           (("buffers", buffers), ("calls", calls), ("checks", checks))},
+        **{
+            what: "".join(f"    {line}\n" for line in lines)
+            for what, lines in (("buffers", buffers), ("calls", calls), ("checks", checks))
+        },
     )
 
 
