@@ -30,13 +30,14 @@ def build(
     toolchain: Toolchain,
     *,
     name: str = "program",
+    defines: Sequence[str] = (),
     include: Sequence[str] = (),
     keep: Sequence[str] = (),
 ) -> Elf:
     """Write `sources` (file name to text) into `folder`, compile every .c among them and link `folder`/`name`.elf.
 
-    `include` names headers that the compiler puts before every file. `keep` names functions that are the program's
-    roots instead of the reset handler. A compiler's complaint is a RuntimeError: our C compiles without warnings.
+    `defines` are macros; `include` names headers that the compiler puts before every file; `keep` names functions that
+    are the program's roots instead of the reset handler. A compiler's complaint is a RuntimeError: our C has none.
     """
     memories = (
         f"MEMORY {{ ROM (rx) : ORIGIN = {target.rom.origin:#x}, LENGTH = {target.rom.length:#x}\n"
@@ -47,6 +48,7 @@ def build(
     command = [
         *toolchain.command,
         *toolchain.flags(target),
+        *(f"-D{define}" for define in defines),
         *(part for header in include for part in ("-include", header)),
         f"-Wl,--entry={keep[0] if keep else 'Reset_Handler'}",
         *(f"-Wl,-u,{function}" for function in keep),

@@ -30,7 +30,7 @@ class CoreExecutor:
         self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
         model = emit_model(graph, renderer=renderer or RENDERERS[target.instruction_set]())
         del model["kws_model_selftest.c"]
-        sources = {**model, **harness.core(graph), **harness.WRITE, **stubs(*RUNTIME)}
+        sources = {**model, **harness.core(graph), **harness.observer("KWS_MODEL_OBSERVE"), **stubs(*RUNTIME)}
         self._program = build(Path(self._folder.name), sources, target, toolchain, include=["observe.h"])
 
     def reset(self) -> None:
@@ -43,4 +43,4 @@ class CoreExecutor:
         number = self.graph.entries.index(chosen)
         (folder / harness.INPUTS).write_bytes(bytes([number]) + harness.samples(self.graph, chosen, inputs))
         self._machine.run(self._program, folder)
-        return harness.observed(self.graph, chosen, (folder / harness.OUTPUTS).read_bytes())
+        return harness.observed(self.graph, chosen, (folder / harness.OBSERVED).read_bytes())

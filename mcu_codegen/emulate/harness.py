@@ -9,42 +9,51 @@ import numpy as np
 from ..errors import InputError
 from ..graph import Entry, Graph
 
-INPUTS, OUTPUTS, STACK = "inputs.bin", "outputs.bin", "stack.bin"
+INPUTS, OBSERVED, STACK = "inputs.bin", "observed.bin", "stack.bin"
 """Files of an emulated harness: entry number and samples; what was observed; bytes of stack that the network used."""
 
-WRITE = {
-    "observe.h": """\
-/* Every layer's output goes to a file. */
-#ifndef OBSERVE_H
-#define OBSERVE_H
-#include <stdint.h>
-void observe(int32_t layer, const void *data, uint32_t bytes);
-#define KWS_MODEL_OBSERVE(layer, data, bytes) observe(layer, data, bytes)
-#endif
-""",
-    "observe.c": f"""\
+_OBSERVER = """\
 #include "observe.h"
 #include "semihosting.h"
 
 static int32_t file = -1;
 
-void observe(int32_t layer, const void *data, uint32_t bytes)
-{{
-    (void)layer; /* they come in order */
-    if (file < 0) {{
-        file = semihosting_open("{OUTPUTS}", SEMIHOSTING_WRITE);
-    }}
-    if (semihosting_write(file, data, bytes) != 0) {{
+void harness_observe(int32_t what, const void *data, uint32_t bytes)
+{
+    const uint32_t header[2] = {(uint32_t)what, bytes};
+
+    if (file < 0) {
+        file = semihosting_open("%s", SEMIHOSTING_WRITE);
+    }
+    if (semihosting_write(file, header, sizeof header) != 0 || semihosting_write(file, data, bytes) != 0) {
         machine_stop(3);
-    }}
-}}
-""",
+    }
 }
-"""Observer of a network on an emulated core. Include observe.h before everything."""
+"""
+
+
+def _observing(macro: str) -> str:
+    return f"""\
+#ifndef OBSERVE_H
+#define OBSERVE_H
+#include <stdint.h>
+void harness_observe(int32_t what, const void *data, uint32_t bytes);
+#define {macro}(what, data, bytes) harness_observe(what, data, bytes)
+#endif
+"""
+
+
+def observer(macro: str) -> dict[str, str]:
+    """C of an emulated core by which `macro`(what, data, bytes) writes to OBSERVED: what, bytes (words) and data.
+
+    Its observe.h goes before every file.
+    """
+    return {"observe.h": _observing(macro), "observe.c": _OBSERVER % OBSERVED}
+
 
 MARK = {
     "observe.h": """\
-/* A symbol stands behind every layer, and not one instruction. */
+/* A symbol stands behind every layer, and not one more instruction. */
 #ifndef OBSERVE_H
 #define OBSERVE_H
 #define KWS_MODEL_OBSERVE(layer, data, bytes) __asm__ volatile("observe_%c0:" : : "i"(layer) : "memory")
@@ -131,14 +140,20 @@ $prototypes
 
 static uint8_t *observed;
 
-void observe(int32_t layer, const void *data, uint32_t bytes)
+static void append(const void *data, uint32_t bytes)
 {
-    const uint8_t *const from = (const uint8_t *)data;
+    const uint8_t *from = (const uint8_t *)data;
 
-    (void)layer; /* they come in order */
-    for (uint32_t i = 0; i < bytes; i++) {
-        *observed++ = from[i];
+    while (bytes-- > 0u) {
+        *observed++ = *from++;
     }
+}
+
+void harness_observe(int32_t what, const void *data, uint32_t bytes)
+{
+    append(&what, sizeof what);
+    append(&bytes, sizeof bytes);
+    append(data, bytes);
 }
 
 $functions
@@ -197,7 +212,7 @@ def host(graph: Graph) -> dict[str, str]:
         )
         prototypes.append(f"void run_{entry.name}(const int8_t *inputs, uint32_t samples, uint8_t *outputs);")
     return {
-        "observe.h": WRITE["observe.h"],
+        "observe.h": _observing("KWS_MODEL_OBSERVE"),
         "main.c": _HOST.substitute(prototypes="\n".join(prototypes), functions="\n".join(functions)),
     }
 
@@ -218,16 +233,19 @@ def samples(graph: Graph, entry: Entry, inputs: list[np.ndarray]) -> bytes:
 
 
 def observed_bytes(graph: Graph, entry: Entry) -> int:
-    """What one run of `entry` observes."""
-    return sum(graph.tensors[operator.outputs[0]].bytes for operator in entry.operators)
+    """What one run of `entry` observes, headers included."""
+    return sum(8 + graph.tensors[operator.outputs[0]].bytes for operator in entry.operators)
 
 
 def observed(graph: Graph, entry: Entry, content: bytes | np.ndarray) -> dict[int, np.ndarray]:
     """What was observed in N runs of `entry`, by tensor: (N, *shape)."""
+    first = sum(len(earlier.operators) for earlier in graph.entries[: graph.entries.index(entry)])
     rows = np.frombuffer(content, np.int8).reshape(-1, observed_bytes(graph, entry))
     values, start = {}, 0
-    for operator in entry.operators:
+    for layer, operator in enumerate(entry.operators, first):
         tensor = graph.tensors[operator.outputs[0]]
+        header, start = rows[:, start : start + 8], start + 8
+        assert np.all(header == np.array([layer, tensor.bytes], "<i4").view(np.int8)), f"layer {layer} in disorder"
         values[operator.outputs[0]] = rows[:, start : start + tensor.bytes].reshape(-1, *tensor.shape)
         start += tensor.bytes
     return values

@@ -1,0 +1,91 @@
+"""The firmware of firmware_stubs on an emulated core: self-tests, then a recording, from waveform to decision."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ..decision import Detection
+from ..emit.decision import emit_decision
+from ..emit.frontend import emit_frontend
+from ..emit.model import emit_model
+from ..emit.renderer import RENDERERS
+from ..pipeline import Pipeline, Stream
+from ..targets import Target
+from . import harness
+from .build import RUNTIME, build, stubs
+from .machine import Machine
+from .toolchain import Toolchain
+
+RECORDING = "recording.raw"
+"""As in firmware_stubs/emulated/board.c: int16 samples."""
+
+_FIRMWARE = (
+    "generic/board.h",
+    "generic/main.c",
+    "generic/stream.c",
+    "generic/stream.h",
+    "emulated/board.c",
+    *RUNTIME,
+)
+
+# as in firmware_stubs/generic/stream.c and in the header of the decision
+_FEATURES, _SCORES, _DETECTED, _SUPPRESSED = 100, 101, 1, 2
+
+
+class BoardProgram:
+    """Front end, network and decision of a pipeline, as an emulated board runs them."""
+
+    def __init__(self, pipeline: Pipeline, target: Target, machine: Machine, toolchain: Toolchain) -> None:
+        """Builds; `machine` emulates `target`."""
+        self.name = f"{target.name} {machine.name} {toolchain.name}"
+        self.text = ""  # what the last run wrote
+        self._pipeline = pipeline
+        self._machine = machine
+        self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
+        sources = {
+            **emit_frontend(pipeline.front_end),
+            **emit_model(pipeline.graph, renderer=RENDERERS[target.instruction_set]()),
+            **emit_decision(pipeline.decision, pipeline.labels),
+            **stubs(*_FIRMWARE),
+            **harness.observer("STREAM_OBSERVE"),
+        }
+        self._program = build(
+            Path(self._folder.name),
+            sources,
+            target,
+            toolchain,
+            defines=["KWS_MODEL_SELFTEST"],
+            include=["observe.h"],
+        )
+
+    def run(self, audio: np.ndarray) -> Stream:
+        """What int16 `audio` [n] at 16 kHz gives from a reset on. Raises MachineError where a self-test fails."""
+        folder = Path(self._folder.name)
+        (folder / RECORDING).write_bytes(audio.astype("<i2").tobytes())
+        (folder / harness.OBSERVED).unlink(missing_ok=True)
+        self.text = self._machine.run(self._program, folder)
+        return self._parse((folder / harness.OBSERVED).read_bytes())
+
+    def _parse(self, content: bytes) -> Stream:
+        features, scores, detections = [], [], []
+        at = 0
+        while at < len(content):
+            what, size = struct.unpack_from("<II", content, at)
+            data = content[at + 8 : at + 8 + size]
+            at += 8 + size
+            if what == _FEATURES:
+                features.append(data)
+            elif what == _SCORES:
+                scores.append(data)
+            else:
+                hop, label = struct.unpack_from("<IB", data)
+                detections.append(Detection(label, hop, {_DETECTED: False, _SUPPRESSED: True}[what]))
+        return Stream(
+            np.frombuffer(b"".join(features), np.int8).reshape(-1, self._pipeline.front_end.coefficients),
+            np.frombuffer(b"".join(scores), np.int8).reshape(-1, len(self._pipeline.labels)),
+            detections,
+        )

@@ -1,0 +1,92 @@
+"""From waveform to decision in Python: what `firmware_stubs/generic/stream.c` does on a board, hop by hop.
+
+The network's context holds the features of silence at first and slides by one frame with every frame of the front end.
+The decision counts hops and says when the network runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import frontend
+from .decision import Decision, Detection, Detector, keywords
+from .errors import InputError
+from .execute.numpy_executor import NumpyExecutor
+from .frontend import FrontEnd
+from .graph import Graph
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What came out of a stretch of audio."""
+
+    features: np.ndarray  # int8 (frames, coefficients)
+    scores: np.ndarray  # int8 (inferences, labels)
+    detections: list[Detection]  # suppressed ones too
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A graph with the front end, labels and decision that its metadata name."""
+
+    graph: Graph
+    front_end: FrontEnd
+    labels: tuple[str, ...]
+    decision: Decision
+
+    @staticmethod
+    def of(graph: Graph) -> Pipeline:
+        """Raises InputError where the metadata are missing, unknown, or do not match the network."""
+        front_end = frontend.PRESETS.get(_field(graph, "front_end"))
+        if front_end is None:
+            raise InputError(
+                f"model '{graph.name}': front end {_field(graph, 'front_end')!r} is unknown;"
+                f" accepted are {', '.join(frontend.PRESETS)}"
+            )
+        labels = tuple(_field(graph, "labels"))
+        keywords(labels)
+        decision = Decision.from_dict(_field(graph, "decision"))
+        if len(graph.main.inputs) != 1 or len(graph.main.outputs) != 1:
+            raise InputError(f"model '{graph.name}': entry '{graph.main.name}' needs one input and one output")
+        source, output = graph.tensors[graph.main.inputs[0]], graph.tensors[graph.main.outputs[0]]
+        codes = (float(np.float32(front_end.scale)), front_end.zero_point)
+        if (float(np.float32(source.scale)), source.zero_point) != codes or source.bytes % front_end.coefficients:
+            raise InputError(
+                f"input '{source.name}' {source.shape} with scale {source.scale} and zero point {source.zero_point} is"
+                f" not what front end '{front_end.name}' gives: frames of {front_end.coefficients}, scale"
+                f" {front_end.scale}, zero point {front_end.zero_point}"
+            )
+        if output.bytes != len(labels) or (output.scale, output.zero_point) != (1 / 256, -128):
+            raise InputError(
+                f"output '{output.name}' {output.shape} with scale {output.scale} and zero point {output.zero_point} is"
+                f" not {len(labels)} scores, one a label, with scale 1/256 and zero point -128"
+            )
+        return Pipeline(graph, front_end, labels, decision)
+
+    def run(self, audio: np.ndarray) -> Stream:
+        """What int16 `audio` [n] at 16 kHz gives from a reset on; samples past the last whole hop are unused."""
+        front_end, source = self.front_end, self.graph.tensors[self.graph.main.inputs[0]]
+        context = source.bytes // front_end.coefficients
+        hops = len(audio) // front_end.hop
+        features = frontend.features(front_end, audio[: hops * front_end.hop])
+        history = np.concatenate([np.tile(front_end.floor_codes, (context, 1)), features])
+        detector = Detector(self.decision, self.labels)
+        due = [hop for hop in range(1, hops + 1) if detector.hop()]
+        # after `hop` hops there are as many frames as in that many samples; the newest end the context
+        ends = [context + front_end.frames(hop * front_end.hop) for hop in due]
+        windows = np.array([history[end - context : end] for end in ends], np.int8).reshape(-1, *source.shape)
+        output = self.graph.main.outputs[0]
+        scores = NumpyExecutor(self.graph).run([windows])[output].reshape(-1, len(self.labels))
+        detector.reset()
+        ready = iter(scores)
+        found = [detector.step(next(ready)) for _ in range(hops) if detector.hop()]
+        return Stream(features, scores, [detection for detection in found if detection is not None])
+
+
+def _field(graph: Graph, name: str) -> Any:
+    if name not in graph.metadata:
+        raise InputError(f"model '{graph.name}': its metadata lack '{name}', which a stream of audio needs")
+    return graph.metadata[name]
