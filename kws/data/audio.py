@@ -39,19 +39,16 @@ def to_int16(signal: npt.NDArray[np.floating]) -> Samples:
 
 
 @lru_cache(maxsize=8)
-def _phases(up: int, down: int) -> tuple[list[tuple[int, npt.NDArray[np.float32]]], int]:
-    """The polyphase filters of a rate change by up/down: per output phase its first input sample and its taps."""
+def _polyphase(up: int, down: int) -> npt.NDArray[np.float32]:
+    """The filters of a rate change by up/down, float32[up, taps]: one per output phase, an odd number of taps each."""
     zeros, beta = 24, 8.0  # zero crossings on each side; Kaiser window: about 80 dB of stop band
     cutoff = 0.95 * min(1.0, up / down)  # of the input's Nyquist frequency
     half = math.ceil(zeros / cutoff)
-    filters = []
-    for phase in range(up):
-        centre, fraction = divmod(phase * down, up)
-        distance = np.arange(-half, half + 1) - fraction / up
-        window = np.i0(beta * np.sqrt(np.clip(1 - (distance / (half + 1)) ** 2, 0, 1))) / np.i0(beta)
-        taps = cutoff * np.sinc(cutoff * distance) * window
-        filters.append((centre, (taps / taps.sum()).astype(np.float32)))
-    return filters, half
+    fraction = np.arange(up) * down % up / up  # of a sample that each phase lies behind its centre tap
+    distance = np.arange(-half, half + 1) - fraction[:, None]
+    window = np.i0(beta * np.sqrt(np.clip(1 - (distance / (half + 1)) ** 2, 0, 1))) / np.i0(beta)
+    taps = cutoff * np.sinc(cutoff * distance) * window
+    return (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def resample(signal: npt.NDArray[np.float32], rate: int, target: int = RATE) -> npt.NDArray[np.float32]:
@@ -60,14 +57,14 @@ def resample(signal: npt.NDArray[np.float32], rate: int, target: int = RATE) -> 
         return signal
     common = math.gcd(rate, target)
     up, down = target // common, rate // common
-    filters, half = _phases(up, down)
+    filters = _polyphase(up, down)
+    half = filters.shape[1] // 2
     length = -(-len(signal) * up // down)
-    padded = np.pad(signal, (half, half + down))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, (half, half + down)), filters.shape[1])
     out = np.empty(length, np.float32)
-    for phase, (start, taps) in enumerate(filters[:length]):
+    for phase, taps in enumerate(filters[:length]):
         count = -(-(length - phase) // up)
-        out[phase::up] = windows[start::down][:count] @ taps
+        out[phase::up] = windows[phase * down // up :: down][:count] @ taps
     return out
 
 

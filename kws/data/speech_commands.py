@@ -71,5 +71,5 @@ def download(root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         torchaudio.datasets.SPEECHCOMMANDS(root, url="speech_commands_v0.02", download=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: the checksum differs
         raise InputError(f"{root}: download of Speech Commands v0.02 failed ({error})") from None

@@ -99,12 +99,8 @@ def _select(
     return chosen, max(0, each - len(silent))
 
 
-def _noises(corpus: Corpus, split: str) -> list[Samples]:
-    """The part of every noise recording that belongs to `split`: the first 80 %, then 10 %, then 10 %, in time.
-
-    Without recordings, generated white, pink, brown noise and hum.
-    """
-    recordings = corpus.noises or noise.generated(np.random.default_rng(0))
+def _part(recordings: Sequence[Samples], split: str) -> list[Samples]:
+    """The part of every noise recording that belongs to `split`: the first 80 %, then 10 %, then 10 %, in time."""
     start, stop = {"training": (0, 8), "validation": (8, 9), "testing": (9, 10)}[split]
     return [recording[len(recording) * start // 10 : len(recording) * stop // 10] for recording in recordings]
 
@@ -129,6 +125,7 @@ def build(corpus: Corpus, words: Sequence[str] = CORE_WORDS, exclude: Sequence[s
                 f"class '{label}' has {held[label]} training clips; at least {min_clips} are needed (--min-clips)"
             )
 
+    noises = corpus.noises or noise.generated(np.random.default_rng(0))
     identity = [_VERSION, corpus.fingerprint, *labels, "exclude", *sorted(excluded)]
 
     def write(folder: Path) -> None:
@@ -138,7 +135,7 @@ def build(corpus: Corpus, words: Sequence[str] = CORE_WORDS, exclude: Sequence[s
             array = np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.int16, shape)
             for row, (clip, _) in enumerate(progress(chosen, f"{corpus.name} {split}", len(chosen), "clip")):
                 array[row] = one_second(corpus.audio(clip))
-            array[len(chosen) :] = noise.silences(_noises(corpus, split), silences, np.random.default_rng(number))
+            array[len(chosen) :] = noise.silences(_part(noises, split), silences, np.random.default_rng(number))
             array.flush()
 
     folder = cached("task", identity, write)
@@ -160,7 +157,7 @@ def build(corpus: Corpus, words: Sequence[str] = CORE_WORDS, exclude: Sequence[s
         examples("training"),
         examples("validation"),
         examples("testing"),
-        tuple(_noises(corpus, "training")),
+        tuple(_part(noises, "training")),
     )
 
 
