@@ -86,7 +86,7 @@ def test_refractory_time() -> None:
 
 
 class CDetection(ctypes.Structure):
-    _fields_ = (("hop", ctypes.c_uint32), ("label", ctypes.c_uint8))
+    _fields_ = (("hop", ctypes.c_uint32), ("label", ctypes.c_uint32))
 
 
 @pytest.mark.parametrize("decision", DECISIONS, ids=str)

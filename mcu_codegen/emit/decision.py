@@ -83,7 +83,7 @@ def _header(decision: Decision, labels: Sequence[str]) -> str:
 
 typedef struct {{
     uint32_t hop; /* hops since the reset, modulo 2^32, when it was decided */
-    uint8_t label; /* index into the labels */
+    uint32_t label; /* index into the labels */
 }} kws_decision_detection;
 
 /* May be defined to place the state in a memory, as in __attribute__((section(".dtcm"))). */
@@ -103,7 +103,7 @@ int kws_decision_hop(void);
 int kws_decision_step(const int8_t *scores, kws_decision_detection *detection);
 
 /* The name of label `label` in UTF-8; `label` is below KWS_DECISION_LABELS. */
-const char *kws_decision_label(uint8_t label);
+const char *kws_decision_label(uint32_t label);
 
 /* Compare detections in built-in scores with the generator's. Returns 0 when they agree. Resets the decision. */
 int kws_decision_selftest(void);
@@ -185,7 +185,7 @@ int kws_decision_step(const int8_t *scores, kws_decision_detection *detection)
         return KWS_DECISION_NOTHING;
     }
     detection->hop = state.hops;
-    detection->label = (uint8_t)best;
+    detection->label = best;
     if (state.detected && state.hops - state.last < KWS_DECISION_REFRACTORY_HOPS) {
         return KWS_DECISION_SUPPRESSED;
     }
@@ -194,7 +194,7 @@ int kws_decision_step(const int8_t *scores, kws_decision_detection *detection)
     return KWS_DECISION_DETECTED;
 }
 
-const char *kws_decision_label(uint8_t label)
+const char *kws_decision_label(uint32_t label)
 {
     return label_names[label];
 }
@@ -227,7 +227,7 @@ static uint32_t observe(const int8_t *scores, uint8_t *seen)
     if (seen[0] == KWS_DECISION_NOTHING) {
         return 1;
     }
-    seen[1] = detection.label;
+    seen[1] = (uint8_t)detection.label;
     for (uint32_t byte = 0; byte < 4u; byte++) {
         seen[2u + byte] = (uint8_t)(detection.hop >> (8u * byte));
     }
