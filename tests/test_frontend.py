@@ -70,10 +70,10 @@ def test_geometry(preset: str) -> None:
 def test_no_sound_overflows(preset: str) -> None:
     """The bounds in the specification, from the tables themselves."""
     tables = frontend.PRESETS[preset].tables
-    largest = int((-32768 * tables.window.astype(np.int64) >> 9).__abs__().sum())  # of any bin
-    assert 2 * largest < 2**30  # twice the spectrum, and its split
-    energy = 512 * int(((32768 * tables.window.astype(np.int64) >> 9) ** 2).sum())  # of all bins, by Parseval
-    assert (4 * energy >> frontend.POWER_SHIFT) << frontend.MEL_BITS < 2**63 * 2  # half the bins are used
+    loudest = (32768 * tables.window.astype(np.int64)) >> (frontend.WINDOW_BITS - frontend.FRACTION_BITS)
+    assert 2 * loudest.sum() < 2**30  # a bin of twice the spectrum, and its split
+    all_bins = 4 * 512 * int((loudest**2).sum())  # by Parseval; the sums hold half of them
+    assert (all_bins // 2 >> frontend.POWER_SHIFT) << frontend.MEL_BITS < 2**63
     highest = (63 << frontend.LOG_BITS) - tables.floor_log
     reach = np.abs(tables.projection.astype(np.int64)).sum(axis=1) * highest + np.abs(tables.offset.astype(np.int64))
     assert highest < 2**16 and reach.max() < 2**31
