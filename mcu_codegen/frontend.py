@@ -153,7 +153,7 @@ def _transform(windowed: np.ndarray, minus_sine: np.ndarray) -> tuple[np.ndarray
     re, im = points[:, 0::2][:, order], points[:, 1::2][:, order]
     span = 1
     while span < POINTS:
-        re, im = (part.reshape(len(windowed), -1, 4, span) for part in (re, im))
+        re, im = (part.reshape(len(windowed), POINTS // (4 * span), 4, span) for part in (re, im))
         k = np.arange(4)[:, None] * np.arange(span) * (FFT // (4 * span))
         re, im = _rotate(re, im, k, minus_sine)
         (a, b, c, d), (e, f, g, h) = np.moveaxis(re, 2, 0), np.moveaxis(im, 2, 0)

@@ -63,6 +63,8 @@ def test_geometry(preset: str) -> None:
     shape = {"mfcc10": (49, 10), "logmel40": (98, 40)}[preset]
     assert (front_end.frames(16000), front_end.coefficients) == shape
     assert [front_end.frames(n) for n in (0, 479, 480, 480 + front_end.hop - 1, 480 + front_end.hop)] == [0, 0, 1, 1, 2]
+    assert frontend.features(front_end, np.zeros(479, np.int16)).shape == (0, front_end.coefficients)
+    assert features.extract(np.zeros((0, 16000), np.int16), preset).shape == (0, *shape)
     assert front_end.floor_codes[0] == -128
     assert np.float32(front_end.scale) == front_end.scale
 
