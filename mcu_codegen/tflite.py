@@ -36,9 +36,8 @@ MAX_OPTION = 65535
 METADATA = "mcu_codegen"
 """Name of the metadata block that holds front end, labels and decision as JSON."""
 _METADATA_TYPES = {"front_end": str, "labels": list, "decision": dict}
-_INITIAL = (
-    METADATA + ".initial."
-)  # + "<subgraph>.<tensor>": initial value of a persistent tensor; LiteRT takes no buffer
+# + the tensor's index: the initial value of a persistent tensor, since LiteRT refuses a variable with a buffer
+_INITIAL = METADATA + ".initial."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +112,8 @@ def read(path: Path | str) -> Graph:
 def read_bytes(data: bytes, name: str) -> Graph:
     """The graph in `data`, which errors call `name`. The graph's name is the stem of `name` as a C identifier.
 
-    Subgraph 0 becomes the entry ``invoke``, further subgraphs further entries; their tensors follow one another in
-    `Graph.tensors`, so that in subgraph 0 a tensor's index is that of the file.
+    Subgraph 0 becomes the entry ``invoke``, further subgraphs further entries. A tensor of subgraph 0 keeps its index.
+    A further subgraph with the very same tensors shares them; otherwise its own follow.
     """
     try:
         if len(data) > MAX_FILE_BYTES:
@@ -174,9 +173,10 @@ class _Model:
 
     def entry(self, position: int, raw: dict[str, Any]) -> Entry:
         try:
-            first = len(self.tensors)
-            for index, tensor in enumerate(raw["tensors"]):
-                self.tensors.append(self.tensor(tensor, index, f"{_INITIAL}{position}.{index}"))
+            tensors = [self.tensor(tensor, index) for index, tensor in enumerate(raw["tensors"])]
+            shared = len(tensors) == len(self.tensors) and all(map(_same, tensors, self.tensors))
+            first = 0 if shared else len(self.tensors)
+            self.tensors[first:] = tensors
             inputs, outputs = (self.indices(raw[side], first, side) for side in ("inputs", "outputs"))
             operators = [self.operator(index, operator, first) for index, operator in enumerate(raw["operators"])]
             if not inputs or not outputs or not operators:
@@ -195,10 +195,10 @@ class _Model:
             raise InputError(f"{owner}: tensor {wrong[0]} is wanted, {count} are there")
         return tuple(int(value) + first if value >= 0 else -1 for value in values)
 
-    def tensor(self, raw: dict[str, Any], index: int, initial: str) -> Tensor:
+    def tensor(self, raw: dict[str, Any], index: int) -> Tensor:
         name = _printable(raw["name"]) or f"tensor_{index}"
         try:
-            return self.checked_tensor(raw, name, initial)
+            return self.checked_tensor(raw, name, f"{_INITIAL}{index}")
         except InputError as error:
             raise InputError(f"tensor '{name}': {error}") from None
 
@@ -270,6 +270,14 @@ class _Model:
         for index in outputs:
             if index not in written or index in inputs:
                 raise InputError(f"output {'-1' if index < 0 else self.tensors[index].name!r}: no operator writes it")
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    if dataclasses.replace(first, data=None) != dataclasses.replace(second, data=None):
+        return False
+    if first.data is None or second.data is None:
+        return first.data is second.data
+    return np.array_equal(first.data, second.data)
 
 
 def _kind(code: dict[str, Any]) -> str:
@@ -348,31 +356,37 @@ def _identifier(text: str) -> str:
 def write(graph: Graph) -> bytes:
     """The bytes of a ``.tflite`` file that LiteRT accepts. The same graph always gives the same bytes.
 
-    Reading them gives an equal graph again, with the SHA-256 of these bytes, if no two entries share a tensor and
-    optional inputs that are left out at the end are not listed as -1. A constant that two entries share is stored once
-    but read as two tensors; a shared persistent tensor is refused.
+    Reading them gives an equal graph again, with the SHA-256 of these bytes, unless an operator lists an optional input
+    as -1 at the end. So that entries can share tensors, the subgraph of each entry holds all tensors of the graph.
     """
-    buffers: dict[bytes, int] = {b"": 0}  # content to index; buffer 0 is empty by convention
-    metadata: list[dict[str, Any]] = []
     kinds = list(dict.fromkeys(operator.kind for entry in graph.entries for operator in entry.operators))
     codes = [_operator_code(kind) for kind in kinds]
+    buffers: dict[bytes, int] = {b"": 0}  # content to index; buffer 0 is empty by convention
 
     def buffer(content: bytes) -> int:
         return buffers.setdefault(content, len(buffers))
 
-    subgraphs = []
-    for position, members in enumerate(_tensors_by_entry(graph)):
-        for place, index in enumerate(members):
-            tensor = graph.tensors[index]
-            if tensor.persistent and tensor.data is not None:
-                default = _reset_value(tensor.shape, tensor.dtype, tensor.quantization)
-                if not np.array_equal(tensor.data, default):
-                    content = buffer(_content(tensor))
-                    metadata.append({"name": f"{_INITIAL}{position}.{place}", "buffer": content})
-        subgraphs.append(_subgraph(graph, graph.entries[position], members, kinds, buffer))
+    tensors = [_tensor(tensor, buffer(_content(tensor)) if tensor.constant else 0) for tensor in graph.tensors]
+    metadata = [
+        {"name": f"{_INITIAL}{index}", "buffer": buffer(_content(tensor))}
+        for index, tensor in enumerate(graph.tensors)
+        if tensor.persistent
+        and tensor.data is not None
+        and not np.array_equal(tensor.data, _reset_value(tensor.shape, tensor.dtype, tensor.quantization))
+    ]
     if graph.metadata:
-        content = buffer(json.dumps(graph.metadata, sort_keys=True, allow_nan=False).encode())
-        metadata.append({"name": METADATA, "buffer": content})
+        content = json.dumps(graph.metadata, sort_keys=True, allow_nan=False).encode()
+        metadata.append({"name": METADATA, "buffer": buffer(content)})
+    subgraphs = [
+        {
+            "tensors": tensors,
+            "inputs": entry.inputs,
+            "outputs": entry.outputs,
+            "operators": [_operator(graph, operator, kinds) for operator in entry.operators],
+            "name": entry.name,
+        }
+        for entry in graph.entries
+    ]
     return flatbuffer.write(
         {
             "version": VERSION,
@@ -387,19 +401,6 @@ def write(graph: Graph) -> bytes:
     )
 
 
-def _tensors_by_entry(graph: Graph) -> list[list[int]]:
-    """The tensors of each entry's subgraph in the graph's order; what no entry uses goes to the first."""
-    used = []
-    for entry in graph.entries:
-        operands = (index for operator in entry.operators for index in (*operator.inputs, *operator.outputs))
-        used.append({*entry.inputs, *entry.outputs, *operands} - {-1})
-    used[0] |= set(range(len(graph.tensors))) - set().union(*used)
-    for index, tensor in enumerate(graph.tensors):
-        if tensor.persistent and sum(index in members for members in used) > 1:
-            raise InputError(f"tensor '{tensor.name}': entries cannot share a persistent tensor in a .tflite")
-    return [sorted(members) for members in used]
-
-
 def _operator_code(kind: str) -> dict[str, Any]:
     if kind not in _OPERATORS:
         raise InputError(f"operator {kind} cannot be written; {', '.join(sorted(_OPERATORS))} can")
@@ -407,49 +408,34 @@ def _operator_code(kind: str) -> dict[str, Any]:
     return {"deprecated_builtin_code": min(code, 127), "builtin_code": code, "version": _OPERATORS[kind].version}
 
 
-def _subgraph(
-    graph: Graph, entry: Entry, members: list[int], kinds: list[str], buffer: Callable[[bytes], int]
-) -> dict[str, Any]:
-    place = {-1: -1} | {index: place for place, index in enumerate(members)}
-    types = {name: code for code, name in TENSOR_TYPES.items()}
-    tensors: list[dict[str, Any]] = []
-    for tensor in (graph.tensors[index] for index in members):
-        tensors.append(
-            {
-                "shape": tensor.shape,
-                "type": types[tensor.dtype],
-                "buffer": buffer(_content(tensor)) if tensor.constant else 0,
-                "name": tensor.name,
-                "is_variable": tensor.persistent,
-            }
-        )
-        if tensor.quantization is not None:
-            tensors[-1]["quantization"] = {
-                "scale": tensor.quantization.scale,
-                "zero_point": tensor.quantization.zero_point,
-                "quantized_dimension": tensor.quantization.axis,
-            }
-    operators = []
-    for operator in entry.operators:
-        row = _OPERATORS[operator.kind]
-        options = dict(row.fixed) | row.derived(graph.tensors[operator.outputs[0]])
-        for field in dataclasses.fields(operator.options):
-            options |= _OPTION_FIELDS[field.name].write(getattr(operator.options, field.name))
-        operators.append(
-            {
-                "opcode_index": kinds.index(operator.kind),
-                "inputs": [place[index] for index in _listed(operator.inputs)],
-                "outputs": [place[index] for index in operator.outputs],
-                "builtin_options_type": _options_code(row),
-                "builtin_options": options,
-            }
-        )
+def _operator(graph: Graph, operator: Operator, kinds: list[str]) -> dict[str, Any]:
+    row = _OPERATORS[operator.kind]
+    options = dict(row.fixed) | row.derived(graph.tensors[operator.outputs[0]])
+    for field in dataclasses.fields(operator.options):
+        options |= _OPTION_FIELDS[field.name].write(getattr(operator.options, field.name))
     return {
-        "tensors": tensors,
-        "inputs": [place[index] for index in entry.inputs],
-        "outputs": [place[index] for index in entry.outputs],
-        "operators": operators,
-        "name": entry.name,
+        "opcode_index": kinds.index(operator.kind),
+        "inputs": _listed(operator.inputs),
+        "outputs": operator.outputs,
+        "builtin_options_type": _options_code(row),
+        "builtin_options": options,
+    }
+
+
+def _tensor(tensor: Tensor, buffer: int) -> dict[str, Any]:
+    quantization = tensor.quantization
+    return {
+        "shape": tensor.shape,
+        "type": next(code for code, dtype in TENSOR_TYPES.items() if dtype == tensor.dtype),
+        "buffer": buffer,
+        "name": tensor.name,
+        "quantization": quantization
+        and {
+            "scale": quantization.scale,
+            "zero_point": quantization.zero_point,
+            "quantized_dimension": quantization.axis,
+        },
+        "is_variable": tensor.persistent,
     }
 
 

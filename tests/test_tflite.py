@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +9,12 @@ import numpy as np
 import pytest
 from fuzz_tflite import small_graph
 
-from mcu_codegen import tflite
+from mcu_codegen import flatbuffer, tflite
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.litert_executor import LiteRTExecutor, run_operator, unavailable
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.graph import Elementwise, Entry, FullyConnected, Graph, Mean, Operator, Quantization, Softmax, Tensor
-from mcu_codegen.tflite_schema import BUILTIN_OPERATORS, SCHEMA, TENSOR_TYPES
+from mcu_codegen.tflite_schema import BUILTIN_OPERATORS, IDENTIFIER, SCHEMA, TENSOR_TYPES
 
 MODELS = Path(__file__).parents[1].parent / "shared" / "models"
 FOREIGN = ["mlperf_tiny_kws_int8", "mlperf_tiny_image_classification_int8"]
@@ -71,17 +70,31 @@ def test_constants_with_equal_content_share_data() -> None:
     tensor = graph.tensors[1 + next(i for i, t in enumerate(graph.tensors) if t.name == "filters")]
     graph.tensors.append(replace(tensor, name="again"))
     read = tflite.read_bytes(tflite.write(graph), "small")
-    # what no operator uses belongs to the first subgraph, so the second one's tensors come after it
     data = {tensor.name: tensor.data for tensor in read.tensors}
     assert data["again"] is not None and np.shares_memory(data["again"], data[tensor.name])
 
 
-def test_entries_cannot_share_a_persistent_tensor() -> None:
+def test_entries_share_tensors() -> None:
+    """Weights and a persistent tensor of one entry, read by another: one tensor each, before and after."""
     graph = small_graph()
-    state = next(index for index, tensor in enumerate(graph.tensors) if tensor.persistent)
-    second = replace(graph.entries[1], name="third", operators=[Operator("ADD", (0, state), (state,), Elementwise())])
-    with pytest.raises(InputError, match="cannot share a persistent tensor"):
-        tflite.write(replace(graph, entries=[*graph.entries, second]))
+    names = [tensor.name for tensor in graph.tensors]
+    source, state = names.index("convolved"), names.index("state")
+    again = replace(graph.main.operators[1], inputs=(source, names.index("planes")))
+    update = Operator("ADD", (state, names.index("filtered")), (state,), Elementwise())
+    graph.entries.append(Entry("third", (source,), (state,), [again, update]))
+    assert_equal(graph, tflite.read_bytes(tflite.write(graph), "small"))
+
+
+def test_a_foreign_subgraph_with_tensors_of_its_own() -> None:
+    model = flatbuffer.read(tflite.write(small_graph()), SCHEMA, IDENTIFIER)
+    count = len(model["subgraphs"][1]["tensors"])
+    model["subgraphs"][1]["tensors"][0]["name"] = "other"
+    graph = tflite.read_bytes(flatbuffer.write(model, SCHEMA, IDENTIFIER), "foreign")
+    assert len(graph.tensors) == 2 * count and graph.tensors[count].name == "other"
+    assert min(graph.entries[1].inputs) >= count
+    assert_equal(graph, tflite.read_bytes(tflite.write(graph), "foreign"))
+    for first, second in zip(graph.tensors[1:count], graph.tensors[count + 1 :], strict=True):
+        assert not first.constant or np.shares_memory(first.data, second.data)
 
 
 def test_an_operator_that_cannot_be_written_is_named() -> None:
@@ -98,9 +111,7 @@ def test_graph_name_is_a_c_identifier(name: str, identifier: str) -> None:
     assert tflite.read_bytes(tflite.write(small_graph()), name).name == identifier
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("ai_edge_litert") is None, reason="ai-edge-litert, which has the schema, is not installed"
-)
+@needs_litert
 def test_schema_table_agrees_with_the_generated_schema() -> None:
     from ai_edge_litert import schema_py_generated as generated
 
@@ -118,7 +129,7 @@ def test_schema_table_agrees_with_the_generated_schema() -> None:
     assert (convolution.padding, convolution.strideH, convolution.strideW) == (generated.Padding.SAME, 2, 1)
     assert (convolution.dilationHFactor, convolution.dilationWFactor) == (1, 2)
     assert convolution.fusedActivationFunction == generated.ActivationFunctionType.RELU
-    for ours, theirs in zip(graph.tensors, [t for s in model.subgraphs for t in s.tensors], strict=True):
+    for ours, theirs in zip(graph.tensors, model.subgraphs[1].tensors, strict=True):
         assert (ours.name, ours.persistent) == (theirs.name.decode(), theirs.isVariable)
         if ours.constant and ours.data is not None:
             assert bytes(model.buffers[theirs.buffer].data) == ours.data.tobytes()

@@ -6,7 +6,6 @@ Always the resolver BUILTIN_REF; the default one rounds differently. The package
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -15,13 +14,15 @@ import numpy as np
 
 from .. import tflite
 from ..errors import InputError
-from ..graph import Entry, Graph, Operator
+from ..graph import Entry, Graph, Operator, Tensor
 
 
 def unavailable() -> str:
     """Why LiteRT cannot be used here, or "" where it can."""
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        return "the package ai-edge-litert is not installed (extra 'litert')"
+    try:
+        import ai_edge_litert.interpreter  # noqa: F401
+    except (ImportError, OSError) as error:  # OSError: installed, but its library does not load
+        return f"the package ai-edge-litert (extra 'litert') cannot be imported: {error}"
     return ""
 
 
@@ -108,7 +109,8 @@ def _stateless(graph: Graph, entry: Entry) -> tuple[bytes, dict[int, int]]:
     """`entry` as a file of its own, and where it holds each tensor that an operator writes.
 
     LiteRT runs subgraph 0 only, and no operator of it may write a tensor that it reads. So persistent tensors become
-    inputs, and what is written to them a tensor beyond the graph's own; all others keep their index.
+    inputs, and what is written to them a tensor beyond the graph's own; all others keep their index. CONV_2D, alone
+    among operators with a bias, cannot do without.
     """
     used = {index for operator in entry.operators for index in operator.inputs}
     tensors = [
@@ -120,6 +122,10 @@ def _stateless(graph: Graph, entry: Entry) -> tuple[bytes, dict[int, int]]:
     written: dict[int, int] = {}
     for operator in entry.operators:
         inputs = tuple(written.get(index, index) for index in operator.inputs)
+        if operator.kind == "CONV_2D" and -1 in (*inputs, -1)[:3]:
+            inputs = (*inputs[:2], len(tensors))
+            channels = graph.tensors[inputs[1]].shape[0]
+            tensors.append(Tensor("zeros", (channels,), "int32", data=np.zeros(channels, np.int32)))
         for index in operator.outputs:
             written[index] = index
             if graph.tensors[index].persistent:
