@@ -6,24 +6,22 @@ SMMULR wants: requantisation is then five instructions. And constants lie in the
 biases, weights, multipliers and shifts in one stream, so that one pointer serves all; the loops that need every
 register of the core are written in assembly.
 
-The five instructions equal arithmetic.requantize for a right shift of 1..23, accumulators below 2**30 and codes that
-saturate to int8. A layer for which this is not proven, or whose shape has no kernel here, is rendered as portable C.
+A layer for which this is not proven (`assembly`), or whose shape has no kernel here, is rendered as portable C.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from .. import lower
 from ..memory import Demand
+from .assembly import REACH, Assembly, folded_bias, packed, requantizes, tails, words
 from .blocks import BlockRenderer, Product
-from .renderer import Array, Helper, Kernel, Site, fill
+from .renderer import Array, Kernel, Site, fill
 
 _UNROLLED = 32  # steps (of two inputs) that the matrix kernel unrolls at most
-_REACH = 4095  # largest offset of a load or store
 
 
 class DspRenderer(BlockRenderer):
@@ -31,16 +29,25 @@ class DspRenderer(BlockRenderer):
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         # pairs of channels, and offsets within one instruction's reach
-        return _requantizes(op) and channels % 2 == 0 and max(channels, depth) * (self.block - 1) < _REACH
+        return requantizes(op) and channels % 2 == 0 and max(channels, depth) * (self.block - 1) < REACH
 
     def product(self, depth: int, channels: int, rows: int) -> Product:
         pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}"
-        self.helpers[pack] = _named(pack, _pack(depth, rows))
-        self.helpers[multiply] = _named(multiply, _multiply(depth, channels, rows))
+        self.helpers[pack] = _pack(depth, rows).helper(pack)
+        self.helpers[multiply] = _multiply(depth, channels, rows).helper(multiply)
         return Product(pack, multiply, 2 * depth * rows, channels // 2)
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
-        return Array("stream", "uint32_t", _matrix_stream(op, weights))
+        """Per pair of channels: two doubled biases; a word per two inputs (k, k + 2); the tails of both channels.
+
+        Bytes 0 and 2 of a word of weights are the first channel's.
+        """
+        channels, depth = weights.shape
+        pairs = channels // 2
+        # pair, channel, group, k >> 1 & 1, k & 1 becomes pair, group, k & 1, k >> 1 & 1, channel
+        octets = weights.reshape(pairs, 2, depth // 4, 2, 2).transpose(0, 2, 4, 3, 1).reshape(pairs, 2 * depth)
+        bias = 2 * folded_bias(op, weights).reshape(pairs, 2)
+        return words(bias, packed(octets), tails(op, channels).reshape(pairs, 6))
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
         """Widens one channel's plane into a padded buffer, then computes its rows, a few columns at a time."""
@@ -49,8 +56,8 @@ class DspRenderer(BlockRenderer):
         if (
             (height, width, op.stride, op.dilation, op.depth_multiplier) != (3, 3, (1, 1), (1, 1), 1)
             or op.pads != (1, 1, 1, 1)
-            or not _requantizes(op)
-            or 4 * channels > _REACH
+            or not requantizes(op)
+            or 4 * channels > REACH
         ):
             return super().depthwise(op, site)
         widths = _chunks(columns)
@@ -63,7 +70,7 @@ class DspRenderer(BlockRenderer):
             calls.append(
                 f"{site.prefix}_{name}(plane + {start}, stream + 10 * channel, output + {start * channels}, {rows});"
             )
-        self.helpers |= {name: _named(name, helper) for name, helper in helpers.items()}
+        self.helpers |= {name: assembly.helper(name) for name, assembly in helpers.items()}
         return Kernel(
             fill(
                 """
@@ -89,57 +96,20 @@ class DspRenderer(BlockRenderer):
                 calls="\n".join(calls),
             ),
             Demand(scratch_bytes=2 * (rows + 2) * pitch, in_place=True),
-            arrays=(Array("stream", "uint32_t", _depthwise_stream(op)),),
+            arrays=(_depthwise_stream(op),),
             helpers=tuple(helpers),
             macs=rows * columns * op.weights.size,
         )
 
 
-def _requantizes(op: lower.Convolution | lower.FullyConnected) -> bool:
-    """Whether the five-instruction requantisation is proven for every channel of `op`."""
-    requantization = op.requantization
-    shifts = -requantization.shift
-    return bool(
-        np.all((shifts >= 1) & (shifts <= 23))
-        and np.all(op.bound < 2**30)
-        and (requantization.low, requantization.high) == (-128, 127)
-    )
-
-
-def _tail(op: lower.Convolution | lower.FullyConnected, channels: int) -> np.ndarray:
-    """int64 (channels, 3): multiplier, rounding and zero point in one addend, right shift."""
-    requantization = op.requantization
-    shifts = np.broadcast_to(-requantization.shift, (channels,)).astype(np.int64)
-    multipliers = np.broadcast_to(requantization.multiplier, (channels,)).astype(np.int64)
-    return np.stack([multipliers, (2 * requantization.zero_point + 1) << (shifts - 1), shifts], axis=1)
-
-
-def _words(values: np.ndarray) -> np.ndarray:
-    return (values & 0xFFFFFFFF).astype(np.uint32)
-
-
-def _matrix_stream(op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> np.ndarray:
-    """Per pair of channels: two doubled biases; a word per two inputs (k, k + 2); the tails of both channels.
-
-    The input's zero point is folded into the bias. Bytes 0 and 2 of a word of weights are the first channel's.
-    """
-    channels, depth = weights.shape
-    wide = weights.astype(np.int64)
-    bias = 2 * (op.bias.astype(np.int64) - op.input_zero_point * wide.sum(axis=1))
-    octets = wide.reshape(channels // 2, 2, depth // 4, 2, 2).transpose(0, 2, 4, 3, 1) & 0xFF  # ..., k >> 1, channel
-    words = octets[..., 0, 0] | octets[..., 0, 1] << 8 | octets[..., 1, 0] << 16 | octets[..., 1, 1] << 24
-    parts = [bias.reshape(-1, 2), words.reshape(channels // 2, -1), _tail(op, channels).reshape(channels // 2, -1)]
-    return _words(np.concatenate(parts, axis=1))
-
-
-def _depthwise_stream(op: lower.Convolution) -> np.ndarray:
+def _depthwise_stream(op: lower.Convolution) -> Array:
     """Per channel, ten words: the doubled bias; (w0, w1) and (w1, w2), doubled, of each row; the tail."""
     channels = op.weights.shape[3]
+    bias = 2 * folded_bias(op, op.weights.reshape(9, channels).T)
     wide = 2 * op.weights.astype(np.int64).reshape(3, 3, channels)
-    bias = 2 * op.bias.astype(np.int64) - op.input_zero_point * wide.sum(axis=(0, 1))
     low, high = wide & 0xFFFF, wide << 16
     pairs = np.stack([low[:, 0] | high[:, 1], low[:, 1] | high[:, 2]], axis=1)  # row, pair, channel
-    return _words(np.concatenate([bias[:, None], pairs.reshape(6, channels).T, _tail(op, channels)], axis=1))
+    return words(bias[:, None], pairs.reshape(6, channels).T, tails(op, channels))
 
 
 def _chunks(columns: int) -> list[tuple[int, int]]:
@@ -147,25 +117,6 @@ def _chunks(columns: int) -> list[tuple[int, int]]:
     if columns == 5:
         return [(0, 5)]
     return [(start, min(4, columns - start)) for start in range(0, columns, 4)]
-
-
-@dataclass(frozen=True)
-class _Assembly:
-    """A C function whose body is assembly; its arguments are in r0, r1, ..."""
-
-    about: str
-    parameters: tuple[str, ...]
-    instructions: Sequence[str]
-
-
-def _named(name: str, assembly: _Assembly) -> Helper:
-    signature = ", ".join(f"{parameter} __attribute__((unused))" for parameter in assembly.parameters)
-    lines = "\n".join(f'        "{line}\\n"' for line in assembly.instructions)
-    return Helper(
-        f"/* {assembly.about} */\n"
-        f"__attribute__((naked, noinline)) static void ${{prefix}}_{name}(\n    {signature})\n"
-        f"{{\n    __asm__ volatile(\n{lines}\n    );\n}}\n"
-    )
 
 
 def _requantize(registers: Sequence[str], multiplier: str, addend: str, shift: str) -> list[str]:
@@ -182,7 +133,7 @@ def _requantize(registers: Sequence[str], multiplier: str, addend: str, shift: s
     return lines
 
 
-def _pack(depth: int, pixels: int) -> _Assembly:
+def _pack(depth: int, pixels: int) -> Assembly:
     raw = [f"r{2 + pixel}" for pixel in range(pixels)]
     pairs = [f"r{6 + pixel}" for pixel in range(pixels)]
 
@@ -191,7 +142,7 @@ def _pack(depth: int, pixels: int) -> _Assembly:
         lines += [f"sadd16 {pair}, {pair}, {pair}" for pair in pairs]
         return [*lines, f"stm r1!, {{{', '.join(pairs)}}}" if pixels > 1 else f"str {pairs[0]}, [r1], #4"]
 
-    return _Assembly(
+    return Assembly(
         f"Widens and doubles {pixels} x {depth} inputs: for every four of a pixel, the pair (0, 2), then (1, 3).",
         ("const int8_t *input", "int16_t *wide"),
         [
@@ -209,7 +160,7 @@ def _pack(depth: int, pixels: int) -> _Assembly:
     )
 
 
-def _multiply(depth: int, channels: int, pixels: int) -> _Assembly:
+def _multiply(depth: int, channels: int, pixels: int) -> Assembly:
     """r4-r7 sum up the first channel of a pair, r8-r11 the second, a register a pixel."""
     first, second = ([f"r{base + pixel}" for pixel in range(pixels)] for base in (4, 8))
     widen = ["sxtb16 lr, r12, ror #8", "sxtb16 r12, r12"]
@@ -229,7 +180,7 @@ def _multiply(depth: int, channels: int, pixels: int) -> _Assembly:
     if unrolled < steps:
         count = ["ldr r2, [sp]", "subs r2, #1", "str r2, [sp]", "bne 2b"]
         body = [f"mov r2, #{steps // unrolled}", "str r2, [sp]", "2:", *body, *count]
-    return _Assembly(
+    return Assembly(
         f"{pixels} packed x {depth} inputs times pairs of channels. The outputs of a pixel are {channels} bytes.",
         ("const int16_t *wide", "const uint32_t *stream", "int8_t *output", "int32_t pairs"),
         [
@@ -260,9 +211,9 @@ def _multiply(depth: int, channels: int, pixels: int) -> _Assembly:
     )
 
 
-def _widen(columns: int, channels: int, pitch: int) -> _Assembly:
+def _widen(columns: int, channels: int, pitch: int) -> Assembly:
     step = f"ldrsb r3, [r0], #{channels}" if channels < 256 else f"ldrsb r3, [r0]; add r0, r0, #{channels}"
-    return _Assembly(
+    return Assembly(
         f"One channel's rows of {columns} columns, {channels} bytes apart, as rows of int16, {pitch} elements apart.",
         ("const int8_t *input", "int16_t *plane", "int32_t rows"),
         [
@@ -276,7 +227,7 @@ def _widen(columns: int, channels: int, pitch: int) -> _Assembly:
     )
 
 
-def _depthwise_rows(columns: int, row_bytes: int, pitch: int, channels: int) -> _Assembly:
+def _depthwise_rows(columns: int, row_bytes: int, pitch: int, channels: int) -> Assembly:
     """r4.. sum up the columns; r9.. hold a row of the plane, two columns a register; r3 and lr the row's weights."""
     sums = [f"r{4 + column}" for column in range(columns)]
     row = [f"r{9 + word}" for word in range((columns + 3) // 2)]
@@ -292,7 +243,7 @@ def _depthwise_rows(columns: int, row_bytes: int, pitch: int, channels: int) -> 
     load = (
         [f"ldm r0!, {{{', '.join(row)}}}"] if adjacent else [f"ldm r0, {{{', '.join(row)}}}", f"add r0, #{2 * pitch}"]
     )
-    return _Assembly(
+    return Assembly(
         f"{columns} columns of every row of a 3 x 3 depthwise convolution of one plane, {pitch} elements a row.",
         ("const int16_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
         [

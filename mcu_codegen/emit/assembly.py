@@ -1,0 +1,72 @@
+"""What kernels in assembly share: functions made of instructions, and the constants of their requantisation.
+
+Requantisation in a handful of instructions equals arithmetic.requantize for a right shift of 1..23, accumulators below
+2**30 and codes that saturate to int8: with p the doubling high product, it is (p + (p >> 31) + addend) >> shift, where
+the addend (2 * zero_point + 1) << (shift - 1) holds rounding and zero point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import lower
+from .renderer import Array, Helper
+
+REACH = 4095
+"""The largest offset of a load or store in Thumb-2."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A C function whose body is assembly; its arguments are in r0, r1, ..."""
+
+    about: str
+    parameters: tuple[str, ...]
+    instructions: Sequence[str]
+
+    def helper(self, name: str) -> Helper:
+        """The function as a helper called `name`."""
+        signature = ", ".join(f"{parameter} __attribute__((unused))" for parameter in self.parameters)
+        lines = "\n".join(f'        "{line}\\n"' for line in self.instructions)
+        return Helper(
+            f"/* {self.about} */\n"
+            f"__attribute__((naked, noinline)) static void ${{prefix}}_{name}(\n    {signature})\n"
+            f"{{\n    __asm__ volatile(\n{lines}\n    );\n}}\n"
+        )
+
+
+def requantizes(op: lower.Convolution | lower.FullyConnected) -> bool:
+    """Whether the short requantisation is proven for every channel of `op`."""
+    requantization = op.requantization
+    shifts = -requantization.shift
+    return bool(
+        np.all((shifts >= 1) & (shifts <= 23))
+        and np.all(op.bound < 2**30)
+        and (requantization.low, requantization.high) == (-128, 127)
+    )
+
+
+def tails(op: lower.Convolution | lower.FullyConnected, channels: int) -> np.ndarray:
+    """int64 (channels, 3): multiplier, addend, right shift."""
+    requantization = op.requantization
+    shifts = np.broadcast_to(-requantization.shift, (channels,)).astype(np.int64)
+    multipliers = np.broadcast_to(requantization.multiplier, (channels,)).astype(np.int64)
+    return np.stack([multipliers, (2 * requantization.zero_point + 1) << (shifts - 1), shifts], axis=1)
+
+
+def folded_bias(op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> np.ndarray:
+    """int64 (channels): the bias with the input zero point's share of (channels, depth) weights folded in."""
+    return op.bias.astype(np.int64) - op.input_zero_point * weights.astype(np.int64).sum(axis=1)
+
+
+def words(*parts: np.ndarray) -> Array:
+    """The stream of a kernel: `parts`, each (rounds, words a round), side by side, as uint32."""
+    return Array("stream", "uint32_t", (np.concatenate(parts, axis=1) & 0xFFFFFFFF).astype(np.uint32))
+
+
+def packed(octets: np.ndarray) -> np.ndarray:
+    """int8 (rounds, bytes a round) as int64 words, the first byte lowest."""
+    return np.ascontiguousarray(octets.astype(np.int8)).view("<u4").astype(np.int64)

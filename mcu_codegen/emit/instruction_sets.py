@@ -1,0 +1,15 @@
+"""The renderer of each instruction set."""
+
+from __future__ import annotations
+
+from .armv7m import Armv7mRenderer
+from .dsp import DspRenderer
+from .renderer import Renderer
+
+RENDERERS: dict[str, type[Renderer]] = {
+    "portable": Renderer,
+    "armv7m": Armv7mRenderer,
+    "dsp": DspRenderer,
+    "mve": Renderer,
+}
+"""By instruction set, as in targets.Target.instruction_set."""
