@@ -18,7 +18,7 @@ class NumpyExecutor(BatchExecutor):
     """Executes what `lower` returns, and nothing else, so that its results are the definition of the right ones."""
 
     name = "numpy"
-    batch = 64
+    batch = 16  # temporaries of int64 stay in the cache
 
     def _invoke(self, entry: Entry, values: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         values = dict(values)
