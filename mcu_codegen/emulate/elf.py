@@ -51,8 +51,8 @@ class Elf:
         size, count, names = struct.unpack_from("<HHH", self._bytes, 46)
         headers = [struct.unpack_from("<10I", self._bytes, offset + index * size) for index in range(count)]
         return [
-            _Section(self._text(headers[names][4] + header[0]), header[1], *header[3:6], header[6])
-            for header in headers
+            _Section(self._text(headers[names][4] + name), kind, address, start, length, link)
+            for name, kind, _, address, start, length, link, *_ in headers
         ]
 
     def _text(self, offset: int) -> str:

@@ -1,0 +1,77 @@
+"""mcu-codegen verify: the proof that every executor computes the same bytes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from . import parity, targets, tflite
+from .emulate import toolchain
+from .errors import InputError
+from .graph import Graph
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.epilog = (
+        "Executors: tinygrad, the C on this host, the C on every emulated core, LiteRT's reference kernels. Those that "
+        "are not installed are named as absent. Status 1: a byte differs."
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL.tflite")
+    parser.add_argument(
+        "--target",
+        action="append",
+        metavar="CORE",
+        help=f"a core to compare on; may be repeated; default all: {', '.join(targets.TARGETS)}",
+    )
+    parser.add_argument("--compiler", metavar="NAME", help=f"cross compiler, of {', '.join(toolchain.NAMES)}")
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument("--samples", type=int, default=4, metavar="N", help="random inputs (default %(default)s)")
+    given.add_argument("--inputs", type=Path, metavar="FILE.npy", help="int8 inputs (N, *shape) instead of random ones")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The exit status: 0 where everything agrees."""
+    chosen = targets.find_all(options.target)
+    graph = tflite.read(options.model)
+    inputs = _inputs(graph, options)
+    if options.compiler is not None:
+        toolchain.choose(options.compiler)
+    executors = parity.executors(graph, chosen, options.compiler)
+
+    def progress(comparison: parity.Comparison) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\033[K{comparison.name} done", end="", file=sys.stderr, flush=True)
+
+    report = parity.compare(graph, executors, inputs, progress)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    if options.json:
+        print(json.dumps({"model": str(options.model), "sha256": graph.sha256, **report.to_dict()}, indent=2))
+    else:
+        print(report.table().text())
+    return 0 if report.passed else 1
+
+
+def _inputs(graph: Graph, options: argparse.Namespace) -> parity.Inputs:
+    if options.inputs is None:
+        if options.samples < 1:
+            raise InputError(f"--samples {options.samples}: 1 or more is accepted")
+        return parity.random_inputs(graph, options.samples)
+    try:
+        values = np.load(options.inputs, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"--inputs {options.inputs}: not a readable .npy file ({error})") from None
+    if len(graph.entries) != 1 or len(graph.main.inputs) != 1:
+        raise InputError(f"--inputs {options.inputs}: accepted are models of one entry with one input, unlike this one")
+    shape = graph.tensors[graph.main.inputs[0]].shape
+    if values.dtype != np.int8 or values.shape[1:] != shape or not len(values):
+        raise InputError(
+            f"--inputs {options.inputs}: found {values.dtype} {values.shape}; accepted is int8 (N, *{shape})"
+        )
+    return {graph.main.name: [values]}
