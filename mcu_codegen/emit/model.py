@@ -79,6 +79,8 @@ def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kw
             site = Site(name, tuple(graph.tensors[index] for index in operator.inputs if index >= 0), output)
             kernel = renderer.render(lowered, site)
             layers.append(Layer(len(layers), entry, layer, f"{prefix}_{layer}", operator, kernel))
+    if not layers:
+        raise InputError(f"model '{graph.name}' has no operators")
     planned = memory.plan(graph, {layer.index: layer.kernel.demand for layer in layers})
     return Plan(name, graph, renderer, layers, planned)
 
@@ -95,7 +97,7 @@ def emit_model(
     """File name to text.
 
     `arena` is one of ARENAS, `selftest` one of selftest.SELFTESTS, `command` the command line that the banners show.
-    `golden` gives the self-test's inputs by entry (int8, in the shapes of the entry's inputs); others are pseudo-random.
+    `golden` gives the self-test's inputs (int8, in the shapes of the tensors) by entry; others are pseudo-random.
     """
     plan = compile_plan(graph, renderer, name)
     origin = Origin(command, graph.sha256)
@@ -168,8 +170,9 @@ $entries
 /* Give persistent tensors their initial values ($persistent). A network that has any needs it before the first call. */
 $reset;
 
-/* Defined for all files (-D${NAME}_SELFTEST), this makes the network one that can check itself: run a built-in input and
-   compare every layer. Returns 0, or the number (from 1) of the first layer that differs. Resets the network. */
+/* With ${NAME}_SELFTEST defined for all files, the network can check itself: it runs a built-in input and compares the
+   output of every layer. Returns 0, or the number (from 1) of the first layer that differs; one more than there are
+   where the layers agree and yet something is wrong. Resets the network. */
 #ifdef ${NAME}_SELFTEST
 int ${name}_selftest(void);
 void ${name}_selftest_observe(int32_t layer, const void *data, uint32_t bytes);
@@ -273,14 +276,13 @@ def _source(plan: Plan, pool: _Pool, arena: str) -> str:
     if any(f"{plan.name}_copy(" in text for text in (reset, *entries)):
         wanted.append("copy")
     macro = plan.name.upper()
-    own_arena = arena == "static" and plan.memory.arena_bytes > 0
+    words = plan.memory.arena_bytes // 8
+    own = f"static int64_t {plan.name}_arena[{words}] {macro}_ALIGNED {macro}_ARENA_ATTR;\n\n"
     return Template(_SOURCE).substitute(
         name=plan.name,
         NAME=macro,
         includes="".join(f"#include <{file}>\n" for file in plan.renderer.includes if file != "stdint.h"),
-        arena=f"static int64_t {plan.name}_arena[{plan.memory.arena_bytes // 8}] {macro}_ALIGNED {macro}_ARENA_ATTR;\n\n"
-        if own_arena
-        else "",
+        arena=own if arena == "static" and words else "",
         helpers="".join(text + "\n" for text in _helpers(plan, wanted)),
         layers="".join(text + "\n" for text in functions),
         entries="\n".join(entries),
@@ -385,7 +387,7 @@ def _pointer(plan: Plan, entry: Entry, index: int, pool: _Pool) -> str:
 
 def _described(tensor: Tensor) -> str:
     name = tensor.name if len(tensor.name) <= 48 else f"{tensor.name[:45]}..."
-    return comment(f"{ascii(name)} ({' x '.join(str(size) for size in tensor.shape)})")
+    return comment(f"{name!a} ({' x '.join(str(size) for size in tensor.shape)})")
 
 
 @dataclass

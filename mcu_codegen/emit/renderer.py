@@ -12,7 +12,7 @@ negative integer is arithmetic and that conversion to a signed type wraps; it ha
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import Template
 from textwrap import dedent, indent
 
@@ -37,7 +37,7 @@ class Kernel:
     """How a layer is computed: the body of its C function and what the body needs around it."""
 
     body: str
-    demand: Demand = Demand()
+    demand: Demand = field(default_factory=Demand)
     parameters: tuple[str, ...] = ("input",)  # names of the pointers to the activations, in the operator's order
     arrays: tuple[Array, ...] = ()
     helpers: tuple[str, ...] = ()  # keys of Renderer.helpers
@@ -234,18 +234,16 @@ class Renderer:
         four.
         """
         channels = len(op.weights)
-        weights, bias = _weights(op, channel_axis=0)
-        rows = np.zeros((-(-channels // 4) * 4, op.weights.size // channels), np.int8)
-        rows[:channels] = op.weights.reshape(channels, -1)
-        biases = np.zeros(len(rows), np.int32)
-        biases[:channels] = bias.values
+        missing = -channels % 4
+        rows = np.pad(op.weights.reshape(channels, -1), ((0, missing), (0, 0)))
+        bias = np.pad(_folded_bias(op, channel_axis=0), (0, missing))
         code, arrays = self.quantize(op.requantization, "sums[channel - block]", site)
         text = fill(
             """
             for (int32_t block = 0; block < $channels; block += 4) {
                 int32_t sums[4];
 
-                ${prefix}_dot4(sums, bias + block, $source, weights + block$depth, $count);
+                ${prefix}_dot4(sums, bias + block, $source, weights + $offset, $count);
                 for (int32_t channel = block; channel < $end; channel++) {
                     *output++ = $code;
                 }
@@ -254,13 +252,13 @@ class Renderer:
             prefix=site.prefix,
             channels=channels,
             source=source,
-            depth=_times("", rows.shape[1]),
+            offset=_times("block", rows.shape[1]),
             count=rows.shape[1],
             end=f"block + 4{f' && channel < {channels}' if channels % 4 else ''}",
             code=code,
         )
         blocks = rows.reshape(-1, 4, rows.shape[1]).transpose(0, 2, 1)
-        return text, (Array("weights", "int8_t", blocks), Array("bias", "int32_t", biases), *arrays)
+        return text, (Array("weights", "int8_t", blocks), Array("bias", "int32_t", bias), *arrays)
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
         """Finds the pixel under each tap of the window once (one pointer a tap, on the stack), then goes through the
@@ -296,13 +294,18 @@ class Renderer:
                 source="channel" if copies == 1 else f"channel / {copies}",
                 code=code,
             ),
-            arrays=(*_weights(op, channel_axis=3), *arrays, *_padding(op, channels // copies)),
+            arrays=(
+                Array("weights", "int8_t", op.weights),
+                Array("bias", "int32_t", _folded_bias(op, channel_axis=3)),
+                *arrays,
+                *_padding(op, channels // copies),
+            ),
             helpers=("quantize",),
             macs=positions(site) * op.weights.size,
         )
 
     def taps(self, op: lower.Convolution, site: Site, visit: str) -> str:
-        """Loops over the window at output position (y, x) that point ``tap`` at one pixel after another and `visit` it."""
+        """Loops over the window of output position (y, x) that point ``tap`` at each pixel and do `visit`."""
         _, rows, columns, depth = site.inputs[0].shape
         tests = ("row >= 0", f"row < {rows}", "column >= 0", f"column < {columns}")
         row_start = _times("row", columns)
@@ -525,11 +528,13 @@ def _plus(value: int) -> str:
     return f" {'+' if value > 0 else '-'} {abs(value)}" if value else ""
 
 
-def _weights(op: lower.Convolution | lower.FullyConnected, channel_axis: int) -> tuple[Array, Array]:
-    """The weights, and the bias with the input zero point's share of every accumulator folded in."""
+def _folded_bias(op: lower.Convolution | lower.FullyConnected, channel_axis: int) -> np.ndarray:
+    """int64, one per output channel: the bias with the input zero point's share of every accumulator in it.
+
+    `op.bound` holds for every partial sum from it, because no zero point is farther from 0 than a code can be from it.
+    """
     others = tuple(axis for axis in range(op.weights.ndim) if axis != channel_axis)
-    bias = op.bias.astype(np.int64) - op.input_zero_point * op.weights.astype(np.int64).sum(axis=others)
-    return Array("weights", "int8_t", op.weights), Array("bias", "int32_t", bias)
+    return op.bias.astype(np.int64) - op.input_zero_point * op.weights.astype(np.int64).sum(axis=others)
 
 
 def _padding(op: lower.Convolution, depth: int) -> tuple[Array, ...]:

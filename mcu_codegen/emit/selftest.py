@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from string import Template
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,6 @@ int ${name}_selftest(void)
 $buffers
     ${name}_selftest_seen = 0;
     ${name}_selftest_failed = 0;
-    ${name}_reset($arena);
 $calls    ${name}_reset($arena);
     if (${name}_selftest_failed == 0 && ${name}_selftest_seen != $layers) {
         ${name}_selftest_failed = $layers + 1; /* ${name}.c was compiled without ${NAME}_SELFTEST */
@@ -100,33 +99,34 @@ def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequen
         buffers.append(f"static int64_t arena[{words}] {plan.name.upper()}_ALIGNED {plan.name.upper()}_ARENA_ATTR;")
     for entry in plan.graph.entries:
         inputs = golden_inputs(plan.graph, entry, golden)
+        executor.reset()
         values = executor.run([data[np.newaxis] for data in inputs], entry.name)
         tensors += [(layer.name, values[layer.operator.outputs[0]]) for layer in plan.of(entry)]
         arguments = ["arena"] if arena == "caller" else []
         for number, data in enumerate(inputs):
             arguments.append(f"{own}_{entry.name}_input_{number}")
             arrays.append(array("int8_t", arguments[-1], data, about=f"Golden input of entry '{entry.name}'."))
-        known = values | dict(zip(entry.inputs, (data[np.newaxis] for data in inputs), strict=True))
+        known = {index: tensor.data for index, tensor in enumerate(plan.graph.tensors) if tensor.data is not None}
+        known |= dict(zip(entry.inputs, inputs, strict=True)) | values
         for number, index in enumerate(entry.outputs):
             tensor = plan.graph.tensors[index]
-            data = known[index] if index in known else tensor.data
-            assert data is not None
             arguments.append(f"{entry.name}_output_{number}")
-            expected = f"{own}_{entry.name}_output_{number}"
-            arrays.append(array("int8_t", expected, data, about=f"Output of entry '{entry.name}'."))
+            wanted = f"{own}_{entry.name}_output_{number}"
+            arrays.append(array("int8_t", wanted, known[index], about=f"Output of entry '{entry.name}'."))
             buffers.append(f"static int8_t {arguments[-1]}[{tensor.bytes}];")
-            same = f"{own}_same({arguments[-1]}, {expected}, {tensor.bytes}u)"
+            same = f"{own}_same({arguments[-1]}, {wanted}, {tensor.bytes}u)"
             checks.append(
                 f"if ({own}_failed == 0) {{\n        {own}_failed = {same} ? 0 : {len(plan.layers) + 1};\n    }}"
             )
+        calls.append(f"{plan.name}_reset({'arena' if arena == 'caller' else ''});")
         calls.append(f"{plan.name}_{entry.name}({', '.join(arguments)});")
-    crc32 = "" if kind == "full" else CRC32
+    functions, equal, expected = _KINDS[kind]
     names = {"name": plan.name, "NAME": plan.name.upper()}
     return Template(_SELFTEST).substitute(
         names,
-        arrays="\n".join([*arrays, _EXPECTED[kind](own, tensors)]),
-        functions="\n".join([*([crc32] if crc32 else []), Template(_SAME).substitute(names)]),
-        equal=_EQUAL[kind].replace("@", own),
+        arrays="\n".join([*arrays, expected(own, tensors)]),
+        functions="\n".join(Template(text).substitute(names) for text in functions),
+        equal=Template(equal).substitute(names),
         layers=len(plan.layers),
         arena="arena" if arena == "caller" else "",
         **{
@@ -151,8 +151,8 @@ def _expected_tensors(own: str, tensors: Sequence[tuple[str, np.ndarray]]) -> st
     return "\n".join([*whole, table])
 
 
-_EXPECTED = {"golden": _expected_crcs, "full": _expected_tensors}
-_EQUAL = {
-    "golden": "crc32(0, data, bytes) == @_expected[layer]",
-    "full": "@_same(data, @_expected[layer], bytes)",
+_KINDS: dict[str, tuple[tuple[str, ...], str, Callable[[str, Sequence[tuple[str, np.ndarray]]], str]]] = {
+    "golden": ((CRC32, _SAME), "crc32(0, data, bytes) == ${name}_selftest_expected[layer]", _expected_crcs),
+    "full": ((_SAME,), "${name}_selftest_same(data, ${name}_selftest_expected[layer], bytes)", _expected_tensors),
 }
+"""Of each of SELFTESTS: C functions, the C comparison of a layer's output, and the C arrays it compares with."""

@@ -1,0 +1,68 @@
+"""mcu-codegen emit: the C of an int8 .tflite model."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from . import files, targets, tflite
+from .emit.decision import emit_decision
+from .emit.frontend import emit_frontend
+from .emit.model import ARENAS, emit_model
+from .emit.renderer import RENDERERS
+from .emit.selftest import SELFTESTS
+from .emit.text import Origin
+from .pipeline import Pipeline
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's options."""
+    parser.add_argument("model", metavar="MODEL.tflite", help="int8 model")
+    parser.add_argument(
+        "--target",
+        metavar="CORE",
+        help=f"core to choose kernels for: {', '.join(targets.TARGETS)} (default: portable C for any)",
+    )
+    parser.add_argument("--name", default="kws_model", help="prefix of every file and C name (default: %(default)s)")
+    parser.add_argument(
+        "--arena",
+        choices=ARENAS,
+        default="static",
+        help="who owns the working memory: the C itself, or the caller, who passes it to every function"
+        " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--selftest",
+        choices=SELFTESTS,
+        default="golden",
+        help="what the self-test holds of each layer's output: a CRC-32, or all of it (default: %(default)s)",
+    )
+    parser.add_argument("-o", "--out", required=True, metavar="FOLDER", help="where the files go; made if missing")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the network, and the front end and decision where the model names them. Raises InputError."""
+    graph = tflite.read(options.model)
+    instruction_set = targets.find(options.target).instruction_set if options.target else "portable"
+    origin = Origin(_command(options), graph.sha256)
+    sources = emit_model(
+        graph, options.name, RENDERERS[instruction_set](), options.arena, options.selftest, origin.command
+    )
+    if "front_end" in graph.metadata:
+        pipeline, prefix = Pipeline.of(graph), options.name.removesuffix("_model")
+        sources |= emit_frontend(pipeline.front_end, f"{prefix}_frontend", origin)
+        sources |= emit_decision(pipeline.decision, pipeline.labels, f"{prefix}_decision", origin)
+    folder = Path(options.out)
+    files.write_all(folder, sources)
+    for name, text in sources.items():
+        print(f"{folder / name}  {len(text.encode()):,} bytes")
+    return 0
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command line with every option spelled out, so that the files say how to make them again."""
+    named = {"--target": options.target, "--name": options.name, "--arena": options.arena}
+    named |= {"--selftest": options.selftest, "--out": options.out}
+    words = [word for option, value in named.items() if value is not None for word in (option, value)]
+    return shlex.join(["mcu-codegen", "emit", options.model, *words])
