@@ -62,4 +62,4 @@ def build(
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{toolchain.version} for {target.name} refuses:\n{done.stderr.strip()}")
-    return Elf(program)
+    return Elf.read(program)

@@ -1,0 +1,150 @@
+"""What the generated C of a network costs on a core: instructions, flash and RAM."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .emit.model import compile_plan, emit_model
+from .emit.renderer import RENDERERS, Renderer
+from .emulate import harness
+from .emulate.build import RUNTIME, build, stubs
+from .emulate.machine import counting_machine
+from .emulate.toolchain import OPTIMIZE, Toolchain
+from .graph import Graph
+from .parity import random_inputs
+from .report import Table
+from .targets import Target
+
+_CYCLES_OF = "cortex-m4"  # whose timing table the estimate follows
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    name: str
+    macs: int
+    instructions: int
+    cycles_estimate: int | None
+
+    @property
+    def instructions_per_mac(self) -> float | None:
+        return self.instructions / self.macs if self.macs else None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Of the main entry, on one pseudo-random input; bytes and executed instructions.
+
+    Layers are counted in a build that marks their ends; the total in one without marks, in which the compiler may have
+    merged a little across layers. Cycles are an estimate from the executed instructions, and only for Cortex-M4.
+    """
+
+    model: str
+    target: str
+    compiler: str
+    emulator: str
+    instructions: int  # from the first instruction of invoke to its return
+    cycles_estimate: int | None
+    flash_code: int  # all functions that invoke needs, the compiler's and memcpy included
+    flash_weights: int  # constants
+    ram_arena: int
+    ram_input_output: int  # the caller's buffers
+    stack: int  # the deepest that invoke went
+    layers: list[LayerCost]
+
+    @property
+    def flash(self) -> int:
+        return self.flash_code + self.flash_weights
+
+    @property
+    def ram(self) -> int:
+        return self.ram_arena + self.ram_input_output
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``measure --json`` prints it."""
+        memories = ("flash", "flash_code", "flash_weights", "ram", "ram_arena", "ram_input_output", "stack")
+        totals = ("macs", "instructions", "cycles_estimate", *memories)
+        fields = ("name", "macs", "instructions", "instructions_per_mac", "cycles_estimate")
+        return {
+            **{name: getattr(self, name) for name in ("model", "target", "compiler", "emulator")},
+            "total": {name: getattr(self, name) for name in totals},
+            "layers": [{name: getattr(layer, name) for name in fields} for layer in self.layers],
+        }
+
+    def table(self) -> Table:
+        """The layers and their sum, then the total."""
+        cycles = self.cycles_estimate is not None
+        header = ["layer", "MACs", "instructions", "per MAC", *(["cycles (estimate)"] if cycles else [])]
+
+        def row(name: str, macs: int, instructions: int, estimate: int | None) -> list[object]:
+            ratio = f"{instructions / macs:.2f}" if macs else "-"
+            return [name, macs, instructions, ratio, *([estimate] if cycles else [])]
+
+        rows = [row(layer.name, layer.macs, layer.instructions, layer.cycles_estimate) for layer in self.layers]
+        return Table(header, [*rows, row("invoke", self.macs, self.instructions, self.cycles_estimate)])
+
+    def text(self) -> str:
+        """Everything, for a person."""
+        return (
+            f"{self.model} on {self.target}, {self.compiler}, counted in {self.emulator}\n\n{self.table().text()}\n\n"
+            f"flash  {self.flash:,} bytes: code {self.flash_code:,}, weights {self.flash_weights:,}\n"
+            f"RAM    {self.ram:,} bytes: arena {self.ram_arena:,}, input and output {self.ram_input_output:,}\n"
+            f"stack  {self.stack:,} bytes"
+        )
+
+
+def measure(graph: Graph, target: Target, toolchain: Toolchain, renderer: Renderer | None = None) -> Measurement:
+    """Build, run and count. `renderer` is by default that of the target's instruction set.
+
+    Raises InputError where no emulator here counts instructions of `target`.
+    """
+    machine = counting_machine(target)
+    renderer = renderer or RENDERERS[target.instruction_set]()
+    plan = compile_plan(graph, renderer)
+    layers = plan.of(graph.main)
+    network = emit_model(graph, renderer=renderer)
+    del network["kws_model_selftest.c"]
+    program = {**network, **harness.core(graph), **stubs(*RUNTIME)}
+    invoke = f"kws_model_{graph.main.name}"
+    roots = [*(f"kws_model_{entry.name}" for entry in graph.entries), "kws_model_reset"]
+    with tempfile.TemporaryDirectory(prefix="kws-mcu-") as name:
+        folder = Path(name)
+        sample = harness.samples(graph, graph.main, random_inputs(graph, 3)[graph.main.name])
+        # the third is random; the two before hold one code everywhere
+        (folder / harness.INPUTS).write_bytes(bytes([0]) + sample[-len(sample) // 3 :])
+        marked = build(folder, {**program, **harness.MARK}, target, toolchain, name="marked", include=["observe.h"])
+        plain = build(folder, program, target, toolchain, name="plain")
+        alone = build(folder, {**network, **stubs("cortex_m/memory.c")}, target, toolchain, name="alone", keep=roots)
+        parts = machine.count(marked, folder, invoke, [f"observe_{layer.index}" for layer in layers])
+        total = machine.count(plain, folder, invoke)
+        stack = int.from_bytes((folder / harness.STACK).read_bytes(), "little")
+    timed = target.name == _CYCLES_OF and total.cycles is not None
+    costs = [
+        LayerCost(
+            layer.name,
+            layer.kernel.macs,
+            parts.instructions[position],
+            parts.cycles[position] if timed and parts.cycles else None,
+        )
+        for position, layer in enumerate(layers)
+    ]
+    return Measurement(
+        graph.name,
+        target.name,
+        f"{toolchain.version} {OPTIMIZE}",
+        machine.name,
+        total.instructions[0],
+        total.cycles[0] if timed and total.cycles else None,
+        alone.size(".text") + alone.size(".ARM.exidx"),
+        alone.size(".rodata"),
+        alone.size(".data") + alone.size(".bss"),
+        sum(graph.tensors[index].bytes for index in (*graph.main.inputs, *graph.main.outputs)),
+        stack,
+        costs,
+    )

@@ -1,0 +1,33 @@
+"""mcu-codegen measure: what the C costs on a core."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from . import targets, tflite
+from .emulate import toolchain
+from .measure import measure
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.epilog = (
+        "Instructions are exact and counted in an emulator; they are not cycles. The cycles shown for cortex-m4 are an "
+        "estimate from the executed instructions, with memory that never waits."
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL.tflite")
+    parser.add_argument(
+        "--target", default="cortex-m4", metavar="CORE", help=f"of {', '.join(targets.TARGETS)} (default %(default)s)"
+    )
+    parser.add_argument("--compiler", metavar="NAME", help=f"cross compiler, of {', '.join(toolchain.NAMES)}")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The exit status."""
+    target = targets.find(options.target)
+    result = measure(tflite.read(options.model), target, toolchain.choose(options.compiler))
+    print(json.dumps(result.to_dict(), indent=2) if options.json else result.text())
+    return 0
