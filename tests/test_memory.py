@@ -29,10 +29,10 @@ def random_demands(graph: Graph, seed: int) -> dict[int, Demand]:
     }
 
 
-def chain(*sizes: int, kinds: str = "ADD", **tensors: Tensor) -> Graph:
+def chain(*sizes: int, **tensors: Tensor) -> Graph:
     """x0 -> x1 -> ..., where every operator adds its input to itself; plus named tensors."""
     activations = [Tensor(f"x{i}", (size,), "int8", Quantization((1.0,), (0,))) for i, size in enumerate(sizes)]
-    operators = [Operator(kinds, (i, i), (i + 1,), Elementwise()) for i in range(len(sizes) - 1)]
+    operators = [Operator("ADD", (i, i), (i + 1,), Elementwise()) for i in range(len(sizes) - 1)]
     return Graph("chain", [*activations, *tensors.values()], [Entry("invoke", (0,), (len(sizes) - 1,), operators)])
 
 
