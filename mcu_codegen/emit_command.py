@@ -9,8 +9,8 @@ from pathlib import Path
 from . import files, targets, tflite
 from .emit.decision import emit_decision
 from .emit.frontend import emit_frontend
+from .emit.instruction_sets import RENDERERS
 from .emit.model import ARENAS, emit_model
-from .emit.renderer import RENDERERS
 from .emit.selftest import SELFTESTS
 from .emit.text import Origin
 from .pipeline import Pipeline

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .emit.instruction_sets import RENDERERS
 from .emit.model import compile_plan, emit_model
-from .emit.renderer import RENDERERS, Renderer
+from .emit.renderer import Renderer
 from .emulate import harness
 from .emulate.build import RUNTIME, build, stubs
 from .emulate.machine import counting_machine
@@ -121,7 +122,7 @@ def measure(graph: Graph, target: Target, toolchain: Toolchain, renderer: Render
         marked = build(folder, {**program, **harness.MARK}, target, toolchain, name="marked", include=["observe.h"])
         plain = build(folder, program, target, toolchain, name="plain")
         alone = build(folder, {**network, **stubs("cortex_m/memory.c")}, target, toolchain, name="alone", keep=roots)
-        parts = machine.count(marked, folder, invoke, [f"observe_{layer.index}" for layer in layers])
+        parts = machine.count(marked, folder, invoke, harness.marks(marked, [layer.index for layer in layers]))
         total = machine.count(plain, folder, invoke)
         stack = int.from_bytes((folder / harness.STACK).read_bytes(), "little")
     timed = target.name == _CYCLES_OF and total.cycles is not None

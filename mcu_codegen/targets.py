@@ -21,7 +21,7 @@ class Memory:
 @dataclass(frozen=True)
 class Target:
     name: str
-    instruction_set: str  # "portable", "dsp" or "mve": the richest set of kernels that the core can run
+    instruction_set: str  # "portable", "armv7m", "dsp" or "mve": the richest set of kernels that the core can run
     clang: tuple[str, ...]  # flags that choose the core
     gcc: tuple[str, ...]
     rom: Memory
@@ -50,7 +50,7 @@ TARGETS: dict[str, Target] = {
         ),
         Target(
             "cortex-m3",
-            "portable",
+            "armv7m",
             _clang("cortex_m3", "eabi"),
             _gcc("cortex-m3"),
             _FLASH,

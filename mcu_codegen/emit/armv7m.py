@@ -199,7 +199,7 @@ def _widen(columns: int, channels: int, pitch: int) -> Assembly:
 
 
 def _depthwise_rows(columns: int, row_bytes: int, pitch: int, channels: int) -> Assembly:
-    """r4.. sum up the columns; r2, r3 and lr hold a row of weights; r9-r12 the row of the plane, four values at a time."""
+    """r4.. sum up the columns; r2, r3, lr hold a row of weights, r9-r12 the row of the plane, four values at a time."""
     sums = [f"r{4 + column}" for column in range(columns)]
     window = ["r9", "r10", "r11", "r12"]
     weights = ["r2", "r3", "lr"]

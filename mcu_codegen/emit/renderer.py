@@ -503,10 +503,6 @@ _METHODS = {
 }
 """The Renderer method of each lowered type."""
 
-RENDERERS: dict[str, type[Renderer]] = {"portable": Renderer, "dsp": Renderer, "mve": Renderer}
-"""By instruction set (targets.Target.instruction_set)."""
-
-
 def fill(text: str, **values: object) -> str:
     """`text`, dedented, with every ``$name`` replaced; a value alone on its line is indented as the line is."""
     text = dedent(text).strip("\n")

@@ -11,8 +11,8 @@ import numpy as np
 from ..decision import Detection
 from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
+from ..emit.instruction_sets import RENDERERS
 from ..emit.model import emit_model
-from ..emit.renderer import RENDERERS
 from ..pipeline import Pipeline, Stream
 from ..targets import Target
 from . import harness
