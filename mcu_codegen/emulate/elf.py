@@ -63,6 +63,12 @@ class Elf:
         """Bytes of the section called `section`; 0 where there is none."""
         return sum(found.size for found in self._sections if found.name == section)
 
+    def section(self, name: str) -> bytes:
+        """The bytes of the section called `name`; none where there is none."""
+        return b"".join(
+            self.content[found.offset : found.offset + found.size] for found in self._sections if found.name == name
+        )
+
     @cached_property
     def symbols(self) -> dict[str, int]:
         """Addresses by name, without the Thumb bit. Of equal names the last counts."""

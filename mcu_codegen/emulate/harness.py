@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterable
 from string import Template
 
 import numpy as np
 
 from ..errors import InputError
 from ..graph import Entry, Graph
+from .elf import Elf
 
 INPUTS, OBSERVED, STACK = "inputs.bin", "observed.bin", "stack.bin"
 """Files of an emulated harness: entry number and samples; what was observed; bytes of stack that the network used."""
@@ -51,16 +54,20 @@ def observer(macro: str) -> dict[str, str]:
     return {"observe.h": _observing(macro), "observe.c": _OBSERVER % OBSERVED}
 
 
+_MARKS = ".debug_marks"  # a section of this prefix survives the removal of unused ones
+
 MARK = {
-    "observe.h": """\
-/* A symbol stands behind every layer, and not one more instruction. */
+    "observe.h": f"""\
+/* Where a layer ends is noted, with the layer's number, in a section that is not loaded: no instruction is added. The
+   compiler may have copied the place; then each copy is noted. */
 #ifndef OBSERVE_H
 #define OBSERVE_H
-#define KWS_MODEL_OBSERVE(layer, data, bytes) __asm__ volatile("observe_%c0:" : : "i"(layer) : "memory")
+#define KWS_MODEL_OBSERVE(layer, data, bytes) \\
+    __asm__ volatile("0:\\n\\t.pushsection {_MARKS}\\n\\t.long %c0, 0b\\n\\t.popsection" : : "i"(layer) : "memory")
 #endif
 """
 }
-"""Observer for counting: layer n ends at the symbol observe_n."""
+"""Observer for counting; `marks` reads what it noted."""
 
 _CORE = Template("""\
 #include "kws_model.h"
@@ -249,6 +256,12 @@ def observed(graph: Graph, entry: Entry, content: bytes | np.ndarray) -> dict[in
         values[operator.outputs[0]] = rows[:, start : start + tensor.bytes].reshape(-1, *tensor.shape)
         start += tensor.bytes
     return values
+
+
+def marks(program: Elf, layers: Iterable[int]) -> list[list[int]]:
+    """For each of `layers`, the addresses at which it ends in a program built with MARK."""
+    pairs = list(struct.iter_unpack("<II", program.section(_MARKS)))
+    return [[address & ~1 for number, address in pairs if number == layer] for layer in layers]
 
 
 def find_entry(graph: Graph, name: str | None) -> Entry:

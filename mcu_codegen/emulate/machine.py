@@ -47,8 +47,11 @@ class Machine(Protocol):
         """Why this emulator cannot count instructions here, or ""."""
         ...
 
-    def count(self, program: Elf, folder: Path, function: str, marks: Sequence[str] = ()) -> Count:
-        """Run likewise, and count the first call of `function`; `marks` are symbols, in the order of execution."""
+    def count(self, program: Elf, folder: Path, function: str, marks: Sequence[Sequence[int]] = ()) -> Count:
+        """Run likewise, and count the first call of `function`.
+
+        Each of `marks` is reached after the one before it, at one of its addresses.
+        """
         ...
 
 

@@ -1,8 +1,8 @@
 /* QEMU plugin: counts executed instructions and estimates Cortex-M4 cycles, from a function's first instruction to its
    return, in segments between marks.
 
-   Arguments: function=ADDRESS, out=FILE, and mark=ADDRESS once for each mark in the order of execution (hexadecimal).
-   FILE gets one line "instructions cycles" for each segment, once the function has returned.
+   Arguments: function=ADDRESS, out=FILE, and markN=ADDRESS in rising order of N for each address (hexadecimal) of mark
+   N = 0, 1, ... (decimal). FILE gets one line "instructions cycles" for each segment, once the function has returned.
 
    Instructions are exact. Cycles are an ESTIMATE, by the timing table of the Cortex-M4 Technical Reference Manual with
    memory that never waits:
@@ -42,8 +42,12 @@ struct instruction {
 };
 
 #define MARKS 4096
-static uint32_t marks[MARKS], function, back, expected;
-static size_t mark_count, segment;
+static struct {
+    uint32_t number, address;
+} marks[MARKS];
+static uint32_t function, back, expected;
+static size_t mark_count, mark; /* `mark`: the first that lies ahead */
+static size_t segment;
 static uint64_t instructions[MARKS + 1], cycles[MARKS + 1];
 static enum { BEFORE, INSIDE, AFTER } state;
 static enum kind previous;
@@ -133,8 +137,14 @@ static void executed(unsigned cpu, void *user)
         if (it->address != expected) {
             cycles[segment] += 2;
         }
-        while (segment < mark_count && it->address == marks[segment]) {
-            segment++;
+        for (size_t index = mark; index < mark_count && marks[index].number == segment; index++) {
+            if (marks[index].address == it->address) {
+                segment++;
+                while (mark < mark_count && marks[mark].number < segment) {
+                    mark++;
+                }
+                index = mark - 1; /* the next mark can be at the same address */
+            }
         }
         instructions[segment]++;
         cycles[segment] += it->kind == LOAD && previous != LOAD && previous != STORE ? 2 : it->cycles;
@@ -169,8 +179,11 @@ int qemu_plugin_install(uint64_t id, const void *info, int count, char **argumen
 
         if (strncmp(argument, "function=", 9) == 0) {
             function = (uint32_t)strtoul(argument + 9, NULL, 16);
-        } else if (strncmp(argument, "mark=", 5) == 0 && mark_count < MARKS) {
-            marks[mark_count++] = (uint32_t)strtoul(argument + 5, NULL, 16);
+        } else if (strncmp(argument, "mark", 4) == 0 && mark_count < MARKS) {
+            char *rest;
+
+            marks[mark_count].number = (uint32_t)strtoul(argument + 4, &rest, 10);
+            marks[mark_count++].address = (uint32_t)strtoul(rest + 1, NULL, 16);
         } else if (strncmp(argument, "out=", 4) == 0) {
             snprintf(out, sizeof out, "%s", argument + 4);
         } else {

@@ -42,13 +42,13 @@ class QemuMachine:
         plugin = _plugin()
         return plugin if isinstance(plugin, str) else ""
 
-    def count(self, program: Elf, folder: Path, function: str, marks: Sequence[str] = ()) -> Count:
+    def count(self, program: Elf, folder: Path, function: str, marks: Sequence[Sequence[int]] = ()) -> Count:
         with tempfile.TemporaryDirectory() as own:
             counts = Path(own) / "counts"
             arguments = [
                 f"function={program.symbols[function]:x}",
                 f"out={counts}",
-                *(f"mark={program.symbols[mark]:x}" for mark in marks),
+                *(f"mark{number}={address:x}" for number, mark in enumerate(marks) for address in mark),
             ]
             self._run(program, folder, "-plugin", ",".join([str(_plugin()), *arguments]))
             if not counts.exists():

@@ -43,9 +43,9 @@ class UnicornMachine:
     def cannot_count(self) -> str:
         return ""
 
-    def count(self, program: Elf, folder: Path, function: str, marks: Sequence[str] = ()) -> Count:
+    def count(self, program: Elf, folder: Path, function: str, marks: Sequence[Sequence[int]] = ()) -> Count:
         with _Run(self.target, program, folder) as run:
-            counter = _Counter(run.emulator, program.symbols[function], [program.symbols[mark] for mark in marks])
+            counter = _Counter(run.emulator, program.symbols[function], marks)
             run.to_the_end()
             return Count(counter.segments(), None)
 
@@ -152,7 +152,7 @@ class _Counter:
     Unicorn's per-instruction hook is no alternative: it skips instructions whose condition fails in an IT block.
     """
 
-    def __init__(self, emulator: Any, function: int, marks: Sequence[int]) -> None:
+    def __init__(self, emulator: Any, function: int, marks: Sequence[Sequence[int]]) -> None:
         import unicorn
         from unicorn.arm_const import UC_ARM_REG_LR
 
@@ -171,8 +171,9 @@ class _Counter:
             if back is None:
                 return
             end = address + size
-            while ahead and address <= ahead[0] < end:
-                mark = ahead.pop(0)
+            while ahead and (inside := [mark for mark in ahead[0] if address <= mark < end]):
+                mark = min(inside)
+                del ahead[0]
                 self._segments[-1][address, mark] += 1
                 self._segments.append(defaultdict(int))
                 address = mark
