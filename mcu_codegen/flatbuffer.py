@@ -20,7 +20,9 @@ from flatbuffers import number_types as numbers
 
 from .errors import InputError
 
-MAX_TABLES = 1 << 16  # no model for a microcontroller comes near; a decoded table takes about a kilobyte
+# No model for a microcontroller comes near these; a decoded table takes about a kilobyte.
+MAX_TABLES = 1 << 16
+MAX_STRING = 1 << 16
 
 
 class Field(NamedTuple):
@@ -60,7 +62,7 @@ def read(data: bytes, schema: Schema, identifier: bytes) -> dict[str, Any]:
     None. Raises InputError where `data` is not a well-formed buffer with this 4-byte identifier.
     """
     if len(data) < 8 or data[4:8] != identifier:
-        raise InputError(f"no '{identifier.decode()}' at byte 4: this is not such a file")
+        raise InputError(f"no '{identifier.decode()}' at byte 4: another kind of file")
     reader = _Reader(data, schema)
     return reader.table(reader.forward(0), schema.root)
 
@@ -152,6 +154,8 @@ class _Reader:
         target = self.forward(position)
         if kind == "string":
             first, length = self.vector(target, 1)
+            if length > MAX_STRING:
+                raise InputError(f"a string of {length} bytes; up to {MAX_STRING} are accepted")
             return self.data[first : first + length].decode("utf-8", "backslashreplace")
         if not kind.startswith("["):
             return self.table(target, kind)

@@ -31,6 +31,7 @@ MAX_FILE_BYTES = 32 << 20
 MAX_TENSOR_BYTES = 256 << 20  # all tensors together
 MAX_METADATA_BYTES = 1 << 20
 MAX_RANK = 8
+MAX_OPERANDS = 4096  # of an operator or a subgraph
 MAX_OPTION = 65535
 
 METADATA = "mcu_codegen"
@@ -138,7 +139,11 @@ class _Model:
         self.tensor_bytes_left = MAX_TENSOR_BYTES
 
     def graph(self, name: str, sha256: str) -> Graph:
-        entries = [self.entry(position, raw) for position, raw in enumerate(self.model["subgraphs"])]
+        entries: list[Entry] = []
+        names: set[str] = set()
+        for position, raw in enumerate(self.model["subgraphs"]):
+            entries.append(self.entry(position, raw, names))
+            names.add(entries[-1].name)
         return Graph(name, self.tensors, entries, self.metadata(), sha256)
 
     def buffer(self, index: int) -> np.ndarray:
@@ -157,7 +162,8 @@ class _Model:
         if len(block) > MAX_METADATA_BYTES:
             raise InputError(f"metadata {METADATA}: larger than {MAX_METADATA_BYTES} bytes")
         try:
-            values = json.loads(bytes(block), parse_constant=_refuse_constant)
+            values = json.loads(bytes(block))
+            json.dumps(values, ensure_ascii=False, allow_nan=False).encode()  # refuses NaN, infinity, lone surrogates
         except (ValueError, RecursionError) as error:
             raise InputError(f"metadata {METADATA}: not JSON ({_printable(str(error))})") from None
         if not isinstance(values, dict):
@@ -171,7 +177,8 @@ class _Model:
             raise InputError(f"metadata {METADATA}: a label is not a string")
         return values
 
-    def entry(self, position: int, raw: dict[str, Any]) -> Entry:
+    def entry(self, position: int, raw: dict[str, Any], names: set[str]) -> Entry:
+        """The entry of the subgraph at `position`; `names` are those of earlier entries."""
         try:
             tensors = [self.tensor(tensor, index) for index, tensor in enumerate(raw["tensors"])]
             shared = len(tensors) == len(self.tensors) and all(map(_same, tensors, self.tensors))
@@ -184,12 +191,14 @@ class _Model:
             self.check_order(inputs, outputs, operators)
         except InputError as error:
             raise InputError(f"subgraph {position}: {error}" if position else str(error)) from None
-        name = "invoke" if position == 0 else _identifier(raw["name"] or f"entry_{position}")
-        return Entry(name, inputs, outputs, operators)
+        name = _identifier(raw["name"] or "entry") if position else "invoke"
+        return Entry(f"{name}_{position}" if name in names else name, inputs, outputs, operators)
 
     def indices(self, values: np.ndarray, first: int, owner: str) -> tuple[int, ...]:
         """Tensor indices of a subgraph as indices of the graph; -1 stays."""
         count = len(self.tensors) - first
+        if len(values) > MAX_OPERANDS:
+            raise InputError(f"{owner}: {len(values)} tensors; up to {MAX_OPERANDS} are accepted")
         wrong = values[(values < -1) | (values >= count)]
         if len(wrong):
             raise InputError(f"{owner}: tensor {wrong[0]} is wanted, {count} are there")
@@ -254,10 +263,9 @@ class _Model:
 
     def check_order(self, inputs: tuple[int, ...], outputs: tuple[int, ...], operators: list[Operator]) -> None:
         """Every tensor is written once, before it is read. Persistent tensors hold a value from the start."""
-        for index in inputs:
-            if index < 0 or self.tensors[index].data is not None or inputs.count(index) > 1:
-                raise InputError("an input is left out, constant, persistent or listed twice")
         written = set(inputs)
+        if -1 in inputs or len(written) < len(inputs) or any(self.tensors[i].data is not None for i in inputs):
+            raise InputError("an input is left out, listed twice, constant or persistent")
         for position, operator in enumerate(operators):
             owner = f"operator {position} ({operator.kind})"
             for index in operator.inputs:
@@ -339,13 +347,9 @@ def _reset_value(shape: tuple[int, ...], dtype: str, quantization: Quantization 
     return np.full(shape, quantization.zero_point[0] if dtype == "int8" and quantization else 0, dtype)
 
 
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is no number of JSON")
-
-
 def _printable(text: str) -> str:
-    """`text` with control characters escaped: names go into one-line errors and into C comments."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """`text`, escaped where it has control characters: names go into one-line errors and into C comments."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def _identifier(text: str) -> str:

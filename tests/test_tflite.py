@@ -90,6 +90,7 @@ def test_a_foreign_subgraph_with_tensors_of_its_own() -> None:
     count = len(model["subgraphs"][1]["tensors"])
     model["subgraphs"][1]["tensors"][0]["name"] = "other"
     graph = tflite.read_bytes(flatbuffer.write(model, SCHEMA, IDENTIFIER), "foreign")
+    assert [entry.name for entry in graph.entries] == ["invoke", "enrol"]
     assert len(graph.tensors) == 2 * count and graph.tensors[count].name == "other"
     assert min(graph.entries[1].inputs) >= count
     assert_equal(graph, tflite.read_bytes(tflite.write(graph), "foreign"))
