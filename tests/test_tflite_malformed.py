@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,22 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.tflite_schema import BUILTIN_OPERATORS, IDENTIFIER, SCHEMA
 
 SMALL = tflite.write(small_graph())
+ONE_ENTRY = tflite.write(replace(small_graph(), entries=small_graph().entries[:1]))
 
 
 def test_every_truncation_is_refused() -> None:
-    for length in range(len(SMALL)):
-        assert not examine(SMALL[:length]), length
+    for length in range(len(ONE_ENTRY)):
+        assert not examine(ONE_ENTRY[:length]), length
 
 
 def test_bit_flips() -> None:
     """Two thousand single bits; `examine` raises on anything but acceptance or a one-line refusal."""
     accepted = 0
-    for bit in range(0, 8 * len(SMALL), 13):
-        flipped = bytearray(SMALL)
+    for bit in range(0, 8 * len(ONE_ENTRY), 11):
+        flipped = bytearray(ONE_ENTRY)
         flipped[bit // 8] ^= 1 << bit % 8
         accepted += examine(bytes(flipped))
-    assert 0 < accepted < len(SMALL) * 8 // 13
+    assert 0 < accepted < len(ONE_ENTRY) * 8 // 11
 
 
 def test_random_bytes() -> None:
@@ -50,7 +52,7 @@ def fuzz(*options: str) -> None:
 
 
 def test_fuzz_briefly(tmp_path: Path) -> None:
-    fuzz("--seed", "11", "--count", "600", "--keep", str(tmp_path))
+    fuzz("--seed", "11", "--count", "400", "--keep", str(tmp_path))
 
 
 @pytest.mark.slow
