@@ -147,6 +147,25 @@ def test_missing_and_empty_folders(tmp_path, capsys):
     assert "empty data folder" in capsys.readouterr().err
 
 
+def test_nan_samples_are_refused(tmp_path):
+    soundfile.write(tmp_path / "nan.wav", np.full(100, np.nan, np.float32), 16000, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"nan\.wav: holds NaN"):
+        audio.read(tmp_path / "nan.wav")
+
+
+def test_an_interrupted_build_leaves_nothing(cache):
+    def interrupted(folder: Path) -> None:
+        (folder / "half").write_text("written")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        audio.cached("audio", ["x"], interrupted)
+    assert list(cache.iterdir()) == []
+    built = audio.cached("audio", ["x"], lambda folder: (folder / "whole").touch())
+    assert [path.name for path in built.iterdir()] == ["whole"]
+    assert audio.cached("audio", ["x"], interrupted) == built
+
+
 def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     root = write_corpus(tmp_path / "mine", rows_for({"yes": 1}))
     (tmp_path / "file").write_text("")
@@ -235,6 +254,8 @@ def test_words_that_the_corpus_lacks_and_thin_classes(tmp_path):
         task.build(corpus, ["yes", "no"], min_clips=5)
     with pytest.raises(InputError, match="class '_unknown_' has 0 training clips"):
         task.build(corpus, ["yes", "no"], ["cat"], min_clips=1)
+    with pytest.raises(InputError, match="choose --words among cat, no, yes"):
+        task.default_words(corpus, ["yes", "no"])
     with pytest.raises(InputError, match="each word once"):
         task.build(corpus, ["yes", "yes"])
     only_training = open_corpus(write_corpus(tmp_path / "other", rows_for({"yes": 3, "no": 2}, ["training"])))

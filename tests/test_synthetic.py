@@ -33,6 +33,7 @@ def test_no_voice_or_variant_is_in_two_splits():
         assert all(heard) and not (heard[0] & heard[1] or heard[0] & heard[2] or heard[1] & heard[2])
 
 
+@pytest.mark.slow
 def test_makes_the_twelve_class_task(corpus):
     made = task.build(corpus, min_clips=task.MIN_CLIPS)
     assert made.labels == ("_silence_", "_unknown_", *CORE_WORDS)
@@ -41,6 +42,7 @@ def test_makes_the_twelve_class_task(corpus):
     assert len(set(made.training.speakers) - {""}) >= 40
 
 
+@pytest.mark.slow
 def test_every_clip_is_audible_and_unlike_the_others(corpus):
     seconds = [corpus.audio(clip) for clip in corpus.clips]
     assert all(len(samples) == 16000 for samples in seconds)
@@ -50,12 +52,23 @@ def test_every_clip_is_audible_and_unlike_the_others(corpus):
     assert [len(samples) for samples in corpus.noises] == [60 * 16000] * 5
 
 
-def test_a_voice_that_is_not_there_is_refused():
-    espeak = synthetic._Espeak() if installed else pytest.skip("espeakng-loader (extra synth) is not installed")
-    espeak.choose("en-us+f2")
+@pytest.fixture(scope="module")
+def espeak():
+    return synthetic._Espeak() if installed else pytest.skip("espeakng-loader (extra synth) is not installed")
+
+
+def test_a_voice_that_is_not_there_is_refused(espeak):
     for speaker in ("xx+f2", "en-us+nobody"):
         with pytest.raises(InputError, match="no voice"):
             espeak.choose(speaker)
+
+
+def test_a_word_is_never_said_twice_the_same_way(espeak):
+    espeak.choose("en-us+f2")
+    rng = np.random.default_rng(0)
+    takes = [espeak.say("right", seed, rng) for seed in range(6)]
+    assert len({take.tobytes() for take in takes}) == 6 and len({len(take) for take in takes}) >= 3
+    assert all(0.2 < len(take) / 16000 < 1.0 and abs(np.sqrt(np.mean(take**2)) - 1) < 1e-3 for take in takes)
 
 
 def test_without_espeak_the_extra_is_named(monkeypatch, capsys):

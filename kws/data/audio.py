@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -102,13 +102,15 @@ def read(path: Path) -> tuple[Samples, int]:
         raise InputError(f"{path}: cannot read as audio ({error}); wav, flac and ogg are accepted") from None
     if len(signal) == 0:
         raise InputError(f"{path}: zero-length clip")
+    if not np.isfinite(signal).all():
+        raise InputError(f"{path}: holds NaN or infinite samples")
     if len(signal) < promised:
         raise InputError(f"{path}: truncated, its header promises {promised} samples, {len(signal)} could be read")
     return to_int16(resample(signal.mean(axis=1, dtype=np.float32), rate)), rate
 
 
 @dataclass(frozen=True)
-class Recordings(Sequence[Samples]):
+class Recordings:
     """int16 recordings of any length, one after the other in one memory-mapped file."""
 
     samples: Samples
@@ -117,11 +119,8 @@ class Recordings(Sequence[Samples]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    def __getitem__(self, index):
-        """Recording `index`, int16[n]. No slices: a slice of recordings is not needed anywhere."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
+    def __getitem__(self, index: int) -> Samples:
+        """Recording `index` from 0 on, int16[n]."""
         return self.samples[self.ends[index - 1] if index else 0 : self.ends[index]]
 
     @staticmethod
@@ -157,21 +156,18 @@ def cached(kind: str, parts: Iterable[object], build: Callable[[Path], None]) ->
     folder = cache_folder() / f"{kind}-{digest}"
     if folder.is_dir():
         return folder
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
-        beside.mkdir(parents=True)
-        build(beside)
-        try:
-            beside.rename(folder)
-        except OSError:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{kind}-", dir=folder.parent, ignore_cleanup_errors=True) as beside:
+            content = Path(beside, "content")
+            content.mkdir()
+            build(content)
             if not folder.is_dir():  # otherwise another process was quicker: its content is the same
-                raise
+                content.rename(folder)
     except OSError as error:
         raise InputError(
-            f"{cache_folder()}: cannot write the cache ({error.strerror or error}); set KWS_CACHE"
+            f"{folder.parent}: cannot write the cache ({error.strerror or error}); set KWS_CACHE"
         ) from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 

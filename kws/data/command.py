@@ -41,10 +41,7 @@ def run(options: argparse.Namespace) -> int:
     if options.make:
         write_folder(corpus, options.make)
     print(corpus_table(corpus))
-    words = options.words or [word for word in task.CORE_WORDS if word in corpus.words and word not in options.exclude]
-    if not words:
-        print(f"\nNone of the core words is in it: name the words of a task with --words ({', '.join(corpus.words)})")
-        return 0
+    words = options.words or task.default_words(corpus, options.exclude)
     print(task_table(task.build(corpus, words, options.exclude)))
     return 0
 

@@ -77,8 +77,8 @@ def _balanced(clips: Sequence[Clip], count: int) -> list[Clip]:
     by_word: dict[str, list[Clip]] = {}
     for clip in sorted(clips, key=lambda clip: (zlib.crc32(clip.key.encode()), clip.key)):
         by_word.setdefault(clip.word, []).append(clip)
-    order = sorted(clips, key=lambda clip: (by_word[clip.word].index(clip), clip.word))
-    return order[:count]
+    turns = {clip.key: turn for group in by_word.values() for turn, clip in enumerate(group)}
+    return sorted(clips, key=lambda clip: (turns[clip.key], clip.word))[:count]
 
 
 def _select(
@@ -161,6 +161,16 @@ def build(corpus: Corpus, words: Sequence[str] = CORE_WORDS, exclude: Sequence[s
     )
 
 
+def default_words(corpus: Corpus, exclude: Sequence[str]) -> list[str]:
+    """The core words that the corpus has, less `exclude`. Raises InputError where there are none."""
+    words = [word for word in CORE_WORDS if word in corpus.words and word not in exclude]
+    if not words:
+        raise InputError(
+            f"{corpus.name}: none of the core words is in it; choose --words among {', '.join(corpus.words)}"
+        )
+    return words
+
+
 def word_list(text: str) -> list[str]:
     """``yes,no`` to its words."""
     return [word.strip() for word in text.split(",") if word.strip()]
@@ -172,7 +182,7 @@ def configure_words(parser: argparse.ArgumentParser) -> None:
         "--words",
         type=word_list,
         metavar="A,B",
-        help=f"words to tell apart (default: {','.join(CORE_WORDS)}, less --exclude)",
+        help=f"words to tell apart (default: those of {','.join(CORE_WORDS)} that are there, less --exclude)",
     )
     parser.add_argument(
         "--exclude", type=word_list, default=[], metavar="A,B", help="words left out altogether, also of _unknown_"
@@ -199,5 +209,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def from_options(options: argparse.Namespace) -> Task:
     """The task that the options of `configure` describe."""
-    words = options.words or [word for word in CORE_WORDS if word not in options.exclude]
-    return build(open_corpus(options.data), words, options.exclude, options.min_clips)
+    corpus = open_corpus(options.data)
+    words = options.words or default_words(corpus, options.exclude)
+    return build(corpus, words, options.exclude, options.min_clips)
