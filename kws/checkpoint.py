@@ -1,0 +1,96 @@
+"""A trained network as a file: what it is, what it hears, its weights and how they came about."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mcu_codegen import files
+from mcu_codegen.errors import InputError
+
+from . import models
+from .features import front_end
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network. `recipe` records how it was trained; nothing reads it back but people."""
+
+    model: str  # a name of models.MODELS
+    labels: tuple[str, ...]
+    front_end: str  # a name of frontend.PRESETS
+    state_dict: dict[str, Tensor]
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+    def network(self) -> nn.Module:
+        """The network for inference: real feature values [N, 1, frames, coefficients] to logits [N, labels]."""
+        network = models.build(self.model, len(self.labels))
+        network.load_state_dict(self.state_dict)
+        return network.eval()
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write a dict of plain values and tensors, beside its place first."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    files.write_whole(path, buffer.getvalue())
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """What `write_tensors` wrote. Raises InputError; runs nothing that the file may hold."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot read ({error.strerror or error})") from None
+    except Exception as error:  # torch raises a dozen kinds for a damaged or foreign file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path}: not a checkpoint ({reason[:100]}); a file written by `kws train` is accepted"
+        ) from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a checkpoint (holds a {type(content).__name__})")
+    return content
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint`; the file appears whole or not at all."""
+    content = asdict(checkpoint) | {"format": _FORMAT, "labels": list(checkpoint.labels)}
+    content["state_dict"] = {name: value.detach().contiguous() for name, value in checkpoint.state_dict.items()}
+    write_tensors(path, content)
+
+
+def load(path: Path | str) -> Checkpoint:
+    """Read and check a checkpoint: known model and front end, weights that fit it, no NaN or infinity."""
+    path = Path(path)
+    content = read_tensors(path)
+    if content.pop("format", None) != _FORMAT:
+        raise InputError(f"{path}: not a checkpoint of format {_FORMAT}; a file written by `kws train` is accepted")
+    try:
+        checkpoint = Checkpoint(**content | {"labels": tuple(content["labels"])})
+        front_end(checkpoint.front_end)
+        expected = models.build(checkpoint.model, len(checkpoint.labels)).state_dict()
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a whole checkpoint ({error})") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    _check_weights(path, checkpoint, expected)
+    return checkpoint
+
+
+def _check_weights(path: Path, checkpoint: Checkpoint, expected: dict[str, Tensor]) -> None:
+    found = checkpoint.state_dict
+    for name in [*expected, *found]:
+        shapes = [tuple(side[name].shape) if name in side else "nothing" for side in (found, expected)]
+        if shapes[0] != shapes[1]:
+            raise InputError(
+                f"{path}: weights of another architecture: {name} is {shapes[0]}, {checkpoint.model} has {shapes[1]}"
+            )
+        if not torch.isfinite(found[name]).all():
+            raise InputError(f"{path}: layer {name} holds NaN or infinity; train again or use an earlier checkpoint")

@@ -1,0 +1,159 @@
+"""Accuracy of a float checkpoint or an int8 .tflite on a corpus."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mcu_codegen import files, tflite
+from mcu_codegen.errors import InputError
+from mcu_codegen.execute import numpy_executor, tinygrad_executor
+from mcu_codegen.execute.batches import BatchExecutor
+from mcu_codegen.frontend import FrontEnd
+from mcu_codegen.graph import Graph
+
+from . import checkpoint, plots
+from .data import task as task_options
+from .data.audio import cache_folder
+from .data.corpus import SILENCE, UNKNOWN, open_corpus
+from .data.task import Examples
+from .features import cached, front_end
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a network got right. `confusion` is int64[true, predicted]."""
+
+    labels: tuple[str, ...]
+    confusion: np.ndarray
+
+    @staticmethod
+    def of(labels: tuple[str, ...], true: np.ndarray, predicted: np.ndarray) -> Result:
+        """From label indices int[N]."""
+        size = len(labels)
+        return Result(labels, np.bincount(true * size + predicted, minlength=size * size).reshape(size, size))
+
+    @property
+    def accuracy(self) -> float:
+        """The share of examples that are right."""
+        return float(np.trace(self.confusion) / max(1, self.confusion.sum()))
+
+    @property
+    def recalls(self) -> dict[str, float]:
+        """Per class, the share of its examples that are right; a class without examples is left out."""
+        held = self.confusion.sum(1)
+        return {
+            label: float(right / total)
+            for label, right, total in zip(self.labels, np.diag(self.confusion), held, strict=True)
+            if total
+        }
+
+    @property
+    def balanced(self) -> float:
+        """The mean of the recalls: the accuracy if every class had as many examples."""
+        return float(np.mean(list(self.recalls.values())))
+
+    def text(self) -> str:
+        """Accuracy, recalls and confusion matrix for a terminal."""
+        width = max(len(label) for label in self.labels)
+        rows = [
+            f"{label:>{width}}  {self.recalls.get(label, float('nan')):7.1%}  "
+            + " ".join(f"{number or '.':>4}" for number in row)
+            for label, row in zip(self.labels, self.confusion, strict=True)
+        ]
+        head = f"{'':>{width}}   recall  " + " ".join(f"{label[:4]:>4}" for label in self.labels)
+        return "\n".join([f"accuracy {self.accuracy:.2%} of {self.confusion.sum()} clips", head, *rows])
+
+    def summary(self) -> dict[str, object]:
+        """The same for machines."""
+        return {
+            "accuracy": self.accuracy,
+            "clips": int(self.confusion.sum()),
+            "recall": self.recalls,
+            "labels": list(self.labels),
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def real(features: np.ndarray, spec: FrontEnd) -> Tensor:
+    """int8[N, frames, coefficients] as the real values that a network takes, float32[N, 1, frames, coefficients]."""
+    return (torch.from_numpy(features).float() - spec.zero_point).mul_(spec.scale).unsqueeze(1)
+
+
+def logits(network: nn.Module, features: np.ndarray, spec: FrontEnd, batch: int = 512) -> Tensor:
+    """float32[N, labels] of int8 `features`; `network` is put into evaluation mode."""
+    network.eval()
+    with torch.no_grad():
+        parts = [network(real(features[start : start + batch], spec)) for start in range(0, len(features), batch)]
+    return torch.cat(parts)
+
+
+def scores(graph: Graph, features: np.ndarray) -> np.ndarray:
+    """The int8 scores [N, labels] of an integer network, by tinygrad where it is installed, else by NumPy."""
+    missing = tinygrad_executor.unavailable()
+    executor: BatchExecutor = (
+        numpy_executor.NumpyExecutor(graph) if missing else tinygrad_executor.TinygradExecutor(graph)
+    )
+    return executor.run([features[..., np.newaxis]])[graph.entries[0].outputs[0]].reshape(len(features), -1)
+
+
+def features_of(examples: Examples, preset: str) -> np.ndarray:
+    """int8[N, frames, coefficients] of unaltered clips, from the cache where they were extracted before."""
+    return cached(examples.audio, preset, cache_folder() / "features")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a checkpoint of `kws train`, or an int8 .tflite")
+    parser.add_argument("--data", required=True, metavar="SPEC", help="corpus, as for `kws train`")
+    parser.add_argument(
+        "--exclude", type=task_options.word_list, default=[], metavar="A,B", help="words left out, also of _unknown_"
+    )
+    parser.add_argument("--split", choices=("testing", "validation"), default="testing", help="default: %(default)s")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="write the confusion matrix there")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    labels, preset, predict = _open(options.model)
+    if labels[:2] != (SILENCE, UNKNOWN):
+        raise InputError(f"{options.model}: labels {', '.join(labels)}; {SILENCE}, {UNKNOWN}, then words are accepted")
+    task = task_options.build(open_corpus(options.data), labels[2:], options.exclude)
+    examples: Examples = getattr(task, options.split)
+    if not len(examples):
+        raise InputError(f"{options.data}: no clips in the {options.split} split")
+    result = Result.of(labels, examples.labels, predict(features_of(examples, preset)))
+    print(json.dumps(result.summary()) if options.json else result.text())
+    if options.picture:
+        files.write_whole(options.picture, plots.confusion(result.confusion, labels))
+    return 0
+
+
+def _open(path: Path) -> tuple[tuple[str, ...], str, Callable[[np.ndarray], np.ndarray]]:
+    """Labels, front end and a function from int8 features [N, ...] to predicted labels int64[N]."""
+    if path.suffix == ".tflite":
+        graph = tflite.read(path)
+        labels, preset = labels_of(graph, path), graph.metadata["front_end"]
+        return labels, preset, lambda features: scores(graph, features).argmax(1)
+    held = checkpoint.load(path)
+    network, spec = held.network(), front_end(held.front_end)
+    return held.labels, held.front_end, lambda features: logits(network, features, spec).argmax(1).numpy()
+
+
+def labels_of(graph: Graph, path: Path) -> tuple[str, ...]:
+    """The labels in a model's metadata. Raises InputError where there are none or they do not match its outputs."""
+    labels = tuple(graph.metadata.get("labels", ()))
+    if not labels or "front_end" not in graph.metadata:
+        raise InputError(
+            f"{path}: no labels and front end in its metadata; a model written by `kws quantize` is accepted"
+        )
+    outputs = graph.tensors[graph.entries[0].outputs[0]].shape[-1]
+    if len(labels) != outputs:
+        raise InputError(f"{path}: {len(labels)} labels for {outputs} outputs")
+    return labels

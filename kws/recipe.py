@@ -1,0 +1,125 @@
+"""What a network is shown in training: balanced classes, augmented views, and words that nobody says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mcu_codegen.emit.frontend import emit_frontend
+
+from . import features
+from .data import augment, noise
+from .data.audio import cached, progress
+from .data.corpus import SILENCE, UNKNOWN
+from .data.task import Examples, Task
+
+_CHUNK = 256  # clips that one thread augments at a time: what fits a core's cache is quickest
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What training examples are made of."""
+
+    views: int = 6  # augmented copies of the training set; epochs take them in turn
+    unknown: float = 2.0  # how often _unknown_ is drawn, times a word
+    invented: float = 0.25  # of the unknown examples: synthetic unknown words
+    speed: tuple[float, float] = (0.87, 1.15)
+    snr_db: tuple[float, float] = (0.0, 30.0)
+    noise_share: float = 0.75  # of the examples that get background noise
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. The defaults were chosen on validation clips of Speech Commands."""
+
+    epochs: int = 60
+    batch: int = 128
+    learning_rate: float = 4e-3  # the highest, after warm-up; then a cosine down to zero
+    warmup_epochs: int = 2
+    weight_decay: float = 1e-2
+    label_smoothing: float = 0.1
+    time_masks: int = 2  # SpecAugment
+    time_width: int = 7  # frames, at most
+    mixup: float = 0.0
+    averaging: float = 0.998  # per step, of the moving average of the weights that is kept in the end
+    augmentation: Augmentation = Augmentation()
+
+
+@dataclass(frozen=True)
+class Views:
+    """`count` training sets of one size, each balanced and augmented on its own."""
+
+    features: npt.NDArray[np.int8]  # [count * size, frames, coefficients]
+    labels: npt.NDArray[np.int64]  # [count * size]
+    size: int
+
+    def epoch(self, number: int, seed: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64]]:
+        """The examples of epoch 0, 1, ...: all views are used once, then mixed anew."""
+        again, place = divmod(number, len(self.labels) // self.size)
+        order = np.random.default_rng([seed, again]).permutation(len(self.labels))
+        rows = order[place * self.size : (place + 1) * self.size]
+        return self.features[rows], self.labels[rows]
+
+
+def views(task: Task, preset: str, augmentation: Augmentation, seed: int) -> Views:
+    """The views of `task`'s training clips, from the cache where they were made before."""
+    size = len(task.training)
+    front_end_c = sorted(emit_frontend(features.front_end(preset)).items())
+    identity = [task.fingerprint, front_end_c, augmentation, seed]
+
+    def write(folder: Path) -> None:
+        made = list(_made(task, preset, augmentation, size * augmentation.views, seed))
+        np.save(folder / "features.npy", np.concatenate([part for part, _ in made]))
+        np.save(folder / "labels.npy", np.concatenate([part for _, part in made]))
+
+    folder = cached("views", identity, write)
+    return Views(np.load(folder / "features.npy"), np.load(folder / "labels.npy"), size)
+
+
+def _made(
+    task: Task, preset: str, augmentation: Augmentation, count: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(features, labels) in chunks; each chunk has a random stream of its own, so threads change nothing."""
+    chances = _chances(task, augmentation)
+    alter = augment.Waveform(
+        task.noises, speed=augmentation.speed, snr_db=augmentation.snr_db, noise_share=augmentation.noise_share
+    )
+    silence, unknown = task.labels.index(SILENCE), task.labels.index(UNKNOWN)
+    known = np.flatnonzero(task.training.labels > unknown)
+
+    def chunk(number: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng([seed, number])
+        rows = rng.choice(len(chances), min(_CHUNK, count - number * _CHUNK), p=chances)
+        audio, labels = task.training.audio[np.sort(rows)], task.training.labels[np.sort(rows)]
+        invented = (labels == unknown) & (rng.random(len(labels)) < augmentation.invented)
+        if invented.any():
+            sources = np.sort(rng.choice(known, 4 * _CHUNK))
+            audio[invented] = augment.synthetic_unknown(
+                task.training.audio[sources], task.training.words[sources], int(invented.sum()), rng
+            )
+        audio = alter(audio, rng)
+        silent = labels == silence
+        audio[silent] = noise.silences(task.noises, int(silent.sum()), rng)
+        return features.extract(audio, preset), labels
+
+    numbers = range(-(-count // _CHUNK))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from progress(pool.map(chunk, numbers), "augmented features", len(numbers), "chunk")
+
+
+def _chances(task: Task, augmentation: Augmentation) -> npt.NDArray[np.float64]:
+    """How often each training clip is drawn: classes evenly, words of _unknown_ by the square root of their clips."""
+    training: Examples = task.training
+    chances = np.empty(len(training))
+    for number, label in enumerate(task.labels):
+        rows = np.flatnonzero(training.labels == number)
+        _, which, held = np.unique(training.words[rows], return_inverse=True, return_counts=True)
+        weight = held[which] ** -0.5
+        chances[rows] = weight / weight.sum() * (augmentation.unknown if label == UNKNOWN else 1.0)
+    return chances / chances.sum()
