@@ -1,5 +1,6 @@
 """Corpora of recordings, the task made of them, and augmentation."""
 
+import argparse
 import csv
 import subprocess
 import sys
@@ -261,6 +262,10 @@ def test_words_that_the_corpus_lacks_and_thin_classes(tmp_path):
     only_training = open_corpus(write_corpus(tmp_path / "other", rows_for({"yes": 3, "no": 2}, ["training"])))
     with pytest.raises(InputError, match="no testing clips of yes"):
         task.build(only_training, ["yes"]).split("testing")
+    options = argparse.ArgumentParser()
+    task.configure(options)
+    with pytest.raises(InputError, match="no validation clips of yes, no"):
+        task.from_options(options.parse_args(["--data", str(tmp_path / "other"), "--min-clips", "0"]))
 
 
 def test_one_second_pads_evenly_and_keeps_the_loudest_part():

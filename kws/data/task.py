@@ -208,7 +208,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def from_options(options: argparse.Namespace) -> Task:
-    """The task that the options of `configure` describe."""
+    """The task that the options of `configure` describe. Raises InputError where it cannot be trained or validated."""
     corpus = open_corpus(options.data)
     words = options.words or default_words(corpus, options.exclude)
-    return build(corpus, words, options.exclude, options.min_clips)
+    made = build(corpus, words, options.exclude, options.min_clips)
+    for split in ("training", "validation"):
+        made.split(split)
+    return made
