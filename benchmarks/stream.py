@@ -27,7 +27,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_command
 
 
 def compose(folder: Path, words: Sequence[str], clips: int, gap: float, seed: int = 0) -> np.ndarray:
-    """int16 audio at 16 kHz: `clips` test clips of `words`, each after `gap` seconds of noise at a tenth of their level."""
+    """int16 audio at 16 kHz: `clips` test clips of `words`, each after `gap` seconds of noise, a tenth as loud."""
     rng = np.random.default_rng(seed)
     with (folder / "manifest.csv").open(newline="") as lines:
         names = [row["file"] for row in csv.DictReader(lines) if row["split"] == "testing" and row["word"] in words]

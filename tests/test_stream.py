@@ -1,0 +1,192 @@
+"""From waveform to decision: Python's pipeline, and the firmware on emulated cores, byte by byte."""
+
+from __future__ import annotations
+
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mcu_codegen import frontend, parity, targets, tflite
+from mcu_codegen.decision import Decision, Detector
+from mcu_codegen.emulate.board_program import BoardProgram
+from mcu_codegen.errors import InputError
+from mcu_codegen.execute.numpy_executor import NumpyExecutor
+from mcu_codegen.frontend import PRESETS
+from mcu_codegen.graph import Conv2D, Entry, FullyConnected, Graph, Operator, Quantization, Softmax, Tensor
+from mcu_codegen.pipeline import Pipeline
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+LABELS = ["_silence_", "_unknown_", "yes", "no"]
+
+
+def small_pipeline(**decision: int) -> Pipeline:
+    """Random weights on a context of 20 frames; its scores move with the audio, and that is all it is for."""
+    rng = np.random.default_rng(5)
+    front_end = PRESETS["mfcc10"]
+    tensors = [
+        Tensor("features", (1, 20, 10, 1), "int8", Quantization((front_end.scale,), (front_end.zero_point,))),
+        Tensor(
+            "kernel",
+            (6, 5, 4, 1),
+            "int8",
+            Quantization((0.01,) * 6, (0,) * 6),
+            rng.integers(-127, 128, (6, 5, 4, 1), np.int8),
+        ),
+        Tensor("hidden", (1, 10, 5, 6), "int8", Quantization((0.4,), (-128,))),
+        Tensor(
+            "matrix", (4, 300), "int8", Quantization((0.003,) * 4, (0,) * 4), rng.integers(-127, 128, (4, 300), np.int8)
+        ),
+        Tensor("logits", (1, 4), "int8", Quantization((0.2,), (0,))),
+        Tensor("scores", (1, 4), "int8", Quantization((1 / 256,), (-128,))),
+    ]
+    operators = [
+        Operator("CONV_2D", (0, 1, -1), (2,), Conv2D(stride=(2, 2), activation="RELU")),
+        Operator("FULLY_CONNECTED", (2, 3, -1), (4,), FullyConnected()),
+        Operator("SOFTMAX", (4,), (5,), Softmax()),
+    ]
+    chosen = Decision(**{"stride_hops": 5, "smoothing": 2, "threshold": 40, "refractory_hops": 30, **decision})
+    metadata = {"front_end": "mfcc10", "labels": LABELS, "decision": chosen.to_dict()}
+    return Pipeline.of(Graph("small", tensors, [Entry("invoke", (0,), (5,), operators)], metadata))
+
+
+def babble(seconds: float) -> np.ndarray:
+    """Noise whose loudness and colour change ten times a second, full scale and silence included."""
+    rng = np.random.default_rng(9)
+    count = int(seconds * 10) + 1
+    loudness = np.repeat(10 ** rng.uniform(-1, 4.8, count), 1600)
+    audio = rng.normal(0, 1, len(loudness))
+    smooth = np.convolve(audio, np.ones(8) / 3, "same")
+    mix = np.repeat(rng.uniform(0, 1, count), 1600)
+    return np.clip((mix * audio + (1 - mix) * smooth) * loudness, -32768, 32767).astype(np.int16)[
+        : int(seconds * 16000)
+    ]
+
+
+def test_the_pipeline_is_what_happens_hop_by_hop():
+    pipeline = small_pipeline()
+    audio = babble(3.0)
+    found = pipeline.run(audio)
+    # the same, with nothing computed ahead of its time
+    network, detector = NumpyExecutor(pipeline.graph), Detector(pipeline.decision, LABELS)
+    context = [PRESETS["mfcc10"].floor_codes] * 20
+    features, scores, detections = [], [], []
+    for hop in range(1, len(audio) // 320 + 1):
+        heard = frontend.features(PRESETS["mfcc10"], audio[max(0, hop * 320 - 640) : hop * 320])
+        if hop > 1:
+            features.append(heard[-1])
+            context = [*context[1:], heard[-1]]
+        if detector.hop():
+            scores.append(network.run([np.array(context).reshape(1, 1, 20, 10, 1)])[5].reshape(-1))
+            detections.append(detector.step(scores[-1]))
+    assert np.array_equal(found.features, features)
+    assert np.array_equal(found.scores, scores)
+    assert found.detections == [each for each in detections if each]
+    assert len(np.unique(found.scores)) > 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"front_end": "mfcc99"}, "front end 'mfcc99' is unknown; accepted are mfcc10, logmel40"),
+        ({"front_end": "logmel40"}, "is not what front end 'logmel40' gives"),
+        ({"labels": LABELS[:3]}, "is not 3 scores"),
+        ({"decision": {"stride_hops": 5}}, "decision: found stride_hops; accepted are exactly"),
+    ],
+)
+def test_metadata_that_do_not_match_are_refused(change, message):
+    graph = small_pipeline().graph
+    with pytest.raises(InputError, match=message):
+        Pipeline.of(replace(graph, metadata={**graph.metadata, **change}))
+    with pytest.raises(InputError, match=f"its metadata lack '{next(iter(change))}'"):
+        Pipeline.of(replace(graph, metadata={k: v for k, v in graph.metadata.items() if k not in change}))
+
+
+def compared(pipeline: Pipeline, cores: list[str] | None, audio: np.ndarray) -> parity.Report:
+    programs = parity.programs(pipeline, targets.find_all(cores))
+    present = [each for each in programs if isinstance(each, BoardProgram)]
+    if not present:
+        pytest.skip("; ".join(each.reason for each in programs if isinstance(each, parity.Absent)))
+    report = parity.stream(pipeline, programs, audio)
+    for program in present:
+        lines = program.text.splitlines()
+        parts = ("front end", "network", "decision")
+        assert lines[:3] == [f"self-test of {part}: passed" for part in parts]
+        detections = [each for each in pipeline.run(audio).detections if not each.suppressed]
+        hop_ms = pipeline.front_end.hop // 16
+        assert [line.split() for line in lines[3:]] == [
+            [str(each.hop * hop_ms), "ms", pipeline.labels[each.label]] for each in detections
+        ]
+    return report
+
+
+def test_a_stream_is_the_same_on_two_cores():
+    pipeline, audio = small_pipeline(), babble(4.0)
+    expected = pipeline.run(audio)
+    assert any(each.suppressed for each in expected.detections)
+    assert sum(not each.suppressed for each in expected.detections) >= 2
+    report = compared(pipeline, ["cortex-m0", "cortex-m4"], audio)
+    size = expected.features.nbytes + expected.scores.nbytes + 12 * len(expected.detections)
+    for comparison in report.comparisons:
+        assert comparison.absent or (comparison.compared, comparison.differing) == (size, 0), str(report.table().text())
+    assert report.passed
+
+
+class Altered:
+    """A program that hears something else."""
+
+    name = "altered"
+
+    def __init__(self, pipeline: Pipeline, alter) -> None:
+        self.pipeline, self.alter = pipeline, alter
+
+    def run(self, audio):
+        return self.alter(self.pipeline.run(audio))
+
+
+@pytest.mark.parametrize(
+    ("alter", "message"),
+    [
+        (
+            lambda s: replace(s, features=s.features ^ (np.arange(s.features.size).reshape(s.features.shape) == 57)),
+            "features, sample 5, index (7,)",
+        ),
+        (lambda s: replace(s, scores=s.scores[:-1]), "scores"),
+        (
+            lambda s: replace(s, detections=[replace(s.detections[0], hop=s.detections[0].hop + 1), *s.detections[1:]]),
+            "detections, sample 0, index (0,)",
+        ),
+        (lambda s: replace(s, detections=s.detections[1:]), "detections"),
+    ],
+)
+def test_a_stream_that_differs_fails(alter, message):
+    pipeline = small_pipeline()
+    report = parity.stream(pipeline, [Altered(pipeline, alter)], babble(4.0))
+    assert not report.passed
+    assert message in report.table().text()
+
+
+@pytest.mark.slow
+def test_minutes_of_real_speech_are_the_same_on_every_core():
+    if not (SHARED / "data" / "speech_commands" / "manifest.csv").exists():
+        pytest.skip("no recordings in ../shared/data")
+    pytest.importorskip("soundfile")
+    compose = runpy.run_path(str(ROOT / "benchmarks" / "stream.py"))["compose"]
+    graph = tflite.read(SHARED / "models" / "mlperf_tiny_kws_int8.tflite")
+    front_end = PRESETS["mfcc10"]
+    # its features are another front end's: with ours it hears badly, which is no matter here
+    graph.tensors[graph.main.inputs[0]].quantization = Quantization((front_end.scale,), (front_end.zero_point,))
+    labels = ["down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes", "_silence_", "_unknown_"]
+    decision = Decision(stride_hops=20, smoothing=2, threshold=40, refractory_hops=50)
+    graph.metadata = {"front_end": "mfcc10", "labels": labels, "decision": decision.to_dict()}
+    pipeline = Pipeline.of(graph)
+    audio = compose(SHARED / "data" / "speech_commands", labels, clips=55, gap=2.4)
+    assert len(audio) >= 180 * 16000
+    detections = pipeline.run(audio).detections
+    assert any(each.suppressed for each in detections) and not all(each.suppressed for each in detections)
+    # one emulator a core: Unicorn where QEMU has none
+    report = compared(pipeline, None, audio)
+    assert report.passed, report.table().text()
