@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import dataclasses
 import io
@@ -15,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from mcu_codegen import files
@@ -113,9 +113,7 @@ class _Run:
         for layer in self.network.modules():
             if isinstance(layer, nn.ReLU):
                 layer.inplace = True  # here only: a third less memory traffic, which is what limits the speed
-        self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True
-        )
+        self.average = copy.deepcopy(self.network)
         weights = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in self.network.parameters() if parameter.ndim == 1]
         self.optimizer = torch.optim.AdamW(
@@ -149,8 +147,8 @@ class _Run:
                 group["lr"] = self._learning_rate(number + step / steps)
             inputs, wanted = real(codes[rows], self.front_end), labels[rows]
             if self.recipe.mixup:
-                share = rng.beta(self.recipe.mixup, self.recipe.mixup, len(wanted)).astype(np.float32)
-                share = torch.from_numpy(np.maximum(share, 1 - share))[:, None]
+                drawn = rng.beta(self.recipe.mixup, self.recipe.mixup, len(wanted)).astype(np.float32)
+                share = torch.from_numpy(np.maximum(drawn, 1 - drawn))[:, None]
                 other = torch.from_numpy(rng.permutation(len(wanted)))
                 inputs = torch.lerp(inputs[other], inputs, share[..., None, None])
                 wanted = torch.lerp(wanted[other], wanted, share)
@@ -159,7 +157,7 @@ class _Run:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            self.average.update_parameters(self.network)
+            self._update_average(number * steps + step)
             loss_sum += loss.item() * len(outputs)
             right += int((outputs.argmax(1) == wanted.argmax(1)).sum())
         validation_loss, result = self._validate(*validation)
@@ -176,7 +174,7 @@ class _Run:
         )
         if self.best_epoch < 0 or result.balanced >= self.history[self.best_epoch]["validation_accuracy"]:
             self.best_epoch = number
-            self.best_weights = {name: value.clone() for name, value in self.average.module.state_dict().items()}
+            self.best_weights = {name: value.clone() for name, value in self.average.state_dict().items()}
         return result
 
     def best(self) -> Checkpoint:
@@ -227,7 +225,15 @@ class _Run:
             return self.recipe.learning_rate * (epoch + 0.01) / warmup
         return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
 
+    def _update_average(self, step: int) -> None:
+        """Fold the weights after `step` into the moving average, whose memory grows with the steps done."""
+        share = max(1 - self.recipe.averaging, 9 / (10 + step))
+        with torch.no_grad():
+            pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
+            for average, now in pairs:
+                average.lerp_(now, share) if average.is_floating_point() else average.copy_(now)
+
     def _validate(self, codes: np.ndarray, labels: np.ndarray) -> tuple[float, Result]:
-        outputs = logits(self.average.module, codes, self.front_end)
+        outputs = logits(self.average, codes, self.front_end)
         loss = cross_entropy(outputs, torch.from_numpy(labels)).item()
         return loss, Result.of(self.task.labels, labels, outputs.argmax(1).numpy())
