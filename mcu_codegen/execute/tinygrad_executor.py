@@ -85,7 +85,8 @@ class TinygradExecutor(BatchExecutor):
             result = _COMPUTE[type(step)](step, *operands).reshape(-1, *self.graph.tensors[output].shape)
             outputs[output] = result.cast("int8").contiguous()
             current[output] = outputs[output].cast("int32")
-        _tinygrad().Tensor.realize(*outputs.values())
+        with _tinygrad().Context(PARALLEL=0):  # compilation in processes of its own costs more than it gains
+            _tinygrad().Tensor.realize(*outputs.values())
         return {index: tensor.numpy() for index, tensor in outputs.items()}
 
     def _operand(self, index: int, current: dict[int, Tensor]) -> Tensor:
