@@ -1,0 +1,79 @@
+"""The accuracy table: train, quantise after training and with fine-tuning, test; mean and standard error over seeds.
+
+    python benchmarks/accuracy.py [--model ds-cnn-s] [--seeds 0,1,2] [--qat-epochs 3] [--out build/accuracy]
+
+Runs live in OUT/<model>-<seed> as `kws train` writes them; what is finished is not done again, what was interrupted
+goes on. The data are the recordings in ../shared/data/speech_commands without on and off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from kws import train
+from kws.data import task as task_options
+from kws.data.corpus import open_corpus
+from kws.data.task import CORE_WORDS, Task
+from kws.evaluate import features_of
+from kws.qat import Schedule
+from kws.quantize import Comparison, quantize
+from kws.recipe import Recipe
+from mcu_codegen import files, tflite
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_commands"
+EXCLUDED = ("on", "off")
+
+
+def measured(task: Task, model: str, seed: int, qat_epochs: int, folder: Path) -> dict[str, Comparison]:
+    """Both ways of quantising one run, on the test clips; from FOLDER/accuracy.json where that was done before."""
+    known = folder / "accuracy.json"
+    if known.exists():
+        return {way: Comparison(**values) for way, values in json.loads(known.read_text()).items()}
+    held = train.train(task, model, "mfcc10", Recipe(), seed, folder, resume=(folder / train.LAST).exists())
+    codes = features_of(task.testing, held.front_end)
+    results = {}
+    for way, schedule in (("post-training", None), ("fine-tuned", Schedule(qat_epochs))):
+        state = folder / "qat.pt"
+        quantized = quantize(held, task, schedule=schedule, state=state, resume=state.exists(), seed=seed)
+        files.write_whole(folder / f"{way}.tflite", tflite.write(quantized.graph))
+        results[way] = quantized.compare(codes, task.testing.labels)
+    files.write_whole(known, json.dumps({way: asdict(result) for way, result in results.items()}, indent=2) + "\n")
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="ds-cnn-s")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--qat-epochs", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("build/accuracy"))
+    parser.add_argument("--data", default=str(DATA))
+    options = parser.parse_args()
+    words = [word for word in CORE_WORDS if word not in EXCLUDED]
+    task = task_options.build(open_corpus(options.data), words, EXCLUDED)
+    runs = [
+        measured(task, options.model, seed, options.qat_epochs, options.out / f"{options.model}-{seed}")
+        for seed in map(int, options.seeds.split(","))
+    ]
+    print(f"{options.model}, {len(runs)} seeds, {len(task.testing)} test clips, {len(task.labels)} classes")
+    for way in runs[0]:
+        columns = {
+            "float": [run[way].float_accuracy for run in runs],
+            "fake-quant": [run[way].fake_quant_accuracy for run in runs],
+            "int8": [run[way].int8_accuracy for run in runs],
+            "int8 - float": [run[way].int8_accuracy - run[way].float_accuracy for run in runs],
+            "int8 = fake-quant": [run[way].int8_agrees_with_fake_quant for run in runs],
+        }
+        for name, values in columns.items():
+            each = " ".join(f"{value:7.2%}" for value in values)
+            error = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.2%}" if len(values) > 1 else ""
+            print(f"{way:<14} {name:<18} {each}   mean {np.mean(values):7.2%}{error}")
+
+
+if __name__ == "__main__":
+    main()
