@@ -46,9 +46,11 @@ def write_tensors(path: Path, content: dict[str, Any]) -> None:
 def read_tensors(path: Path) -> dict[str, Any]:
     """What `write_tensors` wrote. Raises InputError; runs nothing that the file may hold."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        held = io.BytesIO(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot read ({error.strerror or error})") from None
+    try:
+        content = torch.load(held, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a damaged or foreign file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

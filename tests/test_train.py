@@ -1,0 +1,138 @@
+"""Training: what it writes, what it refuses, and that an interrupted run ends where an uninterrupted one does."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from kws import checkpoint, evaluate, train
+from kws.data.task import LENGTH, Examples, Task
+from kws.recipe import Augmentation, Recipe, views
+from mcu_codegen.errors import InputError
+
+LABELS = ("_silence_", "_unknown_", "high", "low")
+QUICK = Recipe(epochs=3, batch=16, augmentation=Augmentation(views=2))
+
+
+def tones(count: int, seed: int) -> Examples:
+    """Clips that are easy to tell apart: silence, chirps (unknown), a high and a low tone."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % len(LABELS)
+    seconds = np.arange(LENGTH) / 16000
+    pitch = np.array([0, 900, 2500, 300])[labels, None] * rng.uniform(0.9, 1.1, (count, 1))
+    sweep = np.where(labels == 1, 1500, 0)[:, None] * seconds
+    signal = np.sin(2 * np.pi * (pitch + sweep) * seconds) * np.hanning(LENGTH) * 8000 * (labels > 0)[:, None]
+    words = np.array(["_silence_", "chirp", "high", "low"])[labels]
+    audio = np.rint(signal + rng.normal(0, 20, signal.shape)).astype(np.int16)
+    return Examples(audio, labels.astype(np.int64), words, np.array(["s"] * count))
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setenv("KWS_CACHE", str(tmp_path_factory.mktemp("cache")))
+    noises = (np.random.default_rng(9).normal(0, 300, 3 * LENGTH).astype(np.int16),)
+    yield Task("tones", LABELS, "tones-1", tones(96, 0), tones(32, 1), tones(32, 2), noises)
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def finished(task, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    return out, train.train(task, "ds-cnn-s", "mfcc10", QUICK, 0, out)
+
+
+def test_a_run_leaves_its_files_and_learns(finished, task):
+    out, best = finished
+    names = {path.name for path in out.iterdir()}
+    assert names == {"best.pt", "last.pt", "metrics.csv", "curves.png", "confusion.png"}
+    assert len((out / "metrics.csv").read_text().splitlines()) == 1 + QUICK.epochs
+    loaded = checkpoint.load(out / "best.pt")
+    assert (loaded.model, loaded.labels, loaded.front_end) == ("ds-cnn-s", LABELS, "mfcc10")
+    assert all(torch.equal(loaded.state_dict[name], value) for name, value in best.state_dict.items())
+    losses = [float(line.split(",")[2]) for line in (out / "metrics.csv").read_text().splitlines()[1:]]
+    assert losses[-1] < losses[0]
+
+
+def test_an_interrupted_run_resumes_to_the_same_bits(finished, task, tmp_path, monkeypatch):
+    whole, _ = finished
+    epoch = train._Run.epoch
+
+    def interrupted(self, number, *rest):
+        if number == 1:
+            raise KeyboardInterrupt
+        return epoch(self, number, *rest)
+
+    monkeypatch.setattr(train._Run, "epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(task, "ds-cnn-s", "mfcc10", QUICK, 0, tmp_path)
+    monkeypatch.undo()
+    train.train(task, "ds-cnn-s", "mfcc10", QUICK, 0, tmp_path, resume=True)
+    for part in ("network", "average", "best_weights"):
+        one, other = (checkpoint.read_tensors(folder / "last.pt")[part] for folder in (whole, tmp_path))
+        assert all(torch.equal(one[name], other[name]) for name in one), part
+
+
+def test_resume_refuses_another_run(finished, task):
+    out, _ = finished
+    with pytest.raises(InputError, match="same seed"):
+        train.train(task, "ds-cnn-s", "mfcc10", QUICK, 1, out, resume=True)
+    with pytest.raises(InputError, match="same recipe"):
+        train.train(task, "ds-cnn-s", "mfcc10", dataclasses.replace(QUICK, epochs=9), 0, out, resume=True)
+
+
+def test_resume_without_a_run(task, tmp_path):
+    with pytest.raises(InputError, match=r"last\.pt: cannot read"):
+        train.train(task, "ds-cnn-s", "mfcc10", QUICK, 0, tmp_path, resume=True)
+
+
+def test_views_are_balanced_and_repeatable(task):
+    augmentation = QUICK.augmentation
+    made = views(task, "mfcc10", augmentation, 0)
+    again = views(dataclasses.replace(task, fingerprint="another cache entry"), "mfcc10", augmentation, 0)
+    assert np.array_equal(made.features, again.features) and np.array_equal(made.labels, again.labels)
+    assert len(made.labels) == made.size * augmentation.views
+    shares = np.bincount(made.labels) / len(made.labels)
+    assert abs(shares[1] - augmentation.unknown / (3 + augmentation.unknown)) < 0.12
+    first, second = (made.epoch(number, 0)[0] for number in (0, 1))
+    together = np.concatenate([first, second]).reshape(len(made.labels), -1)
+    assert sorted(map(bytes, together)) == sorted(map(bytes, made.features)), "every example once in a pass"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda held: held["state_dict"]["0.weight"].fill_(float("nan")), "0.weight holds NaN"),
+        (lambda held: held.update(model="ds-cnn-m"), "another architecture: 0.weight is .64, 1, 10, 4."),
+        (lambda held: held.update(model="perceptron"), "'perceptron' is unknown"),
+        (lambda held: held.update(labels=["_silence_"]), "another architecture"),
+        (lambda held: held.pop("front_end"), "not a whole checkpoint"),
+        (lambda held: held.update(format=99), "format 1"),
+    ],
+)
+def test_a_bad_checkpoint_is_refused(finished, tmp_path, damage, message):
+    content = checkpoint.read_tensors(finished[0] / "best.pt")
+    damage(content)
+    path = tmp_path / "bad.pt"
+    checkpoint.write_tensors(path, content)
+    with pytest.raises(InputError, match=message) as error:
+        checkpoint.load(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_truncated_or_foreign_checkpoint_is_refused(finished, tmp_path):
+    whole = (finished[0] / "best.pt").read_bytes()
+    for content in (b"", b"hello", whole[: len(whole) // 2]):
+        path = tmp_path / "bad.pt"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="not a checkpoint"):
+            checkpoint.load(path)
+
+
+def test_result_by_hand():
+    result = evaluate.Result.of(("a", "b", "c"), np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]))
+    assert result.accuracy == 0.75
+    assert result.recalls == {"a": 2 / 3, "b": 1.0}
+    assert result.balanced == pytest.approx(5 / 6)
+    assert "accuracy 75.00% of 4 clips" in result.text()
