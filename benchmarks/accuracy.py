@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kws import train
+from kws import checkpoint, train
+from kws.checkpoint import Checkpoint
 from kws.data import task as task_options
 from kws.data.corpus import open_corpus
-from kws.data.task import CORE_WORDS, Task
+from kws.data.task import Task
 from kws.evaluate import features_of
 from kws.qat import Schedule
 from kws.quantize import Comparison, quantize
@@ -26,7 +27,15 @@ from kws.recipe import Recipe
 from mcu_codegen import files, tflite
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_commands"
-EXCLUDED = ("on", "off")
+WORDS, EXCLUDED = ("yes", "no", "up", "down", "left", "right", "go", "stop"), ("on", "off")
+
+
+def trained(task: Task, model: str, seed: int, folder: Path) -> Checkpoint:
+    """The checkpoint of a finished run; an interrupted one goes on, a missing one is made."""
+    metrics = folder / "metrics.csv"
+    if metrics.exists() and len(metrics.read_text().splitlines()) == 1 + Recipe().epochs:
+        return checkpoint.load(folder / train.BEST)
+    return train.train(task, model, "mfcc10", Recipe(), seed, folder, resume=(folder / train.LAST).exists())
 
 
 def measured(task: Task, model: str, seed: int, qat_epochs: int, folder: Path) -> dict[str, Comparison]:
@@ -34,7 +43,7 @@ def measured(task: Task, model: str, seed: int, qat_epochs: int, folder: Path) -
     known = folder / "accuracy.json"
     if known.exists():
         return {way: Comparison(**values) for way, values in json.loads(known.read_text()).items()}
-    held = train.train(task, model, "mfcc10", Recipe(), seed, folder, resume=(folder / train.LAST).exists())
+    held = trained(task, model, seed, folder)
     codes = features_of(task.testing, held.front_end)
     results = {}
     for way, schedule in (("post-training", None), ("fine-tuned", Schedule(qat_epochs))):
@@ -54,8 +63,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/accuracy"))
     parser.add_argument("--data", default=str(DATA))
     options = parser.parse_args()
-    words = [word for word in CORE_WORDS if word not in EXCLUDED]
-    task = task_options.build(open_corpus(options.data), words, EXCLUDED)
+    task = task_options.build(open_corpus(options.data), WORDS, EXCLUDED)
     runs = [
         measured(task, options.model, seed, options.qat_epochs, options.out / f"{options.model}-{seed}")
         for seed in map(int, options.seeds.split(","))

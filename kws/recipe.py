@@ -46,7 +46,6 @@ class Recipe:
     label_smoothing: float = 0.1
     time_masks: int = 2  # SpecAugment
     time_width: int = 7  # frames, at most
-    mixup: float = 0.0
     averaging: float = 0.998  # per step, of the moving average of the weights that is kept in the end
     augmentation: Augmentation = Augmentation()
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from mcu_codegen import files
@@ -136,7 +136,7 @@ class _Run:
         codes = augment.spec_augment(
             codes, self.front_end.floor_codes, rng, self.recipe.time_masks, self.recipe.time_width, band_masks=0
         )
-        labels = one_hot(torch.from_numpy(targets), len(self.task.labels)).float()
+        labels = torch.from_numpy(targets)
         steps = math.ceil(len(labels) / self.recipe.batch)
         loss_sum, right = 0.0, 0
         self.network.train()
@@ -145,21 +145,14 @@ class _Run:
             rows = slice(step * self.recipe.batch, (step + 1) * self.recipe.batch)
             for group in self.optimizer.param_groups:
                 group["lr"] = self._learning_rate(number + step / steps)
-            inputs, wanted = real(codes[rows], self.front_end), labels[rows]
-            if self.recipe.mixup:
-                drawn = rng.beta(self.recipe.mixup, self.recipe.mixup, len(wanted)).astype(np.float32)
-                share = torch.from_numpy(np.maximum(drawn, 1 - drawn))[:, None]
-                other = torch.from_numpy(rng.permutation(len(wanted)))
-                inputs = torch.lerp(inputs[other], inputs, share[..., None, None])
-                wanted = torch.lerp(wanted[other], wanted, share)
-            outputs = self.network(inputs)
-            loss = cross_entropy(outputs, wanted, label_smoothing=self.recipe.label_smoothing)
+            outputs = self.network(real(codes[rows], self.front_end))
+            loss = cross_entropy(outputs, labels[rows], label_smoothing=self.recipe.label_smoothing)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             self._update_average(number * steps + step)
             loss_sum += loss.item() * len(outputs)
-            right += int((outputs.argmax(1) == wanted.argmax(1)).sum())
+            right += int((outputs.argmax(1) == labels[rows]).sum())
         validation_loss, result = self._validate(*validation)
         self.history.append(
             {
