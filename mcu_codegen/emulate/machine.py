@@ -11,8 +11,8 @@ from ..errors import InputError
 from ..targets import Target
 from .elf import Elf
 
-TIME_LIMIT = 900.0
-"""Seconds after which a program counts as hung."""
+TIME_LIMIT = 3600.0
+"""Seconds after which a program counts as hung. Minutes of audio on a busy host take many minutes."""
 
 
 class MachineError(RuntimeError):

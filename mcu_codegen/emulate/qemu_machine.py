@@ -16,6 +16,7 @@ from .elf import Elf
 from .machine import TIME_LIMIT, Count, MachineError
 
 _COMMAND = "qemu-system-arm"
+_SHOWN = 200  # characters of a failed program's text
 
 
 class QemuMachine:
@@ -66,7 +67,7 @@ class QemuMachine:
         except subprocess.TimeoutExpired:
             raise MachineError(f"{where}: no end after {TIME_LIMIT:.0f} s") from None
         if done.returncode:
-            raise MachineError(f"{where}: exit status {done.returncode}; {done.stderr!r}")
+            raise MachineError(f"{where}: exit status {done.returncode}; {done.stderr[-_SHOWN:]!r}")
         return done.stderr
 
 

@@ -13,6 +13,7 @@ from ..targets import Target
 from .elf import Elf
 from .machine import TIME_LIMIT, Count, MachineError
 
+_SHOWN = 200  # characters of a failed program's text
 _PAGE = 0x1000
 _SYSTEM_CONTROL_SPACE = 0xE000E000  # CPACR is in it
 _BREAKPOINT_0XAB = b"\xab\xbe"
@@ -91,9 +92,11 @@ class _Run:
             raise MachineError(f"{self._where}: {error} at {at:#x}") from None
         text = b"".join(self._text).decode(errors="replace")
         if self._trouble or self._status is None:
-            raise MachineError(f"{self._where}: {self._trouble or f'no end after {TIME_LIMIT:.0f} s'}; {text!r}")
+            raise MachineError(
+                f"{self._where}: {self._trouble or f'no end after {TIME_LIMIT:.0f} s'}; {text[-_SHOWN:]!r}"
+            )
         if self._status:
-            raise MachineError(f"{self._where}: exit status {self._status}; {text!r}")
+            raise MachineError(f"{self._where}: exit status {self._status}; {text[-_SHOWN:]!r}")
         return text
 
     def _on_interrupt(self, emulator: Any, number: int, _: object) -> None:
