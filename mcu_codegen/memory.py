@@ -7,8 +7,9 @@ wherever both can lie in the same place; elsewhere it is a copy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from .graph import Entry, Graph, Operator
 ALIGNMENT = 16
 """Of the arena and of every offset in it, in bytes: enough for every load of every core, MVE included."""
 
-_SEARCH_NODES = 4000
+_SEARCH_NODES = 2000
 """Partial packings that the search for a smaller arena may visit in one entry."""
 
 
@@ -97,67 +98,84 @@ def plan(graph: Graph, demands: Mapping[int, Demand]) -> Plan:
         blocks += more
         arena_bytes = max(arena_bytes, height)
         first += len(entry.operators)
-    return Plan(arena_bytes, persistent_bytes, entries, tuple(blocks))
+    planned = Plan(arena_bytes, persistent_bytes, entries, tuple(blocks))
+    check(graph, planned)
+    return planned
 
 
 def check(graph: Graph, planned: Plan) -> None:
-    """Prove the plan by playing it: each operator stamps its tensor's number on every byte that it writes.
+    """Prove the plan by playing it; independent of how it was made. Raises AssertionError.
 
-    A reader must find the stamps of what it reads untouched. Independent of how the plan was made; raises
-    AssertionError.
+    Each operator stamps its tensor's number on every byte that it writes, and whoever reads must find the stamps whole.
     """
-    nobody = -1
-    arena = np.full(planned.arena_bytes, nobody)
-    stamps = {index: index for index, tensor in enumerate(graph.tensors) if tensor.persistent}
+    play = _Play(graph, planned)
+    persistent = [index for index, tensor in enumerate(graph.tensors) if tensor.persistent]
+    play.enter(graph.main)
+    for index in persistent:
+        play.write(index)
     first = 0
     for entry in graph.entries:
-        entry_plan = planned.entries[entry.name]
-        caller = {
-            Place(memory, number): np.full(graph.tensors[index].bytes, nobody)
+        play.enter(entry)
+        play.assert_whole(persistent, f"before '{entry.name}'")
+        for index in entry.inputs:
+            play.write(index)
+        for position, (layer, operator) in enumerate(graph.layers(entry), start=first):
+            play.step(position, layer, operator)
+        results = [index for index in entry.outputs if not graph.tensors[index].constant]
+        play.assert_whole([*persistent, *results], f"after '{entry.name}'")
+        first += len(entry.operators)
+
+
+class _Play:
+    """Memory whose bytes hold the number of the tensor that wrote them."""
+
+    def __init__(self, graph: Graph, planned: Plan) -> None:
+        self.graph, self.planned = graph, planned
+        self.arena = np.full(planned.arena_bytes, -1)
+        self.stamps: dict[int, int] = {}  # by tensor; that of an alias is its source's
+
+    def enter(self, entry: Entry) -> None:
+        self.plan = self.planned.entries[entry.name]
+        self.caller = {
+            Place(memory, number): np.full(self.graph.tensors[index].bytes, -1)
             for memory, indices in (("input", entry.inputs), ("output", entry.outputs))
             for number, index in enumerate(indices)
         }
 
-        def region(
-            index: int, entry_plan: EntryPlan = entry_plan, caller: dict[Place, np.ndarray] = caller
-        ) -> np.ndarray:
-            place = entry_plan.places[index]
-            if place.memory != "arena":
-                return caller[place]
-            end = place.at + graph.tensors[index].bytes
-            assert place.at % ALIGNMENT == 0 and end <= len(arena), f"'{graph.tensors[index].name}' at {place.at}"
-            return arena[place.at : end]
+    def bytes_of(self, index: int) -> np.ndarray:
+        place, tensor = self.plan.places[index], self.graph.tensors[index]
+        return self.caller[place] if place.memory != "arena" else self.slice(tensor.name, place.at, tensor.bytes)
 
-        def assert_whole(indices: list[int], when: str) -> None:
-            for index in indices:
-                assert np.all(region(index) == stamps[index]), f"'{graph.tensors[index].name}' is overwritten {when}"
+    def slice(self, name: str, offset: int, size: int) -> np.ndarray:
+        assert offset % ALIGNMENT == 0 and 0 <= offset <= len(self.arena) - size, f"'{name}' lies at {offset}"
+        return self.arena[offset : offset + size]
 
-        for index in stamps if first == 0 else ():
-            assert np.all(region(index) == nobody), f"'{graph.tensors[index].name}' shares its memory"
-            region(index)[:] = index
-        for index in entry.inputs:
-            stamps[index] = index
-            region(index)[:] = index
-        for position, (layer, operator) in enumerate(graph.layers(entry), start=first):
-            source, target = operator.inputs[0], operator.outputs[0]
-            read = _variables(graph, operator)
-            assert_whole(read, f"before {layer}")
-            if position in entry_plan.scratch:
-                scratch = entry_plan.scratch[position]
-                arena[scratch.offset : scratch.offset + scratch.bytes] = nobody
-                assert_whole(read, f"by the scratch of {layer}")
-            if operator.kind == "RESHAPE" and entry_plan.places.get(source) == entry_plan.places[target]:
-                stamps[target] = stamps[source]
-                continue
-            stamps[target] = target
-            region(target)[:] = target
-            if position in entry_plan.in_place:
-                assert entry_plan.places[source] == entry_plan.places[target], f"{layer} is not in place"
-                read = [index for index in read if stamps[index] not in (stamps[source], target)]
-            assert_whole(read, f"by {layer}")
-        held = [index for index, tensor in enumerate(graph.tensors) if tensor.persistent]
-        assert_whole([*held, *(index for index in entry.outputs if not graph.tensors[index].constant)], "at the end")
-        first += len(entry.operators)
+    def write(self, index: int) -> None:
+        self.stamps[index] = index
+        self.bytes_of(index)[:] = index
+
+    def assert_whole(self, indices: list[int], when: str) -> None:
+        for index in indices:
+            name = self.graph.tensors[index].name
+            assert np.all(self.bytes_of(index) == self.stamps[index]), f"'{name}' is overwritten {when}"
+
+    def step(self, position: int, layer: str, operator: Operator) -> None:
+        source, target = operator.inputs[0], operator.outputs[0]
+        read = _variables(self.graph, operator)
+        self.assert_whole(read, f"before {layer}")
+        if position in self.plan.scratch:
+            scratch = self.plan.scratch[position]
+            self.slice(scratch.name, scratch.offset, scratch.bytes)[:] = -1
+            self.assert_whole(read, f"by the scratch of {layer}")
+        same_place = self.plan.places.get(source) == self.plan.places[target]
+        if operator.kind == "RESHAPE" and same_place:
+            self.stamps[target] = self.stamps[source]
+            return
+        if position in self.plan.in_place:
+            assert same_place, f"{layer} is not in place"
+            read = [index for index in read if self.stamps[index] != self.stamps[source]]
+        self.write(target)
+        self.assert_whole(read, f"by {layer}")
 
 
 @dataclass
@@ -288,12 +306,23 @@ def _fixed_places(graph: Graph, entry: Entry, persistent: dict[int, Place]) -> t
     return places, alias
 
 
+class _Packing(NamedTuple):
+    """Some buffers placed, in order of rising offsets."""
+
+    offsets: np.ndarray
+    floor: np.ndarray  # by buffer: how low it can lie above all that are placed
+    lowest: int  # no further buffer may lie lower
+    left: np.ndarray  # buffers to be placed
+    height: int
+
+
 def _pack(profiles: list[np.ndarray]) -> tuple[list[int], int]:
     """(offset of each buffer, height) with a small height.
 
     Every packing can be built in order of rising offsets, each buffer as low as those below it allow, so a depth-first
-    search over such orders finds the best one. It descends first where a buffer fits lowest, then where it holds most
-    bytes for longest, and stops at a height that nothing can beat or after `_SEARCH_NODES`.
+    search over such orders finds the best one. It descends first where a buffer fits lowest. Among equals, two rules
+    are tried: most bytes for longest, which suits branches, and first born, which is optimal for chains. The search
+    stops at a height that nothing can beat, or after `_SEARCH_NODES` with each rule.
     """
     count = len(profiles)
     if not count:
@@ -302,27 +331,33 @@ def _pack(profiles: list[np.ndarray]) -> tuple[list[int], int]:
     peak = alive.max(axis=1)
     least = int(alive.sum(axis=0).max())
     # need[a, b]: what b must lie above a, if it does; 0 where they never meet
-    need = np.array([[int(alive[a][alive[b] > 0].max()) for b in range(count)] for a in range(count)])
-    area = alive.sum(axis=1)
-    best: tuple[int, list[int]] = (int(peak.sum()) + 1, [])
-    nodes = 0
+    need = np.array([np.where(alive > 0, held, 0).max(axis=1) for held in alive])
+    best, offsets = int(peak.sum()) + 1, np.zeros(count, np.int64)
 
-    def descend(offsets: np.ndarray, floor: np.ndarray, lowest: int, left: frozenset[int], height: int) -> None:
-        """`floor[b]` is where b can lie above all that is placed; nothing more may lie below `lowest`."""
-        nonlocal best, nodes
-        nodes += 1
-        if not left:
-            best = (height, offsets.tolist())
-            return
-        at = {b: max(int(floor[b]), lowest) for b in left}
-        for b in sorted(left, key=lambda b: (at[b], -area[b], b)):
-            stop = best[0] == least or (nodes > _SEARCH_NODES and best[1])
-            if stop or max(at[c] + int(peak[c]) for c in left) >= best[0]:
+    def extensions(packing: _Packing, priority: np.ndarray) -> Iterator[_Packing]:
+        """The packing with one more buffer, the most promising first, while that can still beat the best."""
+        left = packing.left
+        at = np.maximum(packing.floor, packing.lowest)[left]
+        for i in np.lexsort((priority[left], at)):
+            if (at + peak[left]).max() >= best:
                 return
-            placed = offsets.copy()
-            placed[b] = at[b]
-            raised = np.where(need[b] > 0, np.maximum(floor, at[b] + need[b]), floor)
-            descend(placed, raised, at[b], left - {b}, max(height, at[b] + int(peak[b])))
+            b, lowest = left[i], at[i]
+            placed = packing.offsets.copy()
+            placed[b] = lowest
+            floor = np.where(need[b] > 0, np.maximum(packing.floor, lowest + need[b]), packing.floor)
+            yield _Packing(placed, floor, lowest, np.delete(left, i), max(packing.height, lowest + peak[b]))
 
-    descend(np.zeros(count, np.int64), np.zeros(count, np.int64), 0, frozenset(range(count)), 0)
-    return best[1], best[0]
+    nothing = np.zeros(count, np.int64)
+    for priority in (-alive.sum(axis=1), (alive > 0).argmax(axis=1)):
+        stack = [extensions(_Packing(nothing, nothing, 0, np.arange(count), 0), priority)]
+        nodes = 0
+        while stack and best > least and nodes < max(_SEARCH_NODES, 2 * count):
+            nodes += 1
+            packing = next(stack[-1], None)
+            if packing is None:
+                stack.pop()
+            elif len(packing.left):
+                stack.append(extensions(packing, priority))
+            else:
+                best, offsets = int(packing.height), packing.offsets
+    return offsets.tolist(), best

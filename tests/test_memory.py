@@ -77,13 +77,13 @@ def test_inputs_and_outputs_lie_with_the_caller(seed: int) -> None:
 
 
 def test_the_least_arena_is_reached() -> None:
-    """Where what lives at once allows no less; two in three hundred need more, whatever the order."""
+    """Where what lives at once allows no less; one in a hundred may need more, whatever the order."""
     missed = 0
     for seed in range(300):
         graph = random_graph(seed, operators=12)
         planned = memory.plan(graph, random_demands(graph, seed))
         missed += planned.arena_bytes > max(entry.least_bytes for entry in planned.entries.values())
-    assert missed <= 9
+    assert missed <= 3
 
 
 @settings(deadline=None, max_examples=40)
@@ -113,6 +113,12 @@ def test_no_packing_of_few_buffers_is_lower(seed: int) -> None:
 def test_a_chain_needs_its_two_largest_neighbours() -> None:
     planned = memory.plan(chain(16, 100, 64, 200, 16), {})
     assert planned.arena_bytes == 64 + 208
+
+
+@given(st.lists(st.integers(1, 5000), min_size=3, max_size=60))
+def test_a_chain_of_any_length_needs_no_more_than_its_fullest_operator(sizes: list[int]) -> None:
+    planned = memory.plan(chain(*sizes), {})
+    assert planned.arena_bytes == planned.entries["invoke"].least_bytes
 
 
 def test_in_place_kernels_share_their_input() -> None:
