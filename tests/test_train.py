@@ -1,6 +1,7 @@
 """Training: what it writes, what it refuses, and that an interrupted run ends where an uninterrupted one does."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from kws import checkpoint, evaluate, train
 from kws.data.task import LENGTH, Examples, Task
 from kws.recipe import Augmentation, Recipe, views
 from mcu_codegen.errors import InputError
+from mcu_codegen.graph import Entry, Graph, Quantization, Tensor
 
 LABELS = ("_silence_", "_unknown_", "high", "low")
 QUICK = Recipe(epochs=3, batch=16, augmentation=Augmentation(views=2))
@@ -136,3 +138,17 @@ def test_result_by_hand():
     assert result.recalls == {"a": 2 / 3, "b": 1.0}
     assert result.balanced == pytest.approx(5 / 6)
     assert "accuracy 75.00% of 4 clips" in result.text()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({}, "no labels and front end"),
+        ({"labels": ["_silence_", "_unknown_"], "front_end": "mfcc10"}, "2 labels for 3 outputs"),
+    ],
+)
+def test_labels_that_do_not_match_the_model_are_refused(metadata, message):
+    scores = Tensor("scores", (1, 3), "int8", Quantization((1 / 256,), (-128,)))
+    graph = Graph("model", [scores], [Entry("invoke", (0,), (0,), [])], metadata)
+    with pytest.raises(InputError, match=message):
+        evaluate.labels_of(graph, Path("model.tflite"))
