@@ -28,10 +28,25 @@ class Product:
     count: int  # rounds of multiply's outer loop
 
 
+@dataclass(frozen=True)
+class Gathering:
+    """C that copies windows: `start` once, `row` for every row y of output, `window` for every column x of it.
+
+    `window` writes at ``next``, which it moves on by the window's bytes. ``scratch`` is theirs for `scratch_bytes`.
+    """
+
+    start: str
+    row: str
+    window: str
+    scratch_bytes: int
+    helpers: tuple[str, ...]
+
+
 class BlockRenderer(Renderer):
     """What an instruction set needs to compute convolutions in blocks: a subclass has the kernels."""
 
     block = 4  # rows that a product takes at a time; what is left over goes one by one
+    granule = 4  # the bytes of a row are a multiple of it
 
     def __init__(self) -> None:
         self.helpers: dict[str, Helper] = {**HELPERS, "window_row": _WINDOW_ROW}
@@ -40,7 +55,7 @@ class BlockRenderer(Renderer):
         """Whether `product` computes `op` exactly as (channels, depth) weights; else it is rendered as portable C."""
         raise NotImplementedError
 
-    def product(self, depth: int, channels: int, rows: int) -> Product:
+    def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
         """The kernels for `rows` rows (`block` or 1) of `depth` inputs; adds their helpers to `helpers`."""
         raise NotImplementedError
 
@@ -54,38 +69,27 @@ class BlockRenderer(Renderer):
         if op.depthwise or (height, width, op.stride, any(op.pads)) == (1, 1, (1, 1), False):
             return super().convolution(op, site)
         used = height * width * depth
-        window = -(-used // 4) * 4
+        window = -(-used // self.granule) * self.granule
         if op.dilation != (1, 1) or not self.multiplies(op, channels, window):
             return super().convolution(op, site)
-        _, rows, columns, _ = site.inputs[0].shape
         positions = site.output.shape[1] * site.output.shape[2]
         weights = np.zeros((channels, window), np.int8)
         weights[:, :used] = op.weights.reshape(channels, used)
-        block, single = self.product(window, channels, self.block), self.product(window, channels, 1)
+        block, single = self.product(op, window, channels, self.block), self.product(op, window, channels, 1)
+        gathering = self.gathering(op, site, window - used)
         return Kernel(
             fill(
                 """
-                int8_t *const windows = scratch;
+                int8_t *const windows = scratch + $windows_at;
                 void *const wide = scratch + $wide_at;
                 int8_t *next = windows;
 
+                $start
                 for (int32_t y = 0; y < $output_rows; y++) {
+                    $gather_row
                     for (int32_t x = 0; x < $output_columns; x++) {
-                        const int32_t column = x * $stride_x - $left;
-                        const int32_t before = column < 0 ? -column * $depth : 0;
-                        const int32_t beyond = (column + $width - $columns) * $depth;
-                        const int32_t after = beyond > 0 ? beyond : 0;
-
-                        for (int32_t row = y * $stride_y - $top; row < y * $stride_y - $top + $height; row++) {
-                            if (row < 0 || row >= $rows) {
-                                next = ${prefix}_window_row(next, input, $row_bytes, 0, 0, $zero_point);
-                            } else {
-                                next = ${prefix}_window_row(next, input + ((row * $columns + column) * $depth + before),
-                                                     before, $row_bytes - before - after, after, $zero_point);
-                            }
-                        }
-                        next += $slack;
-                        if (next == windows + $wide_at) {
+                        $gather_window
+                        if (next == windows + $block_bytes) {
                             ${prefix}_$pack(windows, wide);
                             ${prefix}_$multiply(wide, stream, output, $count);
                             output += $block_outputs;
@@ -100,47 +104,77 @@ class BlockRenderer(Renderer):
                 }
                 """,
                 prefix=site.prefix,
-                wide_at=self.block * window,
+                windows_at=gathering.scratch_bytes,
+                wide_at=gathering.scratch_bytes + self.block * window,
+                start=gathering.start,
                 output_rows=site.output.shape[1],
+                gather_row=gathering.row,
                 output_columns=site.output.shape[2],
-                stride_x=op.stride[1],
-                stride_y=op.stride[0],
-                left=op.pads[2],
-                top=op.pads[0],
-                depth=depth,
-                width=width,
-                height=height,
-                rows=rows,
-                columns=columns,
-                row_bytes=width * depth,
-                zero_point=op.input_zero_point,
-                slack=window - used,
+                gather_window=gathering.window,
+                block_bytes=self.block * window,
                 pack=block.pack,
                 multiply=block.multiply,
-                pack_one=single.pack,
-                multiply_one=single.multiply,
                 count=block.count,
-                count_one=single.count,
                 block_outputs=self.block * channels,
                 window=window,
+                pack_one=single.pack,
+                multiply_one=single.multiply,
+                count_one=single.count,
                 channels=channels,
             ),
-            Demand(scratch_bytes=self.block * window + block.wide_bytes),
+            Demand(scratch_bytes=gathering.scratch_bytes + self.block * window + block.wide_bytes),
             arrays=(self.stream(op, weights),),
-            helpers=("window_row", block.pack, block.multiply, single.pack, single.multiply),
+            helpers=(*gathering.helpers, block.pack, block.multiply, single.pack, single.multiply),
             macs=positions * op.weights.size,
         )
+
+    def gathering(self, op: lower.Convolution, site: Site, slack: int) -> Gathering:
+        """How the windows of `op` are copied, each with `slack` bytes of anything behind it."""
+        _, rows, columns, depth = site.inputs[0].shape
+        _, height, width, _ = op.weights.shape
+        window = fill(
+            """
+            const int32_t column = x * $stride_x - $left;
+            const int32_t before = column < 0 ? -column * $depth : 0;
+            const int32_t beyond = (column + $width - $columns) * $depth;
+            const int32_t after = beyond > 0 ? beyond : 0;
+
+            for (int32_t row = y * $stride_y - $top; row < y * $stride_y - $top + $height; row++) {
+                if (row < 0 || row >= $rows) {
+                    next = ${prefix}_window_row(next, input, $row_bytes, 0, 0, $zero_point);
+                } else {
+                    next = ${prefix}_window_row(next, input + ((row * $columns + column) * $depth + before),
+                                         before, $row_bytes - before - after, after, $zero_point);
+                }
+            }
+            next += $slack;
+            """,
+            prefix=site.prefix,
+            stride_x=op.stride[1],
+            stride_y=op.stride[0],
+            left=op.pads[2],
+            top=op.pads[0],
+            depth=depth,
+            width=width,
+            height=height,
+            rows=rows,
+            columns=columns,
+            row_bytes=width * depth,
+            zero_point=op.input_zero_point,
+            slack=slack,
+        )
+        return Gathering("", "", window, 0, ("window_row",))
 
     def matrix(self, op: lower.Convolution | lower.FullyConnected, rows: int, site: Site) -> Kernel:
         """A block of rows at a time, then the rest one by one."""
         channels = len(op.weights)
         depth = op.weights.size // channels
-        if depth % 4 or not self.multiplies(op, channels, depth):
+        if depth % self.granule or not self.multiplies(op, channels, depth):
             return super().matrix(op, rows, site)
         parts, products = [], []
         for times, taken in ((rows // self.block, self.block), (rows % self.block, 1)):
             if times:
-                product = self.product(depth, channels, taken)
+                product = self.product(op, depth, channels, taken)
                 products.append(product)
                 parts.append(
                     fill(

@@ -31,7 +31,7 @@ class DspRenderer(BlockRenderer):
         # pairs of channels, and offsets within one instruction's reach
         return requantizes(op) and channels % 2 == 0 and max(channels, depth) * (self.block - 1) < REACH
 
-    def product(self, depth: int, channels: int, rows: int) -> Product:
+    def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
         pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}"
         self.helpers[pack] = _pack(depth, rows).helper(pack)
         self.helpers[multiply] = _multiply(depth, channels, rows).helper(multiply)

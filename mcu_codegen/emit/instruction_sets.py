@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from .armv7m import Armv7mRenderer
 from .dsp import DspRenderer
+from .mve import MveRenderer
 from .renderer import Renderer
 
 RENDERERS: dict[str, type[Renderer]] = {
     "portable": Renderer,
     "armv7m": Armv7mRenderer,
     "dsp": DspRenderer,
-    "mve": Renderer,
+    "mve": MveRenderer,
 }
 """By instruction set, as in targets.Target.instruction_set."""
