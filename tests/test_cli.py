@@ -1,0 +1,178 @@
+"""Both tools as scripts see them: exit codes, one-line errors, what they need installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from random_graphs import random_graph
+
+import kws.cli
+import mcu_codegen.cli
+from kws import checkpoint, models
+from kws.checkpoint import Checkpoint
+from mcu_codegen import tflite
+
+WORDS = ("yes", "no")
+LABELS = ("_silence_", "_unknown_", *WORDS)
+
+
+def refused(capsys: pytest.CaptureFixture[str], tool: str, *arguments: object) -> str:
+    """The one line that `tool` prints when it refuses `arguments` with status 2."""
+    main = {"kws": kws.cli.main, "mcu-codegen": mcu_codegen.cli.main}[tool]
+    status = main([str(argument) for argument in arguments])
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert status == 2, lines
+    message = lines[-1]
+    assert message.startswith(f"{tool}: ")
+    assert "Traceback" not in message
+    return message
+
+
+def write_folder(folder: Path, words: tuple[str, ...] = WORDS, clips: int = 2) -> Path:
+    """A corpus of noise: `clips` of each word in each split."""
+    rng = np.random.default_rng(0)
+    rows = ["file,word,speaker,split"]
+    for split in ("training", "validation", "testing"):
+        for word in words:
+            for clip in range(clips):
+                name = f"{word}_{split}_{clip}.wav"
+                folder.mkdir(parents=True, exist_ok=True)
+                soundfile.write(folder / name, rng.normal(0, 0.1, 16000), 16000)
+                rows.append(f"{name},{word},{split},{split}")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KWS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """A checkpoint of an untrained network."""
+    network = models.build("ds-cnn-s", len(LABELS))
+    path = tmp_path / "best.pt"
+    checkpoint.save(path, Checkpoint("ds-cnn-s", LABELS, "mfcc10", network.state_dict()))
+    return path
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tflite.write(random_graph(1)))
+    return path
+
+
+def test_a_missing_folder(tmp_path, capsys):
+    assert "nowhere" in refused(capsys, "kws", "train", "--data", tmp_path / "nowhere", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_empty_folder(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert "empty" in refused(capsys, "kws", "train", "--data", tmp_path / "empty", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("spoil", ["truncated", "zero length"])
+def test_a_spoilt_clip_is_named(spoil, tmp_path, capsys):
+    folder = write_folder(tmp_path / "corpus")
+    clip = folder / "no_training_1.wav"
+    if spoil == "truncated":
+        clip.write_bytes(clip.read_bytes()[:9000])
+    else:
+        soundfile.write(clip, np.zeros(0), 16000)
+    message = refused(
+        capsys, "kws", "train", "--data", folder, "--words", "yes,no", "--min-clips", 0, "--out", tmp_path / "run"
+    )
+    assert "no_training_1.wav" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_word_that_the_corpus_lacks(tmp_path, capsys):
+    folder = write_folder(tmp_path / "corpus")
+    assert "marvin" in refused(capsys, "kws", "train", "--data", folder, "--words", "yes,marvin")
+
+
+def test_a_class_that_is_too_small(tmp_path, capsys):
+    folder = write_folder(tmp_path / "corpus")
+    message = refused(capsys, "kws", "train", "--data", folder, "--words", "yes,no", "--out", tmp_path / "run")
+    assert "50" in message
+
+
+def test_nan_in_a_checkpoint(trained, tmp_path, capsys):
+    held = checkpoint.load(trained)
+    next(value for value in held.state_dict.values() if value.is_floating_point()).view(-1)[0] = float("nan")
+    checkpoint.save(trained, held)
+    message = refused(capsys, "kws", "quantize", trained, "--data", tmp_path, "-o", tmp_path / "out.tflite")
+    assert "NaN" in message
+    assert not (tmp_path / "out.tflite").exists()
+
+
+def test_a_checkpoint_of_another_architecture(trained, tmp_path, capsys):
+    held = checkpoint.load(trained)
+    checkpoint.save(trained, Checkpoint("ds-cnn-m", LABELS, "mfcc10", held.state_dict))
+    message = refused(capsys, "kws", "evaluate", trained, "--data", tmp_path)
+    assert "ds-cnn-m" in message
+
+
+def test_labels_that_do_not_match_the_model(tmp_path, capsys):
+    graph = random_graph(1)
+    graph.metadata = {"front_end": "mfcc10", "labels": list(LABELS), "decision": {}}
+    path = tmp_path / "labels.tflite"
+    path.write_bytes(tflite.write(graph))
+    refused(capsys, "mcu-codegen", "emit", path, "-o", tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_truncated_model(model, tmp_path, capsys):
+    model.write_bytes(model.read_bytes()[:-100])
+    assert "model.tflite" in refused(capsys, "mcu-codegen", "emit", model, "-o", tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_float_model(tmp_path, capsys):
+    graph = random_graph(1)
+    for tensor in graph.tensors:
+        if tensor.dtype == "int8" and tensor.data is None:
+            tensor.dtype, tensor.quantization = "float32", None
+    path = tmp_path / "float.tflite"
+    path.write_bytes(tflite.write(graph))
+    assert "float32" in refused(capsys, "mcu-codegen", "emit", path, "-o", tmp_path / "c")
+
+
+def test_a_folder_that_cannot_be_written(model, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    refused(capsys, "mcu-codegen", "emit", model, "-o", tmp_path / "file" / "c")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("tool", ["kws", "mcu-codegen"])
+def test_help_and_unknown_verbs(tool, capsys):
+    main = {"kws": kws.cli.main, "mcu-codegen": mcu_codegen.cli.main}[tool]
+    for arguments, status in ((["--help"], 0), (["fly"], 2), ([], 2)):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == status
+    capsys.readouterr()
+
+
+def test_emission_needs_nothing_but_numpy_and_flatbuffers(model, tmp_path):
+    """With every extra blocked, and kws too, the C comes out all the same."""
+    blocked = ["torch", "torchaudio", "nncf", "tinygrad", "ai_edge_litert", "unicorn", "ziglang", "soundfile", "kws"]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n"
+        "from mcu_codegen.cli import main\n"
+        f"sys.exit(main(['emit', {str(model)!r}, '--target', 'cortex-m4', '-o', {str(tmp_path / 'c')!r}]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {
+        f"kws_model{suffix}" for suffix in (".h", ".c", "_weights.h", "_selftest.c")
+    }
