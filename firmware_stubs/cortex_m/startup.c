@@ -33,6 +33,12 @@ void Fault_Handler(void)
     }
 }
 
+/* The linker's symbols are objects of their own to a compiler, which may not compare pointers to different ones. */
+static uint32_t words(const uint32_t *start, const uint32_t *end)
+{
+    return (uint32_t)(((uintptr_t)end - (uintptr_t)start) / sizeof *start);
+}
+
 void Reset_Handler(void)
 {
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
@@ -40,12 +46,13 @@ void Reset_Handler(void)
     *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20;
     __asm__ volatile("dsb\n\tisb" ::: "memory");
 #endif
-    const uint32_t *from = ld_data_load;
-    for (volatile uint32_t *to = ld_data_start; to < ld_data_end; to++) {
-        *to = *from++;
+    const uint32_t data = words(ld_data_start, ld_data_end), bss = words(ld_bss_start, ld_bss_end);
+
+    for (uint32_t i = 0; i < data; i++) {
+        ((volatile uint32_t *)ld_data_start)[i] = ld_data_load[i];
     }
-    for (volatile uint32_t *to = ld_bss_start; to < ld_bss_end; to++) {
-        *to = 0;
+    for (uint32_t i = 0; i < bss; i++) {
+        ((volatile uint32_t *)ld_bss_start)[i] = 0;
     }
     for (;;) {
         machine_stop(main());
