@@ -1,6 +1,6 @@
 """From waveform to decision on every emulated core, compared with Python byte by byte.
 
-    python benchmarks/stream.py MODEL.tflite [--data FOLDER] [--clips 60] [--gap 2.2] [--stride HOPS] [--target CORE]
+    python benchmarks/stream.py MODEL.tflite [--data FOLDER] [--clips 60] [--stride HOPS] [--threshold T] [--target CORE]
 
 A stream is made of real clips with background noise between and under them: by default a little more than three
 minutes. FOLDER has manifest.csv, audio files and _background_noise_ (default: ../shared/data/speech_commands).
@@ -52,12 +52,20 @@ def main() -> int:
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--gap", type=float, default=2.2)
     parser.add_argument("--stride", type=int, help="hops between inferences (default: the model's)")
+    parser.add_argument("--threshold", type=int, help="of the average score, in 1/256 (default: the model's)")
     parser.add_argument("--target", action="append")
     parser.add_argument("--compiler")
     options = parser.parse_args()
     pipeline = Pipeline.of(tflite.read(options.model))
-    if options.stride:
-        pipeline = replace(pipeline, decision=replace(pipeline.decision, stride_hops=options.stride))
+    decision = pipeline.decision
+    pipeline = replace(
+        pipeline,
+        decision=replace(
+            decision,
+            stride_hops=options.stride or decision.stride_hops,
+            threshold=options.threshold or decision.threshold,
+        ),
+    )
     audio = compose(options.data, pipeline.labels, options.clips, options.gap)
     detections = pipeline.run(audio).detections
     suppressed = sum(detection.suppressed for detection in detections)
