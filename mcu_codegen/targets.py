@@ -21,7 +21,9 @@ class Memory:
 @dataclass(frozen=True)
 class Target:
     name: str
-    instruction_set: str  # "portable", "armv7m", "dsp" or "mve": the richest set of kernels that the core can run
+    instruction_set: (
+        str  # "portable", "armv6m", "armv7m", "dsp" or "mve": the richest set of kernels that the core can run
+    )
     clang: tuple[str, ...]  # flags that choose the core
     gcc: tuple[str, ...]
     rom: Memory
@@ -45,9 +47,7 @@ TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         # QEMU's one Cortex-M0 machine has 16 KiB of RAM
-        Target(
-            "cortex-m0", "portable", _clang("cortex_m0", "eabi"), _gcc("cortex-m0"), _FLASH, _SRAM, "CORTEX_M0", None
-        ),
+        Target("cortex-m0", "armv6m", _clang("cortex_m0", "eabi"), _gcc("cortex-m0"), _FLASH, _SRAM, "CORTEX_M0", None),
         Target(
             "cortex-m3",
             "armv7m",

@@ -30,7 +30,8 @@ class Assembly:
     def helper(self, name: str) -> Helper:
         """The function as a helper called `name`."""
         signature = ", ".join(f"{parameter} __attribute__((unused))" for parameter in self.parameters)
-        lines = "\n".join(f'        "{line}\\n"' for line in self.instructions)
+        # gcc reads assembly for Cortex-M0 in the older syntax unless told
+        lines = "\n".join(f'        "{line}\\n"' for line in (".syntax unified", *self.instructions))
         return Helper(
             f"/* {self.about} */\n"
             f"__attribute__((naked, noinline)) static void ${{prefix}}_{name}(\n    {signature})\n"

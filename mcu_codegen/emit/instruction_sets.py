@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .armv6m import Armv6mRenderer
 from .armv7m import Armv7mRenderer
 from .dsp import DspRenderer
 from .mve import MveRenderer
@@ -9,6 +10,7 @@ from .renderer import Renderer
 
 RENDERERS: dict[str, type[Renderer]] = {
     "portable": Renderer,
+    "armv6m": Armv6mRenderer,
     "armv7m": Armv7mRenderer,
     "dsp": DspRenderer,
     "mve": MveRenderer,

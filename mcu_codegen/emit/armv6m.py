@@ -1,0 +1,311 @@
+"""Kernels for Cortex-M0 and M0+, which multiply 32 bits by 32 and keep the low 32, and have eight handy registers.
+
+One multiplication serves two rows of input: a word holds a value of one row and, 65,536 times, the value of the other,
+so that its product with a weight holds both products. Two such products still fit the lower half (2 * 127 * 128 <
+2**15); then the halves are taken apart and added to sums in the high registers.
+
+Requantisation has no 64-bit product to start from. For |a| < 2**28 the doubling high product with M comes from halves
+of both: with a = ah * 2**15 + al, -2**14 <= al < 2**14, and M = mh * 2**16 + ml it is
+ah * mh + (ah * ml + 2 * al * mh + (al * ml >> 15) + 2**15 >> 16), and no term leaves int32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import lower
+from ..memory import Demand
+from .assembly import Assembly, folded_bias, packed, requantizes, tails, words
+from .blocks import BlockRenderer, Product
+from .renderer import Array, Helper, Kernel, Site, fill
+
+_UNROLLED = 8  # groups of four inputs that the matrix kernel unrolls at most
+_SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")
+_COLUMNS = 12  # the widest plane whose three rows lie within the reach of a load, 31 words
+
+
+class Armv6mRenderer(BlockRenderer):
+    """Cortex-M0, M0+."""
+
+    block = len(_SUMS)
+
+    def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
+        return _computes(op)
+
+    def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
+        pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}"
+        self.helpers[pack] = _pack(pack, depth, rows)
+        self.helpers[multiply] = _multiply(depth, channels, rows).helper(multiply)
+        return Product(pack, multiply, 4 * depth * ((rows + 1) // 2), channels)
+
+    def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+        """Per channel: the bias, the weights, the tail."""
+        return words(folded_bias(op, weights)[:, None], packed(weights), _tails(op, len(weights)))
+
+    def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
+        """Pairs up one channel's plane with itself one column on, in a padded buffer, then computes its rows."""
+        _, height, width, channels = op.weights.shape
+        _, rows, columns, _ = site.inputs[0].shape
+        if (
+            (height, width, op.stride, op.dilation, op.depth_multiplier) != (3, 3, (1, 1), (1, 1), 1)
+            or op.pads != (1, 1, 1, 1)
+            or columns > _COLUMNS
+            or not _computes(op)
+        ):
+            return super().depthwise(op, site)
+        pitch = columns + 2
+        name = f"rows_{columns}_{channels}"
+        self.helpers[name] = _depthwise_rows(columns, channels).helper(name)
+        weights = op.weights.reshape(9, channels).T
+        stream = words(
+            packed(np.pad(weights, ((0, 0), (0, 3)))), folded_bias(op, weights)[:, None], _tails(op, channels)
+        )
+        return Kernel(
+            fill(
+                """
+                uint32_t *const plane = (uint32_t *)(void *)scratch;
+
+                for (int32_t i = 0; i < $elements; i++) {
+                    plane[i] = $padding;
+                }
+                for (int32_t channel = 0; channel < $channels; channel++) {
+                    const int8_t *from = input;
+                    uint32_t *to = plane + $pitch;
+
+                    for (int32_t y = 0; y < $rows; y++) {
+                        uint32_t left = (uint32_t)$zero_point;
+
+                        for (int32_t x = 0; x < $columns; x++) {
+                            const uint32_t right = (uint32_t)*from;
+
+                            *to++ = left + (right << 16);
+                            left = right;
+                            from += $channels;
+                        }
+                        *to = left + ((uint32_t)$zero_point << 16);
+                        to += 2;
+                    }
+                    ${prefix}_$helper(plane, stream + $words * channel, output, $rows);
+                    input++;
+                    output++;
+                }
+                """,
+                elements=(rows + 2) * pitch,
+                padding=f"{(op.input_zero_point + (op.input_zero_point << 16)) & 0xFFFFFFFF}u",
+                channels=channels,
+                pitch=pitch,
+                rows=rows,
+                zero_point=f"({op.input_zero_point})",
+                columns=columns,
+                prefix=site.prefix,
+                helper=name,
+                words=stream.values.shape[1],
+            ),
+            Demand(scratch_bytes=4 * (rows + 2) * pitch, in_place=True),
+            arrays=(stream,),
+            helpers=(name,),
+            macs=rows * columns * op.weights.size,
+        )
+
+
+def _computes(op: lower.Convolution | lower.FullyConnected) -> bool:
+    """Whether products stay in their halves and requantisation in int32."""
+    return requantizes(op) and bool(np.all(op.bound < 2**28) and op.weights.min() >= -127)
+
+
+def _tails(op: lower.Convolution | lower.FullyConnected, channels: int) -> np.ndarray:
+    """int64 (channels, 4): shift, lower and upper half of the multiplier, addend."""
+    multiplier, addend, shift = tails(op, channels).T
+    return np.stack([shift, multiplier & 0xFFFF, multiplier >> 16, addend], axis=1)
+
+
+def _pack(name: str, depth: int, rows: int) -> Helper:
+    """For every two inputs, and every pair of rows, two words."""
+    lines = []
+    for row in range(0, rows, 2):
+        for k in (0, 1):
+            first = f"(uint32_t)input[{row * depth + k}]"
+            second = f" + ((uint32_t)input[{(row + 1) * depth + k}] << 16)" if row + 1 < rows else ""
+            lines.append(f"        *to++ = {first}{second};")
+    body = "\n".join(lines)
+    return Helper(
+        f"/* Pairs up {rows} rows of {depth} inputs. */\n"
+        f"static void ${{prefix}}_{name}(const int8_t *input, void *wide)\n{{\n"
+        f"    uint32_t *to = (uint32_t *)wide;\n\n"
+        f"    for (const int8_t *const end = input + {depth}; input != end; input += 2) {{\n{body}\n    }}\n}}\n"
+    )
+
+
+def _take_apart(low: str, high: str) -> list[str]:
+    """Add the halves of r4 to two sums."""
+    return ["sxth r6, r4", f"add {low}, r6", "subs r4, r4, r6", "asrs r4, r4, #16", f"add {high}, r4"]
+
+
+def _requantize(total: str) -> list[str]:
+    """The sum in `total` to an int8 code in r2. r0 is the shift, r5 and r6 are the multiplier; [sp] is the addend."""
+    return [
+        f"mov r2, {total}",
+        "lsls r3, r2, #17",
+        "asrs r3, r3, #17",  # al
+        "subs r2, r2, r3",
+        "asrs r2, r2, #15",  # ah
+        "movs r4, r3",
+        "muls r4, r5, r4",
+        "asrs r4, r4, #15",
+        "muls r3, r6, r3",
+        "lsls r3, r3, #1",
+        "adds r4, r4, r3",
+        "movs r3, r2",
+        "muls r3, r5, r3",
+        "adds r4, r4, r3",
+        "muls r2, r6, r2",
+        "asrs r4, r4, #16",  # the carry is the bit below
+        "adcs r2, r2, r4",
+        "asrs r3, r2, #31",
+        "adds r2, r2, r3",
+        "ldr r3, [sp]",
+        "adds r2, r2, r3",
+        "asrs r2, r2, r0",
+        "sxtb r3, r2",
+        "cmp r3, r2",
+        "beq 9f",
+        "asrs r2, r2, #31",
+        "movs r3, #127",
+        "eors r2, r2, r3",
+        "9:",
+    ]
+
+
+def _advance(register: str, bytes_: int) -> list[str]:
+    """Add a positive constant, 255 at a time."""
+    return [f"adds {register}, #{min(255, bytes_ - done)}" for done in range(0, bytes_, 255)]
+
+
+_SAVE = ["push {r4-r7, lr}", "mov r4, r8", "mov r5, r9", "mov r6, r10", "mov r7, r11", "push {r4-r7}"]
+_RESTORE = ["pop {r4-r7}", "mov r8, r4", "mov r9, r5", "mov r10, r6", "mov r11, r7", "pop {r4-r7, pc}"]
+
+
+def _multiply(depth: int, channels: int, rows: int) -> Assembly:
+    """Frame: [sp] addend, [sp, #4] loop counter, [sp, #8] packed rows, [sp, #12] output, [sp, #16] channels left."""
+    pairs = [(_SUMS[row], _SUMS[row + 1]) for row in range(0, rows, 2)]
+
+    def products() -> list[str]:
+        return [
+            line
+            for pair in pairs
+            for line in (
+                "ldm r0!, {r4, r5}",
+                "muls r4, r2, r4",
+                "muls r5, r3, r5",
+                "adds r4, r4, r5",
+                *_take_apart(*pair),
+            )
+        ]
+
+    group = [
+        "ldm r1!, {r7}",
+        "sxtb r2, r7",
+        "lsrs r3, r7, #8",
+        "sxtb r3, r3",
+        *products(),
+        "lsrs r2, r7, #16",
+        "sxtb r2, r2",
+        "asrs r3, r7, #24",
+        *products(),
+    ]
+    groups = depth // 4
+    unrolled = max(count for count in range(1, _UNROLLED + 1) if groups % count == 0)
+    stores: list[str] = []
+    for row, total in enumerate(_SUMS[:rows]):
+        stores += _requantize(total) + ["strb r2, [r7]"] + (_advance("r7", channels) if row + 1 < rows else [])
+    return Assembly(
+        f"{rows} packed rows of {depth} inputs times channels. The outputs of a row are {channels} bytes.",
+        ("const void *wide", "const uint32_t *stream", "int8_t *output", "int32_t channels"),
+        [
+            *_SAVE,
+            "push {r0, r2, r3}",
+            "sub sp, #8",
+            "1:",
+            "ldm r1!, {r2}",
+            *(f"mov {total}, r2" for pair in pairs for total in pair),
+            f"movs r6, #{groups // unrolled}",
+            "str r6, [sp, #4]",
+            "2:",
+            *group * unrolled,
+            "ldr r6, [sp, #4]",
+            "subs r6, #1",
+            "str r6, [sp, #4]",
+            "beq 3f",
+            "b 2b",
+            "3:",
+            "ldm r1!, {r0, r5, r6, r7}",
+            "str r7, [sp]",
+            "ldr r7, [sp, #12]",
+            *stores,
+            "ldr r0, [sp, #8]",
+            "ldr r2, [sp, #12]",
+            "adds r2, #1",
+            "str r2, [sp, #12]",
+            "ldr r3, [sp, #16]",
+            "subs r3, #1",
+            "str r3, [sp, #16]",
+            "beq 4f",
+            "b 1b",
+            "4:",
+            "add sp, #20",
+            *_RESTORE,
+        ],
+    )
+
+
+def _depthwise_rows(columns: int, channels: int) -> Assembly:
+    """Frame: [sp] addend, [sp, #4] nine weights, [sp, #40] bias, shift and multiplier, [sp, #56] rows left."""
+    pitch = columns + 2
+    at = [4 * (row * pitch + tap) for row in range(3) for tap in range(3)]  # of the taps, in the plane
+    unpack: list[str] = []
+    for word in range(3):
+        unpack.append("ldm r1!, {r2}")
+        for place in range(4 if word < 2 else 1):
+            extract = [f"lsrs r3, r2, #{8 * place}", "sxtb r3, r3"] if place else ["sxtb r3, r2"]
+            unpack += [*extract, f"str r3, [sp, #{4 + 16 * word + 4 * place}]"]
+    row: list[str] = []
+    for column in range(0, columns, 2):
+        row += ["ldr r2, [sp, #40]", "mov r8, r2", "mov r9, r2"]
+        for tap in range(0, 9, 2):
+            taps = [tap, tap + 1] if tap < 8 else [tap]
+            for register, value, each in zip(("r2", "r3"), ("r4", "r5"), taps, strict=False):
+                row += [f"ldr {register}, [sp, #{4 + 4 * each}]", f"ldr {value}, [r1, #{at[each]}]"]
+                row.append(f"muls {value}, {register}, {value}")
+            row += [*(["adds r4, r4, r5"] if len(taps) > 1 else []), *_take_apart("r8", "r9")]
+        row += ["ldr r0, [sp, #44]", "ldr r5, [sp, #48]", "ldr r6, [sp, #52]"]
+        for total in ("r8", "r9")[: columns - column]:
+            row += [*_requantize(total), "strb r2, [r7]", *_advance("r7", channels)]
+        row += _advance("r1", 8 if column + 2 < columns else 4 * (pitch - column))
+    return Assembly(
+        f"Every row of {columns} columns of a 3 x 3 depthwise convolution of one plane of pairs.",
+        ("const uint32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
+        [
+            *_SAVE,
+            "push {r3}",
+            "sub sp, #56",
+            "movs r7, r2",
+            *unpack,
+            "ldm r1!, {r2-r6}",
+            "str r2, [sp, #40]",
+            "str r3, [sp, #44]",
+            "str r4, [sp, #48]",
+            "str r5, [sp, #52]",
+            "str r6, [sp]",
+            "movs r1, r0",
+            "1:",
+            *row,
+            "ldr r3, [sp, #56]",
+            "subs r3, #1",
+            "str r3, [sp, #56]",
+            "beq 2f",
+            "b 1b",
+            "2:",
+            "add sp, #60",
+            *_RESTORE,
+        ],
+    )
