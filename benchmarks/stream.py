@@ -1,6 +1,6 @@
 """From waveform to decision on every emulated core, compared with Python byte by byte.
 
-    python benchmarks/stream.py MODEL.tflite [--data FOLDER] [--clips 60] [--stride HOPS] [--threshold T] [--target CORE]
+    python benchmarks/stream.py MODEL.tflite [--data FOLDER] [--clips N] [--stride HOPS] [--threshold T] [--target CORE]
 
 A stream is made of real clips with background noise between and under them: by default a little more than three
 minutes. FOLDER has manifest.csv, audio files and _background_noise_ (default: ../shared/data/speech_commands).
