@@ -32,7 +32,7 @@ class Product:
 class Gathering:
     """C that copies windows: `start` once, `row` for every row y of output, `window` for every column x of it.
 
-    `window` writes at ``next``, which it moves on by the window's bytes. ``scratch`` is theirs for `scratch_bytes`.
+    `window` writes at ``next``. ``scratch`` is theirs for `scratch_bytes`.
     """
 
     start: str
@@ -76,29 +76,33 @@ class BlockRenderer(Renderer):
         weights = np.zeros((channels, window), np.int8)
         weights[:, :used] = op.weights.reshape(channels, used)
         block, single = self.product(op, window, channels, self.block), self.product(op, window, channels, 1)
-        gathering = self.gathering(op, site, window - used)
+        gathering = self.gathering(op, site)
+        # windows are counted: where `next` was compared with the end of `windows`, gcc 12 took the address that holds
+        # behind the comparison for one that always holds
         return Kernel(
             fill(
                 """
                 int8_t *const windows = scratch + $windows_at;
                 void *const wide = scratch + $wide_at;
-                int8_t *next = windows;
+                int32_t filled = 0; /* windows */
 
                 $start
                 for (int32_t y = 0; y < $output_rows; y++) {
                     $gather_row
                     for (int32_t x = 0; x < $output_columns; x++) {
+                        int8_t *next = windows + filled * $window;
+
                         $gather_window
-                        if (next == windows + $block_bytes) {
+                        if (++filled == $block) {
                             ${prefix}_$pack(windows, wide);
                             ${prefix}_$multiply(wide, stream, output, $count);
                             output += $block_outputs;
-                            next = windows;
+                            filled = 0;
                         }
                     }
                 }
-                for (const int8_t *rest = windows; rest != next; rest += $window) {
-                    ${prefix}_$pack_one(rest, wide);
+                for (int32_t i = 0; i < filled; i++) {
+                    ${prefix}_$pack_one(windows + i * $window, wide);
                     ${prefix}_$multiply_one(wide, stream, output, $count_one);
                     output += $channels;
                 }
@@ -111,7 +115,7 @@ class BlockRenderer(Renderer):
                 gather_row=gathering.row,
                 output_columns=site.output.shape[2],
                 gather_window=gathering.window,
-                block_bytes=self.block * window,
+                block=self.block,
                 pack=block.pack,
                 multiply=block.multiply,
                 count=block.count,
@@ -128,8 +132,8 @@ class BlockRenderer(Renderer):
             macs=positions * op.weights.size,
         )
 
-    def gathering(self, op: lower.Convolution, site: Site, slack: int) -> Gathering:
-        """How the windows of `op` are copied, each with `slack` bytes of anything behind it."""
+    def gathering(self, op: lower.Convolution, site: Site) -> Gathering:
+        """How the windows of `op` are copied. What lies behind a window does not matter."""
         _, rows, columns, depth = site.inputs[0].shape
         _, height, width, _ = op.weights.shape
         window = fill(
@@ -147,7 +151,6 @@ class BlockRenderer(Renderer):
                                          before, $row_bytes - before - after, after, $zero_point);
                 }
             }
-            next += $slack;
             """,
             prefix=site.prefix,
             stride_x=op.stride[1],
@@ -161,7 +164,6 @@ class BlockRenderer(Renderer):
             columns=columns,
             row_bytes=width * depth,
             zero_point=op.input_zero_point,
-            slack=slack,
         )
         return Gathering("", "", window, 0, ("window_row",))
 

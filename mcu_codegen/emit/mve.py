@@ -59,11 +59,8 @@ class MveRenderer(BlockRenderer):
         constants = _tails(op, folded_bias(op, weights)).reshape(pairs, 6)
         return words(packed(turns), constants, np.full((pairs, 1), op.requantization.zero_point))
 
-    def gathering(self, op: lower.Convolution, site: Site, slack: int) -> Gathering:
-        """Copies the rows under one row of output into a band with padding, and windows out of the band.
-
-        `slack` is 0, for `granule` is 1.
-        """
+    def gathering(self, op: lower.Convolution, site: Site) -> Gathering:
+        """Copies the rows under one row of output into a band with padding, and windows out of the band."""
         _, rows, columns, depth = site.inputs[0].shape
         _, height, width, _ = op.weights.shape
         pitch = ((site.output.shape[2] - 1) * op.stride[1] + width) * depth
@@ -97,16 +94,7 @@ class MveRenderer(BlockRenderer):
                 inside=min(columns * depth, pitch - left * depth),
                 row_bytes=columns * depth,
             ),
-            fill(
-                """
-                ${prefix}_$window(scratch + x * $step, next);
-                next += $window_bytes;
-                """,
-                prefix=site.prefix,
-                window=window,
-                step=op.stride[1] * depth,
-                window_bytes=height * width * depth,
-            ),
+            f"{site.prefix}_{window}(scratch + x * {op.stride[1] * depth}, next);",
             band_bytes,
             ("fill", "copy", window),
         )

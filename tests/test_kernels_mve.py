@@ -1,0 +1,199 @@
+"""Kernels for Cortex-M55 against the NumPy executor, on shapes and values that reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from random_graphs import random_inputs
+
+from mcu_codegen.emit.model import compile_plan
+from mcu_codegen.emit.mve import MveRenderer
+from mcu_codegen.emulate import toolchain
+from mcu_codegen.emulate.core_executor import CoreExecutor
+from mcu_codegen.emulate.machine import machines
+from mcu_codegen.execute.numpy_executor import NumpyExecutor
+from mcu_codegen.graph import (
+    Conv2D,
+    DepthwiseConv2D,
+    Entry,
+    FullyConnected,
+    Graph,
+    Operator,
+    Pool2D,
+    Quantization,
+    Tensor,
+)
+from mcu_codegen.targets import TARGETS
+
+M55 = TARGETS["cortex-m55"]
+
+
+class Layers:
+    """Draws layers that have kernels: each on an input of its own, or on the output of another."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.tensors: list[Tensor] = []
+        self.inputs: list[int] = []
+        self.operators: list[Operator] = []
+
+    def graph(self) -> Graph:
+        read = {index for operator in self.operators for index in operator.inputs}
+        outputs = tuple(op.outputs[0] for op in self.operators if op.outputs[0] not in read)
+        return Graph("kernels", self.tensors, [Entry("invoke", tuple(self.inputs), outputs, self.operators)])
+
+    def one(self, *items: int) -> int:
+        return int(self.rng.choice(items))
+
+    def between(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high + 1))
+
+    def new(
+        self, shape: tuple[int, ...], dtype: str, quantization: Quantization, data: np.ndarray | None = None
+    ) -> int:
+        self.tensors.append(Tensor(f"tensor_{len(self.tensors)}", shape, dtype, quantization, data))
+        return len(self.tensors) - 1
+
+    def activation(self, shape: tuple[int, ...]) -> int:
+        """The zero points at which kernels differ are frequent."""
+        scale = float(np.float32(2.0 ** self.rng.uniform(-6, 0)))
+        zero_point = self.one(-128, -128, -127, 127, 0, self.between(-128, 127))
+        return self.new(shape, "int8", Quantization((scale,), (zero_point,)))
+
+    def input(self, *shape: int) -> int:
+        self.inputs.append(self.activation(shape))
+        return self.inputs[-1]
+
+    def constants(self, shape: tuple[int, ...], axis: int, source: int, output: int) -> tuple[int, int]:
+        """Weights and bias whose accumulators fill the range of codes, or reach near 2^30, or fall short of a code."""
+        channels = shape[axis]
+        spread = self.one(1, 20, 127)
+        weights = self.rng.integers(-spread, spread + 1, shape).astype(np.int8)
+        bias = self.rng.normal(0, 1000, channels)
+        exponent = -np.log2(np.sqrt(weights.size / channels) * spread) + self.rng.uniform(-3, 2, channels)
+        if self.rng.random() < 0.2:
+            bias = self.rng.choice([-1, 1], channels) * self.rng.uniform(0.9, 1, channels) * 2**29
+            exponent = self.rng.uniform(-24, -20, channels)
+        real = 2.0 ** np.clip(exponent, -23.9, -1.1)
+        ratio = self.tensors[output].scale / self.tensors[source].scale
+        zeros = (0,) * channels
+        scales = Quantization(tuple(float(np.float32(value * ratio)) for value in real), zeros, axis)
+        return (
+            self.new(shape, "int8", scales, weights),
+            self.new((channels,), "int32", Quantization(scales.scale, zeros), bias.astype(np.int32)),
+        )
+
+    def append(self, kind: str, source: int, output: int, options: object, *constants: int) -> int:
+        self.operators.append(Operator(kind, (source, *constants), (output,), options))
+        return output
+
+    def size(self, padding: str, size: int, window: int, stride: int) -> int:
+        return -(-size // stride) if padding == "SAME" else (size - window) // stride + 1
+
+    def convolution(self, source: int, channels: int, window: tuple[int, int], stride: tuple[int, int]) -> int:
+        _, rows, columns, depth = self.tensors[source].shape
+        fits = window[0] <= rows and window[1] <= columns
+        padding = "VALID" if fits and self.rng.random() < 0.4 else "SAME"
+        shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), window, stride, strict=True)]
+        output = self.activation((1, *shape, channels))
+        constants = self.constants((channels, *window, depth), 0, source, output)
+        return self.append("CONV_2D", source, output, Conv2D(padding, stride), *constants)
+
+    def depthwise(self, source: int, stride: tuple[int, int] = (1, 1)) -> int:
+        _, rows, columns, channels = self.tensors[source].shape
+        padding = "VALID" if min(rows, columns) > 2 and self.rng.random() < 0.4 else "SAME"
+        output = self.activation(
+            (1, *(self.size(padding, n, 3, s) for n, s in zip((rows, columns), stride, strict=True)), channels)
+        )
+        constants = self.constants((1, 3, 3, channels), 3, source, output)
+        return self.append("DEPTHWISE_CONV_2D", source, output, DepthwiseConv2D(padding, stride), *constants)
+
+    # What one test draws many times
+
+    def any_convolution(self) -> None:
+        source = self.input(1, self.between(1, 9), self.between(1, 9), self.one(1, 2, 3, 5, 16, 17, 40))
+        window = (self.between(1, 4), self.between(2, 4))
+        self.convolution(source, 2 * self.between(1, 4), window, (self.one(1, 1, 2, 3), self.one(1, 1, 2, 3)))
+
+    def any_depthwise(self) -> None:
+        source = self.input(1, self.between(1, 18), self.between(1, 14), self.between(1, 5))
+        self.depthwise(source, (self.one(1, 1, 2), self.one(1, 1, 2)))
+
+    def any_pointwise(self) -> None:
+        source = self.input(
+            1, self.between(1, 4), self.between(1, 4), self.one(1, 7, 16, 31, 48, 64, 65, 128, 129, 300)
+        )
+        self.convolution(source, 2 * self.between(1, 5), (1, 1), (1, 1))
+
+    def any_fully_connected(self) -> None:
+        depth, outputs = self.one(1, 15, 64, 200, 700), 2 * self.between(1, 5)
+        source, output = self.input(1, depth), self.activation((1, outputs))
+        constants = self.constants((outputs, depth), 0, source, output)
+        self.append("FULLY_CONNECTED", source, output, FullyConnected(), *constants)
+
+    def in_place(self) -> None:
+        """The way of a DS-CNN: after the first layer all can lie in one place."""
+        depth = 2 * self.between(2, 20)
+        here = self.convolution(self.input(1, 7, 5, 1), depth, (3, 3), (1, 1))
+        for _ in range(2):
+            here = self.convolution(self.depthwise(here), depth, (1, 1), (1, 1))
+
+    def any_pool(self) -> None:
+        rows, columns, channels = self.between(1, 9), self.between(1, 9), 4 * self.between(1, 5)
+        source = self.input(1, rows, columns, channels)
+        output = self.new((1, 1, 1, channels), "int8", self.tensors[source].quantization or Quantization((), ()))
+        self.append("AVERAGE_POOL_2D", source, output, Pool2D("VALID", (1, 1), (rows, columns)))
+
+
+KERNELS: dict[str, tuple[Callable[[Layers], None], str]] = {
+    "convolution": (Layers.any_convolution, "multiply_"),
+    "depthwise": (Layers.any_depthwise, "rows_"),
+    "pointwise": (Layers.any_pointwise, "multiply_"),
+    "fully connected": (Layers.any_fully_connected, "multiply_"),
+    "in place": (Layers.in_place, ""),
+    "pool": (Layers.any_pool, "sums_"),
+}
+"""By name, what draws a layer and the helper that it must be computed by."""
+
+
+def executor(graph: Graph, compiler: str) -> CoreExecutor:
+    """Of `graph` on an emulated Cortex-M55; skips the test where something is absent, and names it."""
+    machine, chosen = machines(M55)["qemu"], toolchain.available()[compiler]
+    if isinstance(machine, str):
+        pytest.skip(f"no emulated Cortex-M55: {machine}")
+    if isinstance(chosen, str):
+        pytest.skip(chosen)
+    return CoreExecutor(graph, M55, machine, chosen, MveRenderer())
+
+
+def compare(seed: int, compiler: str, count: int) -> None:
+    """`count` layers of every kind, in one program."""
+    layers = Layers(seed)
+    wanted = []
+    for draw, helper in KERNELS.values():
+        for _ in range(count):
+            before = len(layers.operators)
+            draw(layers)
+            wanted += [helper] * (len(layers.operators) - before)
+    graph = layers.graph()
+    plan = compile_plan(graph, MveRenderer())
+    for layer, helper in zip(plan.layers, wanted, strict=True):
+        assert any(name.startswith(helper) for name in layer.kernel.helpers), f"{layer.name} has no kernel"
+    assert plan.memory.entries["invoke"].in_place
+    inputs = random_inputs(graph, seed)
+    got = executor(graph, compiler).run(inputs)
+    for tensor, values in NumpyExecutor(graph).run(inputs).items():
+        np.testing.assert_array_equal(got[tensor], values, f"seed {seed}, {graph.tensors[tensor].name}")
+
+
+@pytest.mark.parametrize("compiler", toolchain.NAMES)
+def test_kernels_equal_numpy(compiler: str) -> None:
+    compare(1, compiler, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 8))
+def test_kernels_equal_numpy_on_more_shapes(seed: int) -> None:
+    compare(seed, toolchain.NAMES[seed % 2], 20)
