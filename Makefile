@@ -5,14 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= synthetic
 OUT ?= build/demo
+ARGS ?=
 
 # NNCF reports usage and compiles a C++ extension unless told not to; neither is wanted
 export NNCF_CI := 1
 
-.PHONY: help demo test quick check fuzz benchmark clean
+.PHONY: help demo test quick check fuzz clean
 
 help:
-	@echo "make demo [DATA=folder]  train, quantise, emit, verify and measure a keyword spotter; ends in $(OUT)/index.html"
+	@echo "make demo [DATA=folder] [ARGS=...]  train, quantise, emit, verify and measure a keyword spotter; ends in $(OUT)/index.html"
 	@echo "make test                the quick and the slow suite"
 	@echo "make quick               the quick suite"
 	@echo "make check               formatting, lint and types"
@@ -25,7 +26,7 @@ $(BIN)/installed: pyproject.toml
 	@touch $@
 
 demo: $(BIN)/installed
-	$(BIN)/kws demo --data $(DATA) --out $(OUT)
+	$(BIN)/kws demo --data $(DATA) --out $(OUT) $(ARGS)
 
 test: $(BIN)/installed
 	$(BIN)/pytest -q -n 2
@@ -37,6 +38,11 @@ check: $(BIN)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+fuzz: $(BIN)/installed
+	$(BIN)/python tests/fuzz_tflite.py --count 200000
+	$(BIN)/python tests/fuzz_graphs.py --count 2000
+	$(BIN)/python benchmarks/stream.py
 
 clean:
 	rm -rf build

@@ -1,0 +1,20 @@
+"""A hundred random graphs on this host and on emulated cores; `make fuzz` runs two thousand."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+from fuzz_graphs import CORES, TOGETHER, differing
+
+from mcu_codegen.emulate import toolchain
+
+
+@pytest.mark.parametrize("first", [0, 50])
+def test_random_graphs_on_cores(first: int) -> None:
+    if not any(isinstance(compiler, toolchain.Toolchain) for compiler in toolchain.available().values()):
+        pytest.skip(f"no cross compiler: {toolchain.available()}")
+    found, absent = differing(range(first, first + TOGETHER), CORES)
+    for line in absent:
+        warnings.warn(f"not run: {line}", stacklevel=1)
+    assert not found
