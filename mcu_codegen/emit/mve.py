@@ -169,10 +169,32 @@ class MveRenderer(BlockRenderer):
         )
 
     def average_pool(self, op: lower.AveragePool, site: Site) -> Kernel:
-        """The mean of a whole image: every channel's sum, a few channels at a time."""
         _, rows, columns, channels = site.inputs[0].shape
         if op.filter != (rows, columns) or any(op.pads) or channels % 4:
             return super().average_pool(op, site)
+        each = fill(
+            """
+            const int32_t mean = (sums[channel] > 0 ? sums[channel] + $half : sums[channel] - $half) / $count;
+
+            output[channel] = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
+            """,
+            count=rows * columns,
+            half=rows * columns // 2,
+            low=op.low,
+            high=op.high,
+        )
+        return self.image_sums(each, (), (), site)
+
+    def mean(self, op: lower.Mean, site: Site) -> Kernel:
+        shape = site.inputs[0].shape
+        if op.axes != (1, 2) or shape[0] != 1 or shape[-1] % 4:
+            return super().mean(op, site)
+        code, arrays = self.quantize(op.requantization, f"sums[channel] + {-op.input_zero_point * op.count}", site)
+        return self.image_sums(f"output[channel] = {code};", arrays, ("quantize",), site)
+
+    def image_sums(self, each: str, arrays: tuple[Array, ...], helpers: tuple[str, ...], site: Site) -> Kernel:
+        """C that does `each` with the sums of every channel over the whole image."""
+        _, rows, columns, channels = site.inputs[0].shape
         sums = f"sums_{channels}"
         self.helpers[sums] = _sums(channels).helper(sums)
         return Kernel(
@@ -180,24 +202,20 @@ class MveRenderer(BlockRenderer):
                 """
                 const int32_t *const sums = (const int32_t *)(const void *)scratch;
 
-                ${prefix}_$sums(input, scratch, $count);
+                ${prefix}_$sums(input, scratch, $pixels);
                 for (int32_t channel = 0; channel < $channels; channel++) {
-                    const int32_t sum = sums[channel];
-                    const int32_t mean = (sum > 0 ? sum + $half : sum - $half) / $count;
-
-                    output[channel] = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
+                    $each
                 }
                 """,
                 prefix=site.prefix,
                 sums=sums,
-                count=rows * columns,
-                half=rows * columns // 2,
+                pixels=rows * columns,
                 channels=channels,
-                low=op.low,
-                high=op.high,
+                each=each,
             ),
             Demand(scratch_bytes=4 * channels),
-            helpers=(sums,),
+            arrays=arrays,
+            helpers=(*helpers, sums),
         )
 
 
