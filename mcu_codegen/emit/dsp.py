@@ -32,7 +32,9 @@ class DspRenderer(BlockRenderer):
         return requantizes(op) and channels % 2 == 0 and max(channels, depth) * (self.block - 1) < REACH
 
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
-        pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}"
+        pack = f"pack_{depth}x{rows}"
+        # a single row has no neighbour whose distance would matter
+        multiply = f"multiply_{depth}x{rows}" + (f"_{channels}" if rows > 1 else "")
         self.helpers[pack] = _pack(depth, rows).helper(pack)
         self.helpers[multiply] = _multiply(depth, channels, rows).helper(multiply)
         return Product(pack, multiply, 2 * depth * rows, channels // 2)
@@ -68,7 +70,7 @@ class DspRenderer(BlockRenderer):
             name = f"rows_{size}_{columns * channels}_{pitch}_{channels}"
             helpers[name] = _depthwise_rows(size, columns * channels, pitch, channels)
             calls.append(
-                f"{site.prefix}_{name}(plane + {start}, stream + 10 * channel, output + {start * channels}, {rows});"
+                f"{site.prefix}_{name}(plane + {start}, stream + 7 * channel, output + {start * channels}, {rows});"
             )
         self.helpers |= {name: assembly.helper(name) for name, assembly in helpers.items()}
         return Kernel(
@@ -103,13 +105,11 @@ class DspRenderer(BlockRenderer):
 
 
 def _depthwise_stream(op: lower.Convolution) -> Array:
-    """Per channel, ten words: the doubled bias; (w0, w1) and (w1, w2), doubled, of each row; the tail."""
+    """Per channel, seven words: the doubled bias, nine weights and three bytes of nothing, the tail."""
     channels = op.weights.shape[3]
-    bias = 2 * folded_bias(op, op.weights.reshape(9, channels).T)
-    wide = 2 * op.weights.astype(np.int64).reshape(3, 3, channels)
-    low, high = wide & 0xFFFF, wide << 16
-    pairs = np.stack([low[:, 0] | high[:, 1], low[:, 1] | high[:, 2]], axis=1)  # row, pair, channel
-    return words(bias[:, None], pairs.reshape(6, channels).T, tails(op, channels))
+    weights = op.weights.reshape(9, channels).T
+    bias = 2 * folded_bias(op, weights)
+    return words(bias[:, None], packed(np.pad(weights, ((0, 0), (0, 3)))), tails(op, channels))
 
 
 def _chunks(columns: int) -> list[tuple[int, int]]:
@@ -175,13 +175,15 @@ def _multiply(depth: int, channels: int, pixels: int) -> Assembly:
             source = "r2" if pixel % 2 == 0 else "r3"
             step += [f"smlad {a}, {source}, {w}, {a}" for a, w in ((first[pixel], "r12"), (second[pixel], "lr"))]
     steps = depth // 2
-    unrolled = max(count for count in range(1, _UNROLLED + 1) if steps % count == 0)
+    most = _UNROLLED if pixels > 1 else _UNROLLED // 4  # what is left over is not worth the flash
+    unrolled = max(count for count in range(1, most + 1) if steps % count == 0)
     body = step * unrolled
     if unrolled < steps:
         count = ["ldr r2, [sp]", "subs r2, #1", "str r2, [sp]", "bne 2b"]
         body = [f"mov r2, #{steps // unrolled}", "str r2, [sp]", "2:", *body, *count]
     return Assembly(
-        f"{pixels} packed x {depth} inputs times pairs of channels. The outputs of a pixel are {channels} bytes.",
+        f"{pixels} packed x {depth} inputs times pairs of channels"
+        + (f". The outputs of a pixel are {channels} bytes." if pixels > 1 else "."),
         ("const int16_t *wide", "const uint32_t *stream", "int8_t *output", "int32_t pairs"),
         [
             "push {r2-r11, lr}",
@@ -239,30 +241,38 @@ def _depthwise_rows(columns: int, row_bytes: int, pitch: int, channels: int) -> 
             if column % 2 == 0
             else [f"smlatb {total}, {left}, r3, {total}", f"smlad {total}, {right}, lr, {total}"]
         )
-    adjacent = len(row) * 2 == pitch
-    load = (
-        [f"ldm r0!, {{{', '.join(row)}}}"] if adjacent else [f"ldm r0, {{{', '.join(row)}}}", f"add r0, #{2 * pitch}"]
-    )
+    load = [f"ldm r0!, {{{', '.join(row)}}}"]
+    if len(row) * 2 != pitch:
+        load = [f"ldm r0, {{{', '.join(row)}}}", f"add r0, #{2 * pitch}"]
+    unpack = []
+    for at in range(0, 24, 8):
+        for register in ("r4", "r5", "r6"):
+            unpack += [f"ldrsb {register}, [r1], #1", f"lsl {register}, {register}, #1"]
+        unpack += ["pkhbt r7, r4, r5, lsl #16", "pkhbt r8, r5, r6, lsl #16", f"strd r7, r8, [sp, #{at}]"]
     return Assembly(
         f"{columns} columns of every row of a 3 x 3 depthwise convolution of one plane, {pitch} elements a row.",
         ("const int16_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
         [
             "push {r3-r11, lr}",
-            "1:",
+            "sub sp, #28",  # now sp points at six pairs of weights, the bias and the rows left
             "ldr r4, [r1], #4",
+            "str r4, [sp, #24]",
+            *unpack,
+            "adds r1, #3",
+            "1:",
+            "ldr r4, [sp, #24]",
             *(f"mov {total}, r4" for total in sums[1:]),
-            *[*load, "ldrd r3, lr, [r1], #8", *products] * 3,
+            *(line for at in range(0, 24, 8) for line in (*load, f"ldrd r3, lr, [sp, #{at}]", *products)),
             f"sub r0, #{4 * pitch}",
             "ldm r1, {r9, r10, r11}",
-            "sub r1, #28",
             *_requantize(sums, "r9", "r10", "r11"),
             *(f"strb {total}, [r2, #{column * channels}]" for column, total in enumerate(sums)),
             f"add r2, r2, #{row_bytes}",
-            "ldr r3, [sp]",
+            "ldr r3, [sp, #28]",
             "subs r3, #1",
-            "str r3, [sp]",
+            "str r3, [sp, #28]",
             "bne 1b",
-            "add sp, #4",
+            "add sp, #32",
             "pop {r4-r11, pc}",
         ],
     )
