@@ -48,12 +48,16 @@ RANGES = {
 class Settings:
     """Post-training quantisation; the defaults lose least in benchmarks/quantization.py."""
 
-    activation_range: str = "mean_minmax"  # a key of RANGES
-    bias_correction: bool = False  # NNCF's fast one
+    activation_range: str = "histogram"  # a key of RANGES
+    bias_correction: bool = False  # NNCF's fast one, which takes every layer's input for constant over its positions
+    calibration_clips: int = 500  # evenly over the classes
 
     def __post_init__(self) -> None:
         if self.activation_range not in RANGES:
             raise InputError(f"activation range {self.activation_range!r} is unknown; there are {', '.join(RANGES)}")
+
+
+DEFAULTS = Settings()
 
 
 class Folded(nn.Module):
@@ -78,7 +82,7 @@ def fold(model: nn.Module) -> Folded:
         conv = module_of(source)
         if not isinstance(conv, nn.Conv2d) or len(source.users) > 1:
             raise InputError(f"layer '{node.target}' (BatchNorm2d) does not follow a convolution of its own")
-        model.set_submodule(str(source.target), fuse_conv_bn_eval(conv, norm))
+        model.set_submodule(str(source.target), fuse_conv_bn_eval(conv, norm).requires_grad_())  # its new bias too
         model.set_submodule(str(node.target), nn.Identity())
     return Folded(model)
 
@@ -94,6 +98,7 @@ def quantize(folded: Folded, calibration: torch.Tensor, front_end: Quantization,
         overflow_fix=nncf.OverflowFix.DISABLE,  # else the first layer's weights have 7 bits
         disable_bias_correction=not settings.bias_correction,
         activations_quantization_params=activations,
+        quantize_outputs=True,  # else the logits stay real
         activations_range_estimator_params=RANGES[settings.activation_range],
     )
     with contextlib.redirect_stdout(sys.stderr):  # NNCF's progress bars; standard output belongs to results
@@ -108,7 +113,7 @@ def quantize(folded: Folded, calibration: torch.Tensor, front_end: Quantization,
     return network
 
 
-def read(network: nn.Module, folded: Folded, front_end: Quantization, logits: Quantization) -> Codes:
+def read(network: nn.Module, folded: Folded, front_end: Quantization) -> Codes:
     """The integer codes of a network from `quantize` (perhaps fine-tuned since). `folded` gives the structure.
 
     Raises InputError where NNCF's quantisers do not fit the traced graph.
@@ -127,9 +132,7 @@ def read(network: nn.Module, folded: Folded, front_end: Quantization, logits: Qu
         if node.op == "placeholder":
             take(f"post {node.target}__0")
             codes.activations[node.name] = front_end
-        elif node.op == "output":
-            _give(node.all_input_nodes[0], logits, codes)
-        else:
+        elif node.op != "output":
             operation = _operation(node, calls)
             if (output := take(f"post {operation}__0")) is not None:
                 codes.activations[node.name] = _activation(output)
@@ -139,13 +142,6 @@ def read(network: nn.Module, folded: Folded, front_end: Quantization, logits: Qu
     if hooks:
         raise InputError(f"NNCF quantises at {', '.join(hooks)}, where the traced network has no such tensor")
     return codes
-
-
-def covering(values: torch.Tensor) -> Quantization:
-    """The int8 quantisation that covers all of `values` and zero."""
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-    scale = float(np.float32(max(high - low, 1e-6) / 255))
-    return Quantization((scale,), (int(np.clip(np.rint(-128 - low / scale), -128, 127)),))
 
 
 def _set_input(network: nn.Module, traced: fx.GraphModule, front_end: Quantization) -> None:
@@ -176,14 +172,6 @@ def _operation(node: fx.Node, calls: Counter[str]) -> str:
     name = f"{path.replace('.', '/')}/{getattr(node.target, '__name__', node.target)}"
     calls[name] += 1
     return re.escape(f"{name}/{calls[name] - 1}")
-
-
-def _give(node: fx.Node, quantization: Quantization, codes: Codes) -> None:
-    """Quantise `node` and, where only layers that move bytes stand between, its producer."""
-    while node.name not in codes.activations:
-        codes.activations[node.name] = quantization
-        if node.name not in codes.weights:
-            node = node.all_input_nodes[0]
 
 
 def _activation(quantizer: BaseQuantizer) -> Quantization:

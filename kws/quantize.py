@@ -1,0 +1,167 @@
+"""A trained network becomes an int8 .tflite: NNCF after training, fine-tuning on request, then the integer graph."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mcu_codegen import files, tflite
+from mcu_codegen.decision import Decision
+from mcu_codegen.errors import InputError
+from mcu_codegen.graph import Graph, Quantization
+
+from . import checkpoint, export, features, nncf_quantize
+from .checkpoint import Checkpoint
+from .data import task as task_options
+from .data.corpus import open_corpus
+from .data.task import Examples, Task, build
+from .evaluate import features_of, logits, real, scores
+from .qat import FineTuning, Schedule
+from .recipe import Augmentation, views
+from .train import BEST
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The float network, NNCF's fake-quantised one and the integer one on the same clips; shares from 0 to 1."""
+
+    clips: int
+    float_accuracy: float
+    fake_quant_accuracy: float
+    int8_accuracy: float
+    int8_agrees_with_float: float
+    int8_agrees_with_fake_quant: float
+
+    def text(self) -> str:
+        """For a terminal."""
+        rows = [
+            ("float", self.float_accuracy, f"{self.int8_agrees_with_float:18.2%}"),
+            ("NNCF fake-quant", self.fake_quant_accuracy, f"{self.int8_agrees_with_fake_quant:18.2%}"),
+            ("int8", self.int8_accuracy, ""),
+        ]
+        head = f"{f'{self.clips} clips':<16} accuracy   int8 decides alike"
+        return "\n".join(
+            [head, *(f"{name:<16} {accuracy:8.2%}   {agrees}".rstrip() for name, accuracy, agrees in rows)]
+        )
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A quantised network in its three forms."""
+
+    checkpoint: Checkpoint
+    folded: nncf_quantize.Folded  # float, batch normalisation folded
+    network: torch.nn.Module  # NNCF's
+    graph: Graph  # integers
+
+    def compare(self, codes: np.ndarray, labels: np.ndarray) -> Comparison:
+        """On int8 features [N, frames, coefficients] with labels int[N]."""
+        spec = features.front_end(self.checkpoint.front_end)
+        real_valued, fake = (logits(network, codes, spec).argmax(1).numpy() for network in (self.folded, self.network))
+        integer = scores(self.graph, codes).argmax(1)
+        pairs = ((real_valued, labels), (fake, labels), (integer, labels), (integer, real_valued), (integer, fake))
+        return Comparison(len(labels), *(float(np.mean(first == second)) for first, second in pairs))
+
+
+def quantize(
+    held: Checkpoint,
+    task: Task,
+    *,
+    settings: nncf_quantize.Settings = nncf_quantize.DEFAULTS,
+    schedule: Schedule | None = None,
+    state: Path = Path("qat.pt"),
+    resume: bool = False,
+    seed: int = 0,
+) -> Quantized:
+    """Quantise a trained network, calibrated on `task`'s training clips and, given a `schedule`, fine-tuned on them.
+
+    `state` is where fine-tuning keeps what `resume` needs. Raises InputError where the task's labels are not the
+    network's.
+    """
+    if task.labels != held.labels:
+        raise InputError(f"labels {', '.join(task.labels)} do not match the network's: {', '.join(held.labels)}")
+    spec = features.front_end(held.front_end)
+    front_end = Quantization((spec.scale,), (spec.zero_point,))
+    folded = nncf_quantize.fold(held.network())
+    calibration = features.extract(_balanced(task.training, settings.calibration_clips, seed), held.front_end)
+    network = nncf_quantize.quantize(folded, real(calibration, spec), front_end, settings)
+    if schedule is not None:
+        identity = f"{_fingerprint(folded)} {task.fingerprint} {settings}"
+        tuning = FineTuning(network, folded, spec, schedule, identity, seed)
+        if resume:
+            tuning.restore(state)
+        training = views(task, held.front_end, Augmentation(), seed)
+        tuning.run(training, features_of(task.validation, held.front_end), state)
+    metadata = {"front_end": held.front_end, "labels": list(held.labels), "decision": Decision().to_dict()}
+    codes = nncf_quantize.read(network, folded, front_end)
+    shape = (1, 1, *calibration.shape[1:])
+    graph = export.to_graph(held.model.replace("-", "_"), export.trace(folded), codes, shape, metadata)
+    return Quantized(held, folded, network, graph)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="RUN", help="the --out folder of `kws train`, or a checkpoint in it"
+    )
+    parser.add_argument("--data", required=True, metavar="SPEC", help="corpus, as for `kws train`")
+    parser.add_argument(
+        "--exclude", type=task_options.word_list, default=[], metavar="A,B", help="words left out, also of _unknown_"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="TFLITE", help="the file to write")
+    parser.add_argument(
+        "--qat-epochs", type=int, default=0, metavar="N", help="epochs of fine-tuning after quantisation (default: 0)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted fine-tuning for --output")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="that of `kws train` finds its augmented clips in the cache"
+    )
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.qat_epochs < 0 or (options.resume and not options.qat_epochs):
+        raise InputError(f"--qat-epochs {options.qat_epochs}: 0 or more is accepted, 1 or more with --resume")
+    held = checkpoint.load(options.checkpoint / BEST if options.checkpoint.is_dir() else options.checkpoint)
+    task = build(open_corpus(options.data), held.labels[2:], options.exclude)
+    state = options.output.with_suffix(".qat.pt")
+    try:
+        quantized = quantize(
+            held,
+            task,
+            schedule=Schedule(options.qat_epochs) if options.qat_epochs else None,
+            state=state,
+            resume=options.resume,
+            seed=options.seed,
+        )
+    except KeyboardInterrupt:
+        if state.exists():
+            print(f"interrupted; the epochs that are done are in {state}, --resume goes on from there", file=sys.stderr)
+        raise
+    files.write_whole(options.output, tflite.write(quantized.graph))
+    if options.qat_epochs:
+        state.unlink()
+    comparison = quantized.compare(features_of(task.testing, held.front_end), task.testing.labels)
+    print(json.dumps(asdict(comparison)) if options.json else f"{options.output}\n{comparison.text()}")
+    return 0
+
+
+def _balanced(training: Examples, count: int, seed: int) -> np.ndarray:
+    """Audio of about `count` training clips, as many of each class as there are, or all of a small class."""
+    rng = np.random.default_rng(seed)
+    classes = np.unique(training.labels)
+    rows = [rng.permutation(np.flatnonzero(training.labels == label))[: -(-count // len(classes))] for label in classes]
+    return training.audio[np.sort(np.concatenate(rows))]
+
+
+def _fingerprint(network: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for value in network.state_dict().values():
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
