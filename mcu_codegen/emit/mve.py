@@ -145,9 +145,7 @@ class MveRenderer(BlockRenderer):
         return Kernel(
             fill(
                 """
-                for (int32_t i = 0; i < $scratch_bytes; i++) {
-                    scratch[i] = $zero_point;
-                }
+                ${prefix}_fill(scratch, $zero_point, $scratch_bytes);
                 for (int32_t channel = 0; channel < $channels; channel++) {
                     $gathers
                     $calls
@@ -155,6 +153,7 @@ class MveRenderer(BlockRenderer):
                     output++;
                 }
                 """,
+                prefix=site.prefix,
                 scratch_bytes=scratch_bytes,
                 zero_point=op.input_zero_point,
                 channels=channels,
@@ -164,7 +163,7 @@ class MveRenderer(BlockRenderer):
             # written over its input, a channel's output reaches only that channel's input, which has been copied
             Demand(scratch_bytes=scratch_bytes, in_place=True),
             arrays=(_depthwise_stream(op),),
-            helpers=tuple(helpers),
+            helpers=("fill", *helpers),
             macs=positions(site) * op.weights.size,
         )
 
