@@ -1,0 +1,120 @@
+"""Instructions, flash and RAM of models on every core, with every compiler that is present.
+
+    python benchmarks/kernels.py [MODEL.tflite ...] [--target CORE ...] [--check | --update]
+
+Models are by default those in ../shared/models. `--check` compares every layer with benchmarks/kernels.json and ends
+with status 1 where a core got slower by more than 1 %; `--update` writes that file. Compilers that are absent, and cores
+that cannot be counted here, are named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mcu_codegen import files, tflite
+from mcu_codegen.emulate import toolchain
+from mcu_codegen.errors import InputError
+from mcu_codegen.measure import Measurement, measure
+from mcu_codegen.report import Table
+from mcu_codegen.targets import TARGETS
+
+HERE = Path(__file__).resolve().parent
+BASELINE = HERE / "kernels.json"
+MODELS = HERE.parents[1] / "shared" / "models"
+TOLERANCE = 0.01
+"""How much slower a core may get before --check fails."""
+
+HEADER = ("model", "core", "compiler", "instructions", "per MAC", "cycles (estimate)", "flash", "RAM", "stack")
+
+
+def measured(models: list[Path], cores: list[str]) -> tuple[list[Measurement], list[str]]:
+    """One measurement per model, core and compiler; and what is absent."""
+    found, absent = [], []
+    compilers = []
+    for name, compiler in toolchain.available().items():
+        if isinstance(compiler, str):
+            absent.append(f"{name}: {compiler}")
+        else:
+            compilers.append(compiler)
+    for path in models:
+        graph = tflite.read(path)
+        for core in cores:
+            for compiler in compilers:
+                try:
+                    found.append(measure(graph, TARGETS[core], compiler))
+                except InputError as error:
+                    absent.append(str(error))
+    return found, absent
+
+
+def record(measurements: list[Measurement]) -> dict[str, Any]:
+    """What the baseline keeps: instructions by model, core, compiler, and layer or ``invoke``."""
+    return {
+        f"{each.model} {each.target} {each.compiler}": {
+            **{layer.name: layer.instructions for layer in each.layers},
+            "invoke": each.instructions,
+        }
+        for each in measurements
+    }
+
+
+def slower(now: dict[str, Any], before: dict[str, Any]) -> list[str]:
+    """A line for every core whose inference takes more than TOLERANCE more instructions, with the layers to blame."""
+    lines = []
+    for key, counts in now.items():
+        held = before.get(key)
+        if held is None:
+            lines.append(f"{key}: not in {BASELINE.name}; run --update")
+        elif counts["invoke"] > held["invoke"] * (1 + TOLERANCE):
+            layers = [
+                f"{name} {held.get(name)} -> {count}" for name, count in counts.items() if count != held.get(name)
+            ]
+            lines.append(f"{key}: slower: {', '.join(layers)}")
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", type=Path, nargs="*", metavar="MODEL.tflite")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="default: all")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--check", action="store_true", help="compare with the baseline")
+    action.add_argument("--update", action="store_true", help="write the baseline")
+    options = parser.parse_args()
+    models = options.models or sorted(MODELS.glob("*.tflite"))
+    if not models:
+        print(f"no model given, and {MODELS} does not exist: nothing measured")
+        return 0
+    measurements, absent = measured(models, options.target or list(TARGETS))
+    rows = [
+        (
+            each.model,
+            each.target,
+            each.compiler,
+            each.instructions,
+            f"{each.instructions / each.macs:.2f}",
+            each.cycles_estimate or "-",
+            each.flash,
+            each.ram,
+            each.stack,
+        )
+        for each in measurements
+    ]
+    print(Table(HEADER, rows).text())
+    for line in absent:
+        print(f"absent: {line}")
+    if options.update:
+        files.write_whole(BASELINE, json.dumps(record(measurements), indent=1) + "\n")
+    if options.check:
+        lines = slower(record(measurements), json.loads(BASELINE.read_text()))
+        print("\n".join(lines) or "no core is slower than the baseline")
+        return 1 if lines else 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
