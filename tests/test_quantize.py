@@ -12,14 +12,15 @@ from torch import nn
 from torch.nn import functional
 
 from kws import checkpoint, cli, export, models, nncf_quantize, qat
+from kws import quantize as quantize_module
 from kws.data.task import Task
 from kws.evaluate import logits, real
 from kws.models.layers import GlobalAverage, SameConv2d, conv_bn_relu
 from kws.nncf_quantize import DEFAULTS, Folded, fold
-from kws.quantize import quantize
 from kws.recipe import Views
 from mcu_codegen import tflite
 from mcu_codegen.errors import InputError
+from mcu_codegen.execute import tinygrad_executor
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.frontend import PRESETS
 from mcu_codegen.graph import Graph, Quantization
@@ -203,6 +204,21 @@ def test_round_trip_through_the_file(quantized: Quantized):
     np.testing.assert_array_equal(executed(again, codes)[1], executed(quantized.graph, codes)[1])
 
 
+def test_comparison_counts(quantized: Quantized, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tinygrad_executor, "unavailable", lambda: "NumPy is quicker for 16 clips")
+    codes = features(16, seed=10)
+    float_says = logits(quantized.folded, codes, SPEC).argmax(1).numpy()
+    labels = np.where(np.arange(16) < 4, (float_says + 1) % 4, float_says)
+    forms = quantize_module.Quantized(held(("a", "b", "c", "d")), quantized.folded, quantized.network, quantized.graph)
+    comparison = forms.compare(codes, labels)
+    assert comparison.clips == 16
+    assert comparison.float_accuracy == 12 / 16
+    integer_says = executed(quantized.graph, codes)[1].argmax(1)
+    assert comparison.int8_accuracy == np.mean(integer_says == labels)
+    assert comparison.int8_agrees_with_float == np.mean(integer_says == float_says)
+    assert "75.00%" in comparison.text()
+
+
 def test_dead_channel_keeps_its_bias():
     fused = fold(trained_separable())
     layer = fused.network.get_submodule("0")
@@ -300,7 +316,7 @@ def test_labels_of_another_task_are_refused():
     with pytest.raises(
         InputError, match="_silence_, _unknown_, no do not match the network's: _silence_, _unknown_, yes"
     ):
-        quantize(held(("_silence_", "_unknown_", "yes")), task)
+        quantize_module.quantize(held(("_silence_", "_unknown_", "yes")), task)
 
 
 def test_nan_is_refused_and_nothing_written(tmp_path, capsys):
