@@ -9,6 +9,7 @@ working type and every result fits int32.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -137,3 +138,70 @@ def softmax(codes: np.ndarray, exponentials: np.ndarray) -> np.ndarray:
         share = rounding_right_shift(doubling_high_multiply(exponential[row], inverse), bits + 31 - 8)
         output[row] = np.where(counts[row], np.clip(share - 128, -128, 127), -128)
     return output.reshape(codes.shape)
+
+
+# Functions of one code
+
+
+def through_float32(
+    codes: np.ndarray,
+    function: Callable[[np.ndarray], np.ndarray],
+    scale: float,
+    zero_point: int,
+    output_scale: float,
+    output_zero_point: int,
+) -> np.ndarray:
+    """int8 codes of `function` (float32 to float32) of the values of `codes`, as LOGISTIC and TANH are tabulated."""
+    value = function(np.float32(scale) * (codes - zero_point).astype(np.float32))
+    scaled = (value * np.float32(1 / output_scale)).astype(np.float64)
+    rounded = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)  # half away from zero
+    return np.clip(rounded + output_zero_point, -128, 127).astype(np.int64)
+
+
+def logistic(value: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-value)) in float32, whose exponential is rounded correctly."""
+    with np.errstate(over="ignore"):
+        exponential = np.exp(-value.astype(np.float64)).astype(np.float32)
+    return np.float32(1) / (np.float32(1) + exponential)
+
+
+def hyperbolic_tangent(value: np.ndarray) -> np.ndarray:
+    """tanh(value) in float32, rounded correctly."""
+    return np.tanh(value.astype(np.float64)).astype(np.float32)
+
+
+def hard_swish(difference: np.ndarray, scale: float, output_scale: float) -> np.ndarray:
+    """HARD_SWISH of codes less their zero point: output codes less theirs, not clamped.
+
+    16 bits: the input is raised by 7 bits; x / 3 saturates to [-1, 1), becomes [0, 1) and multiplies x, which is on the
+    output's scale but for a last right shift.
+    """
+    fine_scale = np.float32(1 / 128) * np.float32(scale)
+    multiplier, shift = _short_multiplier(float(fine_scale / np.float32(output_scale)))
+    gate_multiplier, gate_shift = _short_multiplier(float(fine_scale / np.float32(3 / 32768)))
+    fine = np.asarray(difference, np.int64) << 7
+    gate = fine
+    if gate_shift > 0:
+        gate = _saturated16(gate << (gate_shift - 1))
+    gate = _short_high_multiply(gate, gate_multiplier)
+    if gate_shift > 0:
+        gate = _saturated16(gate << 1)
+    gate = (rounding_right_shift(gate, max(-gate_shift, 0)) + (1 << 15)) >> 1
+    product = gate * _short_high_multiply(fine, multiplier)
+    truncated = np.sign(product) * (np.abs(product) >> 15)
+    return rounding_right_shift(truncated, -shift)
+
+
+def _short_multiplier(real: float) -> tuple[int, int]:
+    """`quantize_multiplier`, and its multiplier reduced to Q15."""
+    multiplier, shift = quantize_multiplier(real)
+    return min((multiplier + (1 << 15)) >> 16, 32767), shift
+
+
+def _short_high_multiply(a: np.ndarray, b: int) -> np.ndarray:
+    """a * b / 2**15, rounded half up."""
+    return (a * b + (1 << 14)) >> 15
+
+
+def _saturated16(a: np.ndarray) -> np.ndarray:
+    return np.clip(a, -32768, 32767)

@@ -111,7 +111,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Elementwise:
-    """ADD."""
+    """ADD, SUB, MUL."""
 
     activation: str = "NONE"
 
@@ -122,8 +122,23 @@ class Softmax:
 
 
 @dataclass(frozen=True)
+class Concatenation:
+    axis: int = -1
+
+
+@dataclass(frozen=True)
+class StridedSlice:
+    """Begin, end and strides are the operator's further inputs. Bit i of a mask is about axis i: its begin or end is
+    left open, or the axis is left out of the output and only its begin counts."""
+
+    begin_mask: int = 0
+    end_mask: int = 0
+    shrink_axis_mask: int = 0
+
+
+@dataclass(frozen=True)
 class NoOptions:
-    """RESHAPE: the output tensor's shape says all."""
+    """The tensors say all."""
 
 
 OPTIONS: dict[str, type] = {
@@ -131,12 +146,30 @@ OPTIONS: dict[str, type] = {
     "DEPTHWISE_CONV_2D": DepthwiseConv2D,
     "FULLY_CONNECTED": FullyConnected,
     "AVERAGE_POOL_2D": Pool2D,
+    "MAX_POOL_2D": Pool2D,
     "MEAN": Mean,
     "ADD": Elementwise,
+    "SUB": Elementwise,
+    "MUL": Elementwise,
+    "RELU": NoOptions,
+    "RELU6": NoOptions,
+    "LOGISTIC": NoOptions,
+    "TANH": NoOptions,
+    "HARD_SWISH": NoOptions,
+    "QUANTIZE": NoOptions,
     "SOFTMAX": Softmax,
     "RESHAPE": NoOptions,
+    "SQUEEZE": NoOptions,
+    "EXPAND_DIMS": NoOptions,
+    "TRANSPOSE": NoOptions,
+    "STRIDED_SLICE": StridedSlice,
+    "CONCATENATION": Concatenation,
+    "PAD": NoOptions,
 }
 """Operator kinds (TFLite's builtin names) that the whole chain supports, with the class of their options."""
+
+RENAMING = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
+"""Kinds whose output is the very bytes of the first input under another shape."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .errors import InputError
-from .graph import Entry, Graph, Operator
+from .graph import RENAMING, Entry, Graph, Operator
 
 ALIGNMENT = 16
 """Of the arena and of every offset in it, in bytes: enough for every load of every core, MVE included."""
@@ -168,7 +168,7 @@ class _Play:
             self.slice(scratch.name, scratch.offset, scratch.bytes)[:] = -1
             self.assert_whole(read, f"by the scratch of {layer}")
         same_place = self.plan.places.get(source) == self.plan.places[target]
-        if operator.kind == "RESHAPE" and same_place:
+        if operator.kind in RENAMING and same_place:
             self.stamps[target] = self.stamps[source]
             return
         if position in self.plan.in_place:
@@ -289,7 +289,7 @@ def _fixed_places(graph: Graph, entry: Entry, persistent: dict[int, Place]) -> t
         for number, index in enumerate(indices):
             if not graph.tensors[index].constant:
                 places.setdefault(index, Place(memory, number))
-    reshapes = [(op.inputs[0], op.outputs[0]) for op in entry.operators if op.kind == "RESHAPE"]
+    reshapes = [(op.inputs[0], op.outputs[0]) for op in entry.operators if op.kind in RENAMING]
     # what is only renamed to become an output can be written there in the first place
     for source, target in reversed(reshapes):
         if places.get(target, Place("", 0)).memory == "output" and not graph.tensors[source].constant:

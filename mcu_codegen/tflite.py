@@ -44,11 +44,24 @@ _INITIAL = METADATA + ".initial."
 @dataclasses.dataclass(frozen=True)
 class _OperatorRow:
     version: int  # the lowest that LiteRT wants for int8
-    options: str  # table in the schema
+    options: str  # table in the schema; "" where the operator has none
     inputs: tuple[int, int]  # at least, at most; those beyond "at least" may be left out as -1
     outputs: int = 1  # at most
     fixed: dict[str, int] = dataclasses.field(default_factory=dict)  # options that are accepted with this value only
-    derived: Callable[[Tensor], dict[str, Any]] = lambda output: {}  # options that follow from the output tensor
+    # options that follow from the first input and the output
+    derived: Callable[[Tensor, Tensor], dict[str, Any]] = lambda source, output: {}
+
+
+def _squeezed(source: Tensor, output: Tensor) -> dict[str, Any]:
+    """The axes that SQUEEZE leaves out."""
+    left = list(output.shape)
+    axes = []
+    for axis, size in enumerate(source.shape):
+        if left[:1] == [size]:
+            del left[0]
+        else:
+            axes.append(axis)
+    return {"squeeze_dims": axes}
 
 
 _OPERATORS: dict[str, _OperatorRow] = {
@@ -56,10 +69,27 @@ _OPERATORS: dict[str, _OperatorRow] = {
     "DEPTHWISE_CONV_2D": _OperatorRow(3, "DepthwiseConv2DOptions", (2, 3)),
     "FULLY_CONNECTED": _OperatorRow(4, "FullyConnectedOptions", (2, 3), fixed={"weights_format": 0}),
     "AVERAGE_POOL_2D": _OperatorRow(2, "Pool2DOptions", (1, 1)),
+    "MAX_POOL_2D": _OperatorRow(2, "Pool2DOptions", (1, 1)),
     "MEAN": _OperatorRow(2, "ReducerOptions", (2, 2)),
     "ADD": _OperatorRow(2, "AddOptions", (2, 2)),
+    "SUB": _OperatorRow(2, "SubOptions", (2, 2)),
+    "MUL": _OperatorRow(2, "MulOptions", (2, 2)),
+    "RELU": _OperatorRow(2, "", (1, 1)),
+    "RELU6": _OperatorRow(2, "", (1, 1)),
+    "LOGISTIC": _OperatorRow(2, "", (1, 1)),
+    "TANH": _OperatorRow(2, "", (1, 1)),
+    "HARD_SWISH": _OperatorRow(1, "HardSwishOptions", (1, 1)),
+    "QUANTIZE": _OperatorRow(2, "QuantizeOptions", (1, 1)),
     "SOFTMAX": _OperatorRow(2, "SoftmaxOptions", (1, 1)),
-    "RESHAPE": _OperatorRow(1, "ReshapeOptions", (1, 2), derived=lambda output: {"new_shape": output.shape}),
+    "RESHAPE": _OperatorRow(1, "ReshapeOptions", (1, 2), derived=lambda _, output: {"new_shape": output.shape}),
+    "SQUEEZE": _OperatorRow(1, "SqueezeOptions", (1, 1), derived=_squeezed),
+    "EXPAND_DIMS": _OperatorRow(1, "ExpandDimsOptions", (2, 2)),
+    "TRANSPOSE": _OperatorRow(2, "TransposeOptions", (2, 2)),
+    "STRIDED_SLICE": _OperatorRow(
+        2, "StridedSliceOptions", (4, 4), fixed={"ellipsis_mask": 0, "new_axis_mask": 0, "offset": 0}
+    ),
+    "CONCATENATION": _OperatorRow(2, "ConcatenationOptions", (1, MAX_OPERANDS), fixed={"fused_activation_function": 0}),
+    "PAD": _OperatorRow(2, "PadOptions", (2, 2)),
 }
 
 
@@ -68,14 +98,19 @@ class _OptionField(NamedTuple):
 
     fields: tuple[str, ...]
     names: tuple[str, ...] = ()  # of an enumeration
+    ends: tuple[int, int] = (0, -1)  # lowest and highest; otherwise above 0 and up to MAX_OPTION
 
     def read(self, table: dict[str, Any]) -> Any:
         values = tuple(table[field] for field in self.fields)
         for field, value in zip(self.fields, values, strict=True):
             if self.names and not 0 <= value < len(self.names):
                 raise InputError(f"{field} is {value}; 0..{len(self.names) - 1} is accepted")
+            low, high = self.ends
+            if low <= high:
+                if not low <= value <= high:
+                    raise InputError(f"{field} is {value}; {low}..{high} is accepted")
             # `not` also catches NaN
-            if not self.names and not isinstance(value, bool) and not 0 < value <= MAX_OPTION:
+            elif not self.names and not isinstance(value, bool) and not 0 < value <= MAX_OPTION:
                 raise InputError(f"{field} is {value}; above 0 and up to {MAX_OPTION} is accepted")
         if self.names:
             return self.names[values[0]]
@@ -87,6 +122,7 @@ class _OptionField(NamedTuple):
         return dict(zip(self.fields, value if isinstance(value, tuple) else (value,), strict=True))
 
 
+_MASKS = (0, 2**MAX_RANK - 1)
 _OPTION_FIELDS = {
     "padding": _OptionField(("padding",), PADDINGS),
     "activation": _OptionField(("fused_activation_function",), ACTIVATIONS),
@@ -97,6 +133,10 @@ _OPTION_FIELDS = {
     "keep_num_dims": _OptionField(("keep_num_dims",)),
     "keep_dims": _OptionField(("keep_dims",)),
     "beta": _OptionField(("beta",)),
+    "axis": _OptionField(("axis",), ends=(-MAX_RANK, MAX_RANK - 1)),
+    "begin_mask": _OptionField(("begin_mask",), ends=_MASKS),
+    "end_mask": _OptionField(("end_mask",), ends=_MASKS),
+    "shrink_axis_mask": _OptionField(("shrink_axis_mask",), ends=_MASKS),
 }
 
 
@@ -303,7 +343,7 @@ def _read_options(kind: str, raw: dict[str, Any]) -> Any:
         raise InputError(f"options of type {raw['builtin_options_type']}; {_options_code(row)} is accepted")
     table = raw["builtin_options"]
     if table is None:
-        table = flatbuffer.defaults(SCHEMA, row.options)
+        table = flatbuffer.defaults(SCHEMA, row.options) if row.options else {}
     for field, wanted in row.fixed.items():
         if table[field] != wanted:
             raise InputError(f"{field} is {table[field]}; {wanted} is accepted")
@@ -319,7 +359,8 @@ def _listed(inputs: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _options_code(row: _OperatorRow) -> int:
-    return next(code for code, name in SCHEMA.unions["BuiltinOptions"].items() if name == row.options)
+    """The kind of the union that holds the options; 0 where there are none."""
+    return next((code for code, name in SCHEMA.unions["BuiltinOptions"].items() if name == row.options), 0)
 
 
 def _quantization(raw: dict[str, Any] | None, shape: tuple[int, ...], dtype: np.dtype) -> Quantization | None:
@@ -414,7 +455,7 @@ def _operator_code(kind: str) -> dict[str, Any]:
 
 def _operator(graph: Graph, operator: Operator, kinds: list[str]) -> dict[str, Any]:
     row = _OPERATORS[operator.kind]
-    options = dict(row.fixed) | row.derived(graph.tensors[operator.outputs[0]])
+    options = dict(row.fixed) | row.derived(graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]])
     for field in dataclasses.fields(operator.options):
         options |= _OPTION_FIELDS[field.name].write(getattr(operator.options, field.name))
     return {
@@ -422,7 +463,7 @@ def _operator(graph: Graph, operator: Operator, kinds: list[str]) -> dict[str, A
         "inputs": _listed(operator.inputs),
         "outputs": operator.outputs,
         "builtin_options_type": _options_code(row),
-        "builtin_options": options,
+        "builtin_options": options if row.options else None,
     }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcu_codegen.graph import (
+    Concatenation,
     Conv2D,
     DepthwiseConv2D,
     Elementwise,
@@ -23,6 +24,7 @@ from mcu_codegen.graph import (
     Pool2D,
     Quantization,
     Softmax,
+    StridedSlice,
     Tensor,
 )
 
@@ -88,9 +90,10 @@ class _Builder:
         if not inputs or self.chance(0.3):
             inputs.append(self.activation(self.image()))
         values = [*self.states, *inputs, *(index for index in renamed.values() if index in written)]
-        draws = [self.convolution, self.depthwise, self.fully_connected, self.average_pool, self.mean]
-        draws += [self.add, self.softmax, self.reshape, self.update_state]
-        often = np.array([4, 4, 2, 2, 1, 3, 1, 2, 1]) / 20
+        draws = [self.convolution, self.depthwise, self.fully_connected, self.pool, self.mean]
+        draws += [self.pairwise, self.softmax, self.rename, self.update_state]
+        draws += [self.function, self.transpose, self.strided_slice, self.concatenation, self.pad]
+        often = np.array([4, 4, 2, 2, 1, 4, 1, 2, 1, 3, 1, 2, 2, 1]) / 30
         wanted = len(self.operators) + self.integer(1, most)
         while len(self.operators) < wanted:
             source = values[-1] if self.chance(0.6) else self.one(values)  # chains grow, branches happen
@@ -195,7 +198,7 @@ class _Builder:
     def window(self, source: int, channels: int, multiplier: int) -> int | None:
         """CONV_2D, or DEPTHWISE_CONV_2D where `multiplier` is not 0."""
         shape = self.tensors[source].shape
-        if len(shape) != 4 or channels > 18:
+        if len(shape) != 4 or shape[0] > 1 or channels > 18:
             return None
         size = (self.integer(1, 4), self.integer(1, 4))
         stride = (self.one([1, 1, 2, 3]), self.one([1, 1, 2, 3]))
@@ -227,9 +230,9 @@ class _Builder:
         options = FullyConnected(self.activation_name(), keep)
         return self.append("FULLY_CONNECTED", (source, *constants), output, options)
 
-    def average_pool(self, source: int, _values: list[int]) -> int | None:
+    def pool(self, source: int, _values: list[int]) -> int | None:
         tensor = self.tensors[source]
-        if len(tensor.shape) != 4:
+        if len(tensor.shape) != 4 or tensor.shape[0] > 1:
             return None
         size = (self.integer(1, tensor.shape[1]), self.integer(1, tensor.shape[2]))
         stride = (self.integer(1, 3), self.integer(1, 3))
@@ -237,7 +240,7 @@ class _Builder:
         out = [_output_size(padding, tensor.shape[a + 1], size[a], stride[a], 1) for a in (0, 1)]
         output = self.activation((1, *out, tensor.shape[3]), tensor.quantization)
         options = Pool2D(padding, stride, size, self.activation_name())
-        return self.append("AVERAGE_POOL_2D", (source,), output, options)
+        return self.append(self.kind("AVERAGE_POOL_2D", "MAX_POOL_2D"), (source,), output, options)
 
     def mean(self, source: int, _values: list[int]) -> int | None:
         tensor = self.tensors[source]
@@ -254,19 +257,37 @@ class _Builder:
         axes_tensor = self.constant("axes", np.array(axes, np.int32))
         return self.append("MEAN", (source, axes_tensor), output, Mean(keep))
 
-    def add(self, source: int, values: list[int]) -> int:
+    def kind(self, *kinds: str) -> str:
+        return str(self.rng.choice(kinds))
+
+    def pairwise(self, source: int, values: list[int]) -> int | None:
+        """ADD, SUB or MUL of two that broadcast; one may be a constant."""
         tensor = self.tensors[source]
-        fitting = [index for index in values if self.tensors[index].shape == tensor.shape]
-        if self.chance(0.2):  # equal scales make the inputs' exponent 0
+        if self.chance(0.3):  # equal scales make the inputs' exponent 0
             scale = tensor.scale if self.chance(0.5) else self.quantization().scale[0]
             quantization = Quantization((scale,), self.quantization().zero_point)
-            data = self.rng.integers(-128, 128, tensor.shape).astype(np.int8)
+            shape = tuple(1 if self.chance(0.2) else size for size in tensor.shape)
+            shape = shape[self.integer(1, len(shape)) if self.chance(0.2) else 0 :]
+            data = self.rng.integers(-128, 128, shape).astype(np.int8)
             other = self.constant("addend", data, quantization)
         else:
-            other = self.one(fitting)
+            other = self.one([index for index in values if self.broadcast(source, index)])
+        shape = self.broadcast(source, other)
+        if shape is None or math.prod(shape) > _LARGEST:
+            return None
         operands = (source, other) if self.chance(0.5) else (other, source)
-        output = self.activation(tensor.shape, self.sum_quantization(source, other))
-        return self.append("ADD", operands, output, Elementwise(self.activation_name()))
+        kind = self.kind("ADD", "SUB", "MUL")
+        quantization = self.sum_quantization(source, other)
+        if kind == "MUL":
+            scale = tensor.scale * self.tensors[other].scale * 128 * 2.0 ** self.rng.uniform(-9, 2)
+            quantization = Quantization((_float32(scale),), quantization.zero_point)
+        return self.append(kind, operands, self.activation(shape, quantization), Elementwise(self.activation_name()))
+
+    def broadcast(self, first: int, second: int) -> tuple[int, ...] | None:
+        try:
+            return np.broadcast_shapes(self.tensors[first].shape, self.tensors[second].shape)
+        except ValueError:
+            return None
 
     def sum_quantization(self, first: int, second: int) -> Quantization:
         larger = max(self.tensors[first].scale, self.tensors[second].scale)
@@ -278,8 +299,97 @@ class _Builder:
         beta = _float32(self.one([1, 1, 2, 10]) * (0.5 if self.chance(0.2) else 1.0))
         return self.append("SOFTMAX", (source,), output, Softmax(beta))
 
-    def reshape(self, source: int, _values: list[int]) -> int:
+    def function(self, source: int, _values: list[int]) -> int | None:
+        """One of the functions of a single code."""
         tensor = self.tensors[source]
+        kind = self.kind("RELU", "RELU6", "LOGISTIC", "TANH", "HARD_SWISH", "QUANTIZE")
+        scale = _float32(tensor.scale * 2.0 ** self.rng.uniform(-6, 7))
+        quantization = Quantization((scale,), self.quantization().zero_point)
+        if kind == "HARD_SWISH" and not 1e-5 < tensor.scale < 500:
+            return None
+        if kind in ("LOGISTIC", "TANH"):
+            quantization = Quantization((1 / 256,), (-128,)) if kind == "LOGISTIC" else Quantization((1 / 128,), (0,))
+        return self.append(kind, (source,), self.activation(tensor.shape, quantization), NoOptions())
+
+    def transpose(self, source: int, _values: list[int]) -> int:
+        tensor = self.tensors[source]
+        order = self.rng.permutation(len(tensor.shape))
+        output = self.activation(tuple(tensor.shape[axis] for axis in order), tensor.quantization)
+        return self.append("TRANSPOSE", (source, self.constant("order", order.astype(np.int32))), output, NoOptions())
+
+    def strided_slice(self, source: int, _values: list[int]) -> int | None:
+        """Steps back too, open ends, and the axes of one element left out by chance."""
+        tensor = self.tensors[source]
+        shape, rank = tensor.shape, len(tensor.shape)
+        begins = np.array([self.integer(-size, size - 1) for size in shape], np.int32)
+        steps = self.rng.choice([-2, -1, 1, 1, 2], rank).astype(np.int32)
+        ends = np.array([self.integer(-size - 2, size + 2) for size in shape], np.int32)
+        shrink = int(self.rng.integers(1 << rank)) if rank > 2 and self.chance(0.3) else 0
+        open_begin, open_end = ((int(self.rng.integers(1 << rank)) & ~shrink) for _ in range(2))
+        out = []
+        for axis, size in enumerate(shape):
+            if shrink >> axis & 1:
+                steps[axis], ends[axis] = 1, begins[axis] + 1
+                continue
+            first = None if open_begin >> axis & 1 else int(begins[axis])
+            last = None if open_end >> axis & 1 else int(ends[axis])
+            out.append(len(range(*slice(first, last, int(steps[axis])).indices(size))))
+        if 0 in out or not out:
+            return None
+        constants = (self.constant(name, data) for name, data in zip("bes", (begins, ends, steps), strict=True))
+        output = self.activation(tuple(out), tensor.quantization)
+        options = StridedSlice(open_begin, open_end, shrink)
+        return self.append("STRIDED_SLICE", (source, *constants), output, options)
+
+    def concatenation(self, source: int, values: list[int]) -> int | None:
+        """Of what has the same quantisation and fits along some axis, or the tensor with itself or a constant."""
+        tensor = self.tensors[source]
+        axis = self.integer(0, len(tensor.shape) - 1)
+
+        def others(shape: tuple[int, ...]) -> tuple[int, ...]:
+            return (*shape[:axis], *shape[axis + 1 :])
+
+        fitting = [
+            index
+            for index in values
+            if len(self.tensors[index].shape) == len(tensor.shape)
+            and others(self.tensors[index].shape) == others(tensor.shape)
+            and self.tensors[index].quantization == tensor.quantization
+        ]
+        inputs = [source, *(self.one(fitting) for _ in range(self.integer(0, 2)))]
+        if self.chance(0.3):
+            data = self.rng.integers(-128, 128, tensor.shape).astype(np.int8)
+            inputs.insert(self.integer(0, 1), self.constant("part", data, tensor.quantization))
+        length = sum(self.tensors[index].shape[axis] for index in inputs)
+        shape = (*tensor.shape[:axis], length, *tensor.shape[axis + 1 :])
+        if math.prod(shape) > _LARGEST:
+            return None
+        output = self.activation(shape, tensor.quantization)
+        axis -= len(shape) if self.chance(0.5) else 0
+        return self.append("CONCATENATION", tuple(inputs), output, Concatenation(axis))
+
+    def pad(self, source: int, _values: list[int]) -> int | None:
+        tensor = self.tensors[source]
+        paddings = self.rng.choice([0, 0, 1, 2], (len(tensor.shape), 2)).astype(np.int32)
+        if len(tensor.shape) == 4:
+            paddings[0] = 0  # convolutions take one image
+        shape = tuple(int(size + before) for size, before in zip(tensor.shape, paddings.sum(axis=1), strict=True))
+        if math.prod(shape) > _LARGEST:
+            return None
+        output = self.activation(shape, tensor.quantization)
+        return self.append("PAD", (source, self.constant("paddings", paddings)), output, NoOptions())
+
+    def rename(self, source: int, _values: list[int]) -> int:
+        """RESHAPE, SQUEEZE or EXPAND_DIMS."""
+        tensor = self.tensors[source]
+        kind = self.kind("RESHAPE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "EXPAND_DIMS")
+        if kind == "SQUEEZE":
+            shape = tuple(size for size in tensor.shape if size > 1) or (1,)
+            return self.append(kind, (source,), self.activation(shape, tensor.quantization), NoOptions())
+        if kind == "EXPAND_DIMS" and len(tensor.shape) < 4:
+            shape = (1, *tensor.shape)
+            axis = self.constant("axis", np.array([self.one([0, -len(shape)])], np.int32))
+            return self.append(kind, (source, axis), self.activation(shape, tensor.quantization), NoOptions())
         count = math.prod(tensor.shape)
         height = self.one([factor for factor in range(1, count + 1) if count % factor == 0])
         width = self.one([factor for factor in range(1, count + 1) if (count // height) % factor == 0])

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import memory
 from ..errors import InputError
-from ..graph import Entry, Graph, Operator, Tensor
+from ..graph import RENAMING, Entry, Graph, Operator, Tensor
 from ..lower import lower
 from .renderer import Array, Kernel, Renderer, Site, fill
 from .selftest import emit_selftest
@@ -372,7 +372,7 @@ def _is_alias(plan: Plan, layer: Layer) -> bool:
     """Whether the operator only gives its input another name, in the same place."""
     places = plan.memory.entries[layer.entry.name].places
     source, target = layer.operator.inputs[0], layer.operator.outputs[0]
-    return layer.operator.kind == "RESHAPE" and source in places and places[source] == places[target]
+    return layer.operator.kind in RENAMING and source in places and places[source] == places[target]
 
 
 def _pointer(plan: Plan, entry: Entry, index: int, pool: _Pool) -> str:

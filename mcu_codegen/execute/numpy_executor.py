@@ -5,6 +5,7 @@ One function computes one lowered type. Adding an operator is one function here 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -25,7 +26,8 @@ class NumpyExecutor(BatchExecutor):
         for operator, step in self.steps[entry.name]:
             operands = (self._operand(index, values) for index in operator.inputs if index >= 0)
             output = operator.outputs[0]
-            values[output] = _COMPUTE[type(step)](step, *operands).reshape(-1, *self.graph.tensors[output].shape)
+            tensor = self.graph.tensors[output]
+            values[output] = _COMPUTE[type(step)](step, *operands).view(tensor.dtype).reshape(-1, *tensor.shape)
         return values
 
     def _operand(self, index: int, values: dict[int, np.ndarray]) -> np.ndarray:
@@ -75,6 +77,12 @@ def _fully_connected(step: lower.FullyConnected, source: np.ndarray, *_constants
     return step.requantization(accumulator.astype(np.int64) + step.bias)
 
 
+def _max_pool(step: lower.MaxPool, source: np.ndarray) -> np.ndarray:
+    raised = source[:, 0].astype(np.int16) + 128  # the padding, which reads 0, is no greater than anything
+    windows = (values for _, values in _taps(raised, step.filter, step.stride, (1, 1), step.pads))
+    return np.clip(functools.reduce(np.maximum, windows) - 128, step.low, step.high).astype(np.int8)
+
+
 def _average_pool(step: lower.AveragePool, source: np.ndarray) -> np.ndarray:
     image = source[:, 0].astype(np.int64)
     inside = np.ones((1, *image.shape[1:3], 1), np.int64)
@@ -90,14 +98,32 @@ def _mean(step: lower.Mean, source: np.ndarray, _axes: np.ndarray) -> np.ndarray
     return step.requantization((source.astype(np.int64) - step.input_zero_point).sum(axis=axes))
 
 
+def _aligned(*sources: np.ndarray) -> list[np.ndarray]:
+    """Samples (N, *shape) with as many axes each, so that they broadcast; int64."""
+    rank = max(source.ndim for source in sources)
+    return [
+        source.reshape(len(source), *(1,) * (rank - source.ndim), *source.shape[1:]).astype(np.int64)
+        for source in sources
+    ]
+
+
 def _add(step: lower.Add, *sources: np.ndarray) -> np.ndarray:
     first, second = (
-        arithmetic.requantize((source.astype(np.int64) - zero_point) << step.left_shift, multiplier, shift)
+        arithmetic.requantize((source - zero_point) << step.left_shift, multiplier, shift)
         for source, zero_point, multiplier, shift in zip(
-            sources, step.zero_points, step.multipliers, step.shifts, strict=True
+            _aligned(*sources), step.zero_points, step.multipliers, step.shifts, strict=True
         )
     )
-    return step.requantization(first + second)
+    return step.requantization(first + step.sign * second)
+
+
+def _multiply(step: lower.Multiply, *sources: np.ndarray) -> np.ndarray:
+    first, second = _aligned(*sources)
+    return step.requantization((first - step.zero_points[0]) * (second - step.zero_points[1]))
+
+
+def _lookup(step: lower.Lookup, source: np.ndarray) -> np.ndarray:
+    return step.table[source.view(np.uint8)]
 
 
 def _softmax(step: lower.Softmax, source: np.ndarray) -> np.ndarray:
@@ -108,12 +134,26 @@ def _copy(step: lower.Copy, source: np.ndarray, *_shape: np.ndarray) -> np.ndarr
     return source
 
 
+def _rearrange(step: lower.Rearrange, *sources: np.ndarray) -> np.ndarray:
+    flat = [source.reshape(len(source), -1) for source in sources]
+    samples = max(len(flat[piece.input]) for piece in step.pieces)
+    output = np.full((samples, step.elements), step.fill or 0, np.int8)
+    for piece in step.pieces:
+        values = flat[piece.input][:, piece.source.positions(piece.shape)]
+        output[:, piece.target.positions(piece.shape)] = values
+    return output
+
+
 _COMPUTE: dict[type, Callable[..., np.ndarray]] = {
     lower.Convolution: _convolution,
     lower.FullyConnected: _fully_connected,
     lower.AveragePool: _average_pool,
+    lower.MaxPool: _max_pool,
     lower.Mean: _mean,
     lower.Add: _add,
+    lower.Multiply: _multiply,
+    lower.Lookup: _lookup,
     lower.Softmax: _softmax,
     lower.Copy: _copy,
+    lower.Rearrange: _rearrange,
 }

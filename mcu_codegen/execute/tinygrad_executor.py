@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class TinygradExecutor(BatchExecutor):
             operands = (self._operand(index, current) for index in operator.inputs if index >= 0)
             output = operator.outputs[0]
             result = _COMPUTE[type(step)](step, *operands).reshape(-1, *self.graph.tensors[output].shape)
-            outputs[output] = result.cast("int8").contiguous()
+            outputs[output] = result.cast(self.graph.tensors[output].dtype).contiguous()
             current[output] = outputs[output].cast("int32")
         with _tinygrad().Context(PARALLEL=0):  # compilation in processes of its own costs more than it gains
             _tinygrad().Tensor.realize(*outputs.values())
@@ -160,19 +160,41 @@ def _average_pool(step: lower.AveragePool, source: Tensor) -> Tensor:
     return (total < 0).where(-magnitude, magnitude).clip(step.low, step.high)
 
 
+def _max_pool(step: lower.MaxPool, source: Tensor) -> Tensor:
+    top, bottom, left, right = step.pads
+    image = source.squeeze(1).permute(0, 3, 1, 2).pad(((0, 0), (0, 0), (top, bottom), (left, right)), value=-128)
+    largest = cast("Tensor", image.max_pool2d(step.filter, step.stride))  # indices come with it only on request
+    return largest.permute(0, 2, 3, 1).clip(step.low, step.high)
+
+
 def _mean(step: lower.Mean, source: Tensor, _axes: Tensor) -> Tensor:
     total = (source - step.input_zero_point).sum(tuple(axis + 1 for axis in step.axes))
     return _requantized(step.requantization, total)
+
+
+def _aligned(*sources: Tensor) -> list[Tensor]:
+    """Samples (N, *shape) with as many axes each, so that they broadcast."""
+    rank = max(source.ndim for source in sources)
+    return [source.reshape(source.shape[0], *(1,) * (rank - source.ndim), *source.shape[1:]) for source in sources]
 
 
 def _add(step: lower.Add, *sources: Tensor) -> Tensor:
     first, second = (
         _scaled((source - zero_point) * (1 << step.left_shift), multiplier, shift)
         for source, zero_point, multiplier, shift in zip(
-            sources, step.zero_points, step.multipliers, step.shifts, strict=True
+            _aligned(*sources), step.zero_points, step.multipliers, step.shifts, strict=True
         )
     )
-    return _requantized(step.requantization, (first + second).cast("int32"))
+    return _requantized(step.requantization, (first + step.sign * second).cast("int32"))
+
+
+def _multiply(step: lower.Multiply, *sources: Tensor) -> Tensor:
+    first, second = _aligned(*sources)
+    return _requantized(step.requantization, (first - step.zero_points[0]) * (second - step.zero_points[1]))
+
+
+def _lookup(step: lower.Lookup, source: Tensor) -> Tensor:
+    return _int32(step.table)[source & 255]
 
 
 def _softmax(step: lower.Softmax, source: Tensor) -> Tensor:
@@ -198,12 +220,29 @@ def _copy(step: lower.Copy, source: Tensor, *_shape: Tensor) -> Tensor:
     return source
 
 
+def _rearrange(step: lower.Rearrange, *sources: Tensor) -> Tensor:
+    """Every output element is one out of all inputs in a row, with the fill behind them."""
+    used = [source.reshape(source.shape[0], -1) for source in sources[: 1 + max(p.input for p in step.pieces)]]
+    samples = max(source.shape[0] for source in used)
+    rows = [source.expand(samples, source.shape[1]) for source in used]
+    rows.append(_int32(step.fill or 0).reshape(1, 1).expand(samples, 1))
+    starts = np.cumsum([0, *(row.shape[1] for row in rows)])
+    index = np.full(step.elements, starts[-2])
+    for piece in step.pieces:
+        index[piece.target.positions(piece.shape)] = starts[piece.input] + piece.source.positions(piece.shape)
+    return rows[0].cat(*rows[1:], dim=1)[:, _int32(index)]
+
+
 _COMPUTE: dict[type, Callable[..., Tensor]] = {
     lower.Convolution: _convolution,
     lower.FullyConnected: _fully_connected,
     lower.AveragePool: _average_pool,
+    lower.MaxPool: _max_pool,
     lower.Mean: _mean,
     lower.Add: _add,
+    lower.Multiply: _multiply,
+    lower.Lookup: _lookup,
     lower.Softmax: _softmax,
     lower.Copy: _copy,
+    lower.Rearrange: _rearrange,
 }

@@ -1,0 +1,121 @@
+"""Kernels on each element, and softmax."""
+
+from __future__ import annotations
+
+import math
+from textwrap import indent
+
+import numpy as np
+
+from .. import lower
+from ..memory import Demand
+from .kernel import Array, Kernel, Kernels, Site, fill, loops, place, plus, runs
+
+
+class Elementwise(Kernels):
+    """Portable C99."""
+
+    def add(self, op: lower.Add, site: Site) -> Kernel:
+        values = [
+            f"{site.prefix}_requantize(($code{plus(-zero_point)}) * {1 << op.left_shift}, {multiplier}, {shift})"
+            for zero_point, multiplier, shift in zip(op.zero_points, op.multipliers, op.shifts, strict=True)
+        ]
+        return self.pairwise(op.requantization, values, "a + b" if op.sign > 0 else "a - b", ("requantize",), site)
+
+    def multiply(self, op: lower.Multiply, site: Site) -> Kernel:
+        values = [f"$code{plus(-zero_point)}" for zero_point in op.zero_points]
+        return self.pairwise(op.requantization, values, "a * b", (), site)
+
+    def pairwise(
+        self, op: lower.Requantization, values: list[str], result: str, helpers: tuple[str, ...], site: Site
+    ) -> Kernel:
+        """`result` of a and b, which are `values` of one ``$code`` of either input each; inputs broadcast."""
+        code, arrays = self.quantize(op, result, site)
+        shape = site.output.shape
+        found = runs(shape, *(_broadcast_strides(source.shape, shape) for source in site.inputs))
+        a, b = (
+            value.replace("$code", f"{name}[{place(found, number)}]")
+            for number, (name, value) in enumerate(zip(("first", "second"), values, strict=True))
+        )
+        each = f"const int32_t a = {a};\nconst int32_t b = {b};\n\n*output++ = {code};"
+        return Kernel(
+            loops(found, each) if found else f"{{\n{indent(each, '    ')}\n}}",
+            Demand(in_place=site.inputs[0].shape == shape),
+            parameters=("first", "second"),
+            arrays=arrays,
+            helpers=(*helpers, "quantize"),
+        )
+
+    def lookup(self, op: lower.Lookup, site: Site) -> Kernel:
+        flipped = np.array_equal(op.table, np.arange(256) ^ 128)  # uint8 to int8 of the same values, and back
+        return Kernel(
+            fill(
+                """
+                for (int32_t i = 0; i < $count; i++) {
+                    output[i] = $code;
+                }
+                """,
+                count=site.output.bytes,
+                code="(int8_t)(input[i] ^ -128)" if flipped else "table[(uint8_t)input[i]]",
+            ),
+            Demand(in_place=True),
+            arrays=() if flipped else (Array("table", "int8_t", op.table.view(np.int8)),),
+        )
+
+    def softmax(self, op: lower.Softmax, site: Site) -> Kernel:
+        """Exponentials come from a table over the distance to the row's maximum; beyond its end they are nothing."""
+        size = site.output.shape[-1]
+        return Kernel(
+            fill(
+                """
+                for (int32_t row = 0; row < $rows; row++) {
+                    int32_t maximum = -128;
+                    uint32_t total = 0;
+                    int32_t inverse, bits;
+
+                    for (int32_t i = 0; i < $size; i++) {
+                        if (input[i] > maximum) {
+                            maximum = input[i];
+                        }
+                    }
+                    for (int32_t i = 0; i < $size; i++) {
+                        const int32_t distance = maximum - input[i];
+
+                        if (distance < $entries) {
+                            total += (uint32_t)${prefix}_rounding_shift(exponentials[distance], 12);
+                        }
+                    }
+                    inverse = ${prefix}_reciprocal(total, &bits);
+                    for (int32_t i = 0; i < $size; i++) {
+                        const int32_t distance = maximum - input[i];
+                        int32_t share = 0;
+
+                        if (distance < $entries) {
+                            share = ${prefix}_high_multiply(exponentials[distance], inverse);
+                            share = $scaled;
+                        }
+                        output[i] = (int8_t)(share > 255 ? 127 : share - 128);
+                    }
+                    input += $size;
+                    output += $size;
+                }
+                """,
+                prefix=site.prefix,
+                rows=site.output.bytes // size,
+                size=size,
+                entries=len(op.exponentials),
+                # a row of 512 or more can sum to 2^28 or more: then bits is above 8, and the share below a half
+                scaled=("bits > 8 ? 0 : " if size > 511 else "") + f"{site.prefix}_rounding_shift(share, bits + 23)",
+            ),
+            Demand(in_place=True),
+            arrays=(Array("exponentials", "int32_t", op.exponentials),),
+            helpers=("rounding_shift", "high_multiply", "reciprocal"),
+        )
+
+
+def _broadcast_strides(shape: tuple[int, ...], output: tuple[int, ...]) -> tuple[int, ...]:
+    """Elements between neighbours of a tensor of `shape` along each axis of `output`; 0 along which it is repeated."""
+    strides = [0] * (len(output) - len(shape))
+    for axis, size in enumerate(shape):
+        strides.append(math.prod(shape[axis + 1 :]) if size > 1 else 0)
+    return tuple(strides)

@@ -1,0 +1,107 @@
+"""C functions shared by layers."""
+
+from __future__ import annotations
+
+from .kernel import Helper
+
+HELPERS = {
+    "high_multiply": Helper("""\
+/* a * b / 2^31, rounded half up; b is not negative. Right shifts of negative numbers are arithmetic here and below. */
+static inline int32_t ${prefix}_high_multiply(int32_t a, int32_t b)
+{
+    return (int32_t)(((int64_t)a * b + 1073741824) >> 31);
+}
+"""),
+    "rounding_shift": Helper("""\
+/* value / 2^exponent, rounded half away from zero; exponent is 0..31. */
+static inline int32_t ${prefix}_rounding_shift(int32_t value, int32_t exponent)
+{
+    const int32_t mask = (int32_t)((1u << exponent) - 1u);
+
+    return (value >> exponent) + ((value & mask) > (mask >> 1) + (value < 0));
+}
+"""),
+    "requantize": Helper(
+        """\
+/* accumulator * multiplier * 2^(shift - 31), rounded twice as TFLite's reference kernels do; a left shift wraps. */
+static inline int32_t ${prefix}_requantize(int32_t accumulator, int32_t multiplier, int32_t shift)
+{
+    const int32_t shifted = shift > 0 ? (int32_t)((uint32_t)accumulator << shift) : accumulator;
+
+    return ${prefix}_rounding_shift(${prefix}_high_multiply(shifted, multiplier), shift < 0 ? -shift : 0);
+}
+""",
+        ("high_multiply", "rounding_shift"),
+    ),
+    "quantize": Helper(
+        """\
+/* The int8 code, in low..high, of an accumulator. */
+static inline int8_t ${prefix}_quantize(int32_t accumulator, int32_t multiplier, int32_t shift, int32_t zero_point,
+                                        int32_t low, int32_t high)
+{
+    const int32_t value = ${prefix}_requantize(accumulator, multiplier, shift);
+
+    /* compared before the zero point is added, for value can be near the ends of int32 */
+    return (int8_t)(value < low - zero_point ? low : value > high - zero_point ? high : value + zero_point);
+}
+""",
+        ("requantize",),
+    ),
+    "dot4": Helper("""\
+/* sums[k] = bias[k] + a[0] * b[k] + a[1] * b[4 + k] + ...: four output channels, whose weights lie side by side. */
+static inline void ${prefix}_dot4(int32_t *sums, const int32_t *bias, const int8_t *a, const int8_t *b, int32_t count)
+{
+    int32_t sum0 = bias[0], sum1 = bias[1], sum2 = bias[2], sum3 = bias[3];
+
+    while (count-- > 0) {
+        const int32_t value = *a++;
+
+        sum0 += value * b[0];
+        sum1 += value * b[1];
+        sum2 += value * b[2];
+        sum3 += value * b[3];
+        b += 4;
+    }
+    sums[0] = sum0;
+    sums[1] = sum1;
+    sums[2] = sum2;
+    sums[3] = sum3;
+}
+"""),
+    "copy": Helper("""\
+static void ${prefix}_copy(int8_t *to, const int8_t *from, int32_t count)
+{
+    while (count-- > 0) {
+        *to++ = *from++;
+    }
+}
+"""),
+    "fill": Helper("""\
+static void ${prefix}_fill(int8_t *to, int8_t value, int32_t count)
+{
+    while (count-- > 0) {
+        *to++ = value;
+    }
+}
+"""),
+    "reciprocal": Helper(
+        """\
+/* r with 1 / total = r * 2^-*bits: total is Q12.19 and positive, r Q0.31. Three Newton steps. */
+static int32_t ${prefix}_reciprocal(uint32_t total, int32_t *bits)
+{
+    int32_t half, x;
+
+    for (*bits = 12; total < 2147483648u; --*bits) {
+        total <<= 1;
+    }
+    half = (int32_t)(total >> 1);
+    x = 1515870810 - ${prefix}_high_multiply(half, 1010580540); /* 48/17 - 32/17 * half */
+    for (int step = 0; step < 3; step++) {
+        x += ${prefix}_high_multiply(x, 536870912 - ${prefix}_high_multiply(half, x)) * 4;
+    }
+    return x >= 1073741824 ? 2147483647 : x * 2;
+}
+""",
+        ("high_multiply",),
+    ),
+}

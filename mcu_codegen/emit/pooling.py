@@ -1,0 +1,143 @@
+"""Kernels of pooling and means."""
+
+from __future__ import annotations
+
+from .. import lower
+from .kernel import Kernel, Kernels, Site, fill, nest, plus, times
+
+
+class Pooling(Kernels):
+    """Portable C99."""
+
+    def average_pool(self, op: lower.AveragePool, site: Site) -> Kernel:
+        """Sums over the part of each window that lies inside the image."""
+        _, rows, columns, channels = site.inputs[0].shape
+        top, bottom = _span("y", op.stride[0], op.filter[0], op.pads[:2], rows)
+        left, right = _span("x", op.stride[1], op.filter[1], op.pads[2:], columns)
+        return Kernel(
+            fill(
+                """
+                for (int32_t y = 0; y < $rows; y++) {
+                    const int32_t top = $top, bottom = $bottom;
+
+                    for (int32_t x = 0; x < $columns; x++) {
+                        const int32_t left = $left, right = $right;
+                        const int32_t count = $count;
+
+                        for (int32_t channel = 0; channel < $channels; channel++) {
+                            int32_t sum = 0;
+                            int32_t mean;
+
+                            for (int32_t row = top; row < bottom; row++) {
+                                for (int32_t column = left; column < right; column++) {
+                                    sum += input[(row * $width + column) * $channels + channel];
+                                }
+                            }
+                            mean = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
+                            *output++ = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
+                        }
+                    }
+                }
+                """,
+                rows=site.output.shape[1],
+                columns=site.output.shape[2],
+                top=top,
+                bottom=bottom,
+                left=left,
+                right=right,
+                count="(bottom - top) * (right - left)" if any(op.pads) else op.filter[0] * op.filter[1],
+                channels=channels,
+                width=columns,
+                low=op.low,
+                high=op.high,
+            )
+        )
+
+    def max_pool(self, op: lower.MaxPool, site: Site) -> Kernel:
+        """The largest code in the part of each window that lies inside the image."""
+        _, rows, columns, channels = site.inputs[0].shape
+        top, bottom = _span("y", op.stride[0], op.filter[0], op.pads[:2], rows)
+        left, right = _span("x", op.stride[1], op.filter[1], op.pads[2:], columns)
+        return Kernel(
+            fill(
+                """
+                for (int32_t y = 0; y < $rows; y++) {
+                    const int32_t top = $top, bottom = $bottom;
+
+                    for (int32_t x = 0; x < $columns; x++) {
+                        const int32_t left = $left, right = $right;
+
+                        for (int32_t channel = 0; channel < $channels; channel++) {
+                            int32_t largest = $low;
+
+                            for (int32_t row = top; row < bottom; row++) {
+                                for (int32_t column = left; column < right; column++) {
+                                    const int32_t code = input[(row * $width + column) * $channels + channel];
+
+                                    if (code > largest) {
+                                        largest = code;
+                                    }
+                                }
+                            }
+                            *output++ = (int8_t)$clamped;
+                        }
+                    }
+                }
+                """,
+                rows=site.output.shape[1],
+                columns=site.output.shape[2],
+                top=top,
+                bottom=bottom,
+                left=left,
+                right=right,
+                channels=channels,
+                width=columns,
+                low=op.low,
+                clamped=f"(largest > {op.high} ? {op.high} : largest)" if op.high < 127 else "largest",
+            )
+        )
+
+    def mean(self, op: lower.Mean, site: Site) -> Kernel:
+        """One loop per run of kept or reduced axes; the output is written in order."""
+        runs = _axis_runs(site.inputs[0].shape, op.axes)
+        kept = [(f"i{n}", size, stride) for n, (size, stride, reduced) in enumerate(runs) if not reduced]
+        summed = [(f"i{n}", size, stride) for n, (size, stride, reduced) in enumerate(runs) if reduced]
+        index = " + ".join(times(name, stride) for name, _, stride in kept + summed) or "0"
+        code, arrays = self.quantize(op.requantization, "sum", site)
+        each = fill(
+            """
+            int32_t sum = $start;
+
+            $add
+            *output++ = $code;
+            """,
+            start=-op.input_zero_point * op.count,
+            add=nest(((name, size) for name, size, _ in summed), f"sum += input[{index}];"),
+            code=code,
+        )
+        return Kernel(nest(((name, size) for name, size, _ in kept), each), arrays=arrays, helpers=("quantize",))
+
+
+def _span(at: str, stride: int, window: int, pads: tuple[int, ...], size: int) -> tuple[str, str]:
+    """(first, end) of a window along one axis, cut at the image's edges where it can cross them."""
+    start = f"{times(at, stride)}{plus(-pads[0])}"
+    end = f"{times(at, stride)}{plus(window - pads[0])}"
+    return (
+        f"{start} < 0 ? 0 : {start}" if pads[0] else start,
+        f"{end} > {size} ? {size} : {end}" if pads[1] else end,
+    )
+
+
+def _axis_runs(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[tuple[int, int, bool]]:
+    """(size, stride, reduced) of each run of neighbouring axes that are all kept or all reduced; size 1 left out."""
+    runs: list[tuple[int, int, bool]] = []
+    stride = 1
+    for axis in reversed(range(len(shape))):
+        reduced = axis in axes
+        if shape[axis] > 1:
+            if runs and runs[0][2] == reduced:
+                runs[0] = (runs[0][0] * shape[axis], runs[0][1], reduced)
+            else:
+                runs.insert(0, (shape[axis], stride, reduced))
+        stride *= shape[axis]
+    return runs

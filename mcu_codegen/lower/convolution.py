@@ -1,0 +1,155 @@
+"""Convolutions and fully connected layers: sums of products with constant weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import arithmetic
+from ..errors import InputError
+from ..graph import Graph, Operator
+from .common import Requantization, check_padded, check_scales, int8_tensor, padding, requantization
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """CONV_2D and DEPTHWISE_CONV_2D. `pads` are (top, bottom, left, right), filled with the input's zero point."""
+
+    weights: np.ndarray  # int8, OHWI; depthwise 1HWO
+    bias: np.ndarray  # int32, one per output channel
+    input_zero_point: int
+    pads: tuple[int, int, int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    depth_multiplier: int  # 0 where the convolution is not depthwise
+    requantization: Requantization
+    bound: np.ndarray  # int64: no accumulator of the channel exceeds this in magnitude
+
+    @property
+    def depthwise(self) -> bool:
+        return self.depth_multiplier > 0
+
+
+@dataclass(frozen=True)
+class FullyConnected:
+    weights: np.ndarray  # int8, (outputs, inputs)
+    bias: np.ndarray
+    input_zero_point: int
+    requantization: Requantization
+    bound: np.ndarray
+
+
+def lower_convolution(graph: Graph, operator: Operator) -> Convolution:
+    options = operator.options
+    source, output = int8_tensor(graph, operator.inputs[0]), int8_tensor(graph, operator.outputs[0])
+    depthwise = operator.kind == "DEPTHWISE_CONV_2D"
+    filters = graph.tensors[operator.inputs[1]]
+    if len(source.shape) != 4 or len(output.shape) != 4 or len(filters.shape) != 4 or source.shape[0] != 1:
+        raise InputError(f"tensor '{source.name}' {source.shape}: one NHWC image is accepted")
+    channel_axis = 3 if depthwise else 0
+    channels = filters.shape[channel_axis]
+    multiplier = options.depth_multiplier if depthwise else 0
+    wanted = (
+        (1, *filters.shape[1:3], source.shape[3] * multiplier)
+        if depthwise
+        else (channels, *filters.shape[1:3], source.shape[3])
+    )
+    if filters.shape != wanted or output.shape[3] != channels or output.shape[0] != 1:
+        raise InputError(
+            f"weights '{filters.name}' {filters.shape} do not fit input {source.shape} and output {output.shape}"
+        )
+    weights, scales = _weights(graph, operator.inputs[1], channels, channel_axis)
+    bias = _bias(graph, operator, channels)
+    real = float(np.float32(source.scale)) * scales.astype(np.float64) / float(np.float32(output.scale))
+    sides = [
+        padding(
+            options.padding,
+            source.shape[a + 1],
+            filters.shape[a + 1],
+            options.stride[a],
+            options.dilation[a],
+            output.shape[a + 1],
+        )
+        for a in (0, 1)
+    ]
+    check_padded(source, (*sides[0], *sides[1]))
+    return Convolution(
+        weights,
+        bias,
+        source.zero_point,
+        (*sides[0], *sides[1]),
+        options.stride,
+        options.dilation,
+        multiplier,
+        requantization(real, output, options.activation),
+        _bound(weights, channel_axis, bias, source.zero_point, filters.name),
+    )
+
+
+def lower_fully_connected(graph: Graph, operator: Operator) -> FullyConnected:
+    source, output = int8_tensor(graph, operator.inputs[0]), int8_tensor(graph, operator.outputs[0])
+    filters = graph.tensors[operator.inputs[1]]
+    if (
+        len(filters.shape) != 2
+        or source.bytes % filters.shape[1]
+        or output.bytes != source.bytes // filters.shape[1] * filters.shape[0]
+    ):
+        raise InputError(
+            f"weights '{filters.name}' {filters.shape} do not fit input {source.shape} and output {output.shape}"
+        )
+    channels = filters.shape[0]
+    weights, scales = _weights(graph, operator.inputs[1], channels, 0)
+    bias = _bias(graph, operator, channels)
+    if filters.quantization is not None and filters.quantization.per_tensor:
+        # the reference multiplies the two float32 scales in float32 here, and only here
+        real = (np.float32(source.scale) * scales).astype(np.float64) / float(np.float32(output.scale))
+    else:
+        real = float(np.float32(source.scale)) * scales.astype(np.float64) / float(np.float32(output.scale))
+    return FullyConnected(
+        weights,
+        bias,
+        source.zero_point,
+        requantization(real, output, operator.options.activation),
+        _bound(weights, 0, bias, source.zero_point, filters.name),
+    )
+
+
+def _weights(graph: Graph, index: int, channels: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """int8 weights and their float32 scales, broadcast to one per output channel along `axis`."""
+    tensor = graph.tensors[index]
+    if tensor.dtype != "int8" or not tensor.constant or tensor.data is None or tensor.quantization is None:
+        raise InputError(f"weights '{tensor.name}' ({tensor.dtype}) are not constant quantised int8")
+    quantization = tensor.quantization
+    if any(quantization.zero_point):
+        raise InputError(f"weights '{tensor.name}' have a zero point other than 0")
+    if not quantization.per_tensor and (quantization.axis != axis or len(quantization.scale) != channels):
+        raise InputError(
+            f"weights '{tensor.name}' have {len(quantization.scale)} scales along axis {quantization.axis};"
+            f" {channels} along axis {axis} are accepted"
+        )
+    scales = np.broadcast_to(np.asarray(quantization.scale, np.float32), (channels,))
+    check_scales(tensor, scales)
+    return tensor.data, scales
+
+
+def _bias(graph: Graph, operator: Operator, channels: int) -> np.ndarray:
+    tensor = graph.tensor(operator.inputs[2]) if len(operator.inputs) > 2 else None
+    if tensor is None:
+        return np.zeros(channels, np.int32)
+    if tensor.dtype != "int32" or not tensor.constant or tensor.data is None or tensor.data.size != channels:
+        raise InputError(f"bias '{tensor.name}' ({tensor.dtype}, {tensor.shape}) is not {channels} constant int32")
+    return tensor.data.reshape(channels)
+
+
+def _bound(weights: np.ndarray, channel_axis: int, bias: np.ndarray, zero_point: int, name: str) -> np.ndarray:
+    """The largest magnitude that each channel's accumulator can reach at any step; int32 must hold it."""
+    others = tuple(axis for axis in range(weights.ndim) if axis != channel_axis)
+    reach = max(127 - zero_point, zero_point + 128)
+    bound = np.abs(weights.astype(np.int64)).sum(axis=others) * reach + np.abs(bias.astype(np.int64))
+    if np.any(bound > arithmetic.INT32_MAX):
+        channel = int(np.argmax(bound))
+        raise InputError(
+            f"weights '{name}': the accumulator of channel {channel} can reach {bound[channel]}, beyond int32"
+        )
+    return bound
