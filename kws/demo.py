@@ -165,7 +165,7 @@ def run(options: argparse.Namespace) -> int:
         )
     with _step("Training"):
         recipe = dataclasses.replace(
-            Recipe(), epochs=options.epochs, augmentation=dataclasses.replace(Recipe.augmentation, views=2)
+            Recipe(), epochs=options.epochs, augmentation=dataclasses.replace(Recipe.augmentation, views=options.epochs)
         )
         held = train(task, "ds-cnn-s", "mfcc10", recipe, options.seed, out / "train")
     with _step("Quantisation"):

@@ -99,7 +99,7 @@ class FineTuning:
         steps = math.ceil(len(codes) / self.schedule.batch)
         title = f"fine-tuning {self.epochs_done + 1}/{self.schedule.epochs}"
         self.student.train()
-        for step in tqdm(range(steps), title, leave=False, mininterval=0.5):
+        for step in tqdm(range(steps), title, leave=False, mininterval=0.5, disable=None):
             done = (self.epochs_done + step / steps) / self.schedule.epochs
             rate = self.schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
             for group in self.optimizer.param_groups:

@@ -97,7 +97,7 @@ def quantize(
         tuning = FineTuning(network, folded, spec, schedule, identity, seed)
         if resume:
             tuning.restore(state)
-        training = views(task, held.front_end, Augmentation(), seed)
+        training = views(task, held.front_end, Augmentation(views=schedule.epochs), seed)
         tuning.run(training, features_of(task.validation, held.front_end), state)
     metadata = {"front_end": held.front_end, "labels": list(held.labels), "decision": Decision().to_dict()}
     codes = nncf_quantize.read(network, folded, front_end)

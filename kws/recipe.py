@@ -26,7 +26,7 @@ _CHUNK = 256  # clips that one thread augments at a time: what fits a core's cac
 class Augmentation:
     """What training examples are made of."""
 
-    views: int = 6  # augmented copies of the training set; epochs take them in turn
+    views: int = 60  # augmented copies of the training set; epochs take them in turn
     unknown: float = 2.0  # how often _unknown_ is drawn, times a word
     invented: float = 0.25  # of the unknown examples: synthetic unknown words
     speed: tuple[float, float] = (0.87, 1.15)

@@ -140,7 +140,7 @@ class _Run:
         steps = math.ceil(len(labels) / self.recipe.batch)
         loss_sum, right = 0.0, 0
         self.network.train()
-        bar = tqdm(range(steps), f"epoch {number + 1}/{self.recipe.epochs}", leave=False, mininterval=0.5)
+        bar = tqdm(range(steps), f"epoch {number + 1}/{self.recipe.epochs}", leave=False, mininterval=0.5, disable=None)
         for step in bar:
             rows = slice(step * self.recipe.batch, (step + 1) * self.recipe.batch)
             for group in self.optimizer.param_groups:
