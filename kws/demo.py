@@ -17,6 +17,7 @@ import numpy as np
 from mcu_codegen import cli, files, parity, tflite
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
+from mcu_codegen.frontend import SAMPLE_RATE
 from mcu_codegen.graph import Graph
 from mcu_codegen.measure import Measurement, measure
 from mcu_codegen.pipeline import Pipeline
@@ -33,6 +34,7 @@ from .recipe import Recipe
 from .train import train
 
 STREAM_CLIPS = 8  # test clips in the recording that the emulated boards hear
+VIEWS = 10  # augmented copies of the training clips; more would learn more, and take longer
 CORE_CLIPS = 3  # test clips that go through every layer on every emulated core
 
 
@@ -46,6 +48,7 @@ class Outcome:
     layers: parity.Report  # every executor, every layer
     whole: parity.Report  # executors that are quick enough for all test clips
     stream: parity.Report  # from waveform to decision
+    heard: list[str]  # in that recording: words and when
     costs: dict[str, Measurement | str]  # by core, or why it was not measured
     sources: list[Path]
     seconds: float
@@ -125,6 +128,7 @@ class Outcome:
                     self.layers.table(),
                     Paragraph(f"A recording of {STREAM_CLIPS} clips from waveform to decision, on every core:"),
                     self.stream.table(),
+                    Paragraph(f"Heard on all of them: {', '.join(self.heard) or 'nothing'}."),
                 ],
             ),
             Section(
@@ -143,7 +147,7 @@ class Outcome:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     task_options.configure(parser)
-    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="of training (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=30, metavar="N", help="of training (default: %(default)s)")
     parser.add_argument("--qat-epochs", type=int, default=1, metavar="N", help="of fine-tuning (default: %(default)s)")
     parser.add_argument(
         "--target", default="cortex-m4", metavar="CORE", help="that the C is for (default: %(default)s)"
@@ -165,7 +169,9 @@ def run(options: argparse.Namespace) -> int:
         )
     with _step("Training"):
         recipe = dataclasses.replace(
-            Recipe(), epochs=options.epochs, augmentation=dataclasses.replace(Recipe.augmentation, views=options.epochs)
+            Recipe(),
+            epochs=options.epochs,
+            augmentation=dataclasses.replace(Recipe.augmentation, views=min(options.epochs, VIEWS)),
         )
         held = train(task, "ds-cnn-s", "mfcc10", recipe, options.seed, out / "train")
     with _step("Quantisation"):
@@ -183,9 +189,12 @@ def run(options: argparse.Namespace) -> int:
             return status
     graph = tflite.read(model)
     with _step("Proof"):
-        whole, layers, stream = _prove(graph, task, codes)
+        audio, spoken = _recording(task)
+        whole, layers, stream = _prove(graph, codes, audio)
         for report in (whole, layers, stream):
             print(report.table().text(), end="\n\n")
+        heard = _heard(Pipeline.of(graph), audio)
+        print(f"spoken: {', '.join(spoken)}\nheard:  {', '.join(heard) or 'nothing'}")
     with _step("Costs"):
         costs = {core: _cost(graph, core) for core in TARGETS}
     result = Result.of(task.labels, task.testing.labels, scores(graph, codes).argmax(1))
@@ -196,6 +205,7 @@ def run(options: argparse.Namespace) -> int:
         layers,
         whole,
         stream,
+        heard,
         costs,
         sorted((out / "c").iterdir()),
         time.monotonic() - started,
@@ -204,22 +214,32 @@ def run(options: argparse.Namespace) -> int:
     return 0 if outcome.passed else 1
 
 
-def _prove(graph: Graph, task: Task, codes: np.ndarray) -> tuple[parity.Report, parity.Report, parity.Report]:
-    """All test clips where that is quick; a few on every core; a recording on every board."""
+def _recording(task: Task) -> tuple[np.ndarray, list[str]]:
+    """int16 audio of a few spoken test clips, each with as much silence behind, and their words with times."""
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(task.testing.labels >= 2))[:STREAM_CLIPS]
+    silence = np.zeros_like(task.testing.audio[0])
+    audio = np.concatenate([part for row in rows for part in (task.testing.audio[row], silence)])
+    seconds = 2 * len(silence) / SAMPLE_RATE
+    return audio, [f"{task.testing.words[row]} {place * seconds:.1f} s" for place, row in enumerate(rows)]
+
+
+def _heard(pipeline: Pipeline, audio: np.ndarray) -> list[str]:
+    hop_seconds = pipeline.front_end.hop / SAMPLE_RATE
+    return [
+        f"{pipeline.labels[detection.label]} {detection.hop * hop_seconds:.1f} s"
+        for detection in pipeline.run(audio).detections
+        if not detection.suppressed
+    ]
+
+
+def _prove(graph: Graph, codes: np.ndarray, audio: np.ndarray) -> tuple[parity.Report, parity.Report, parity.Report]:
+    """All test clips where that is quick; a few on every core; the recording on every board."""
     targets = list(TARGETS.values())
     inputs = codes[..., np.newaxis][:, np.newaxis]
     whole = parity.compare(graph, parity.executors(graph, []), {"invoke": [inputs]})
     layers = parity.compare(graph, parity.executors(graph, targets), {"invoke": [inputs[:CORE_CLIPS]]})
-    spoken = np.flatnonzero(task.testing.labels >= 2)
-    rows = np.random.default_rng(0).permutation(spoken)[:STREAM_CLIPS]
     pipeline = Pipeline.of(graph)
-    return (
-        whole,
-        layers,
-        parity.stream(
-            pipeline, parity.programs(pipeline, targets), np.concatenate([task.testing.audio[row] for row in rows])
-        ),
-    )
+    return whole, layers, parity.stream(pipeline, parity.programs(pipeline, targets), audio)
 
 
 def _cost(graph: Graph, core: str) -> Measurement | str:

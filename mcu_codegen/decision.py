@@ -28,7 +28,7 @@ class Decision:
 
     stride_hops: int = 10  # hops between inferences
     smoothing: int = 3  # inferences averaged
-    threshold: int = 160  # of the average score, in 1/256
+    threshold: int = 128  # of the average score, in 1/256
     refractory_hops: int = 50  # hops after a detection without another
 
     def __post_init__(self) -> None:

@@ -76,7 +76,7 @@ class Section:
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f23;background:#fff}
 h1{font-size:1.7rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid #d8dee4}
-table{border-collapse:collapse;font-size:.92rem}
+table{border-collapse:collapse;font-size:.92rem;margin:1rem 0}
 th,td{padding:.25rem .8rem;border-bottom:1px solid #e6e9ec;text-align:left}
 th{font-weight:600}td.n{text-align:right;font-variant-numeric:tabular-nums}
 figure{margin:1rem 0}img{max-width:100%}figcaption{font-size:.85rem;color:#57606a}
