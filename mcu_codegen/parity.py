@@ -151,13 +151,15 @@ def on_cores(
 def random_inputs(graph: Graph, samples: int, seed: int = 0) -> Inputs:
     """The lowest code, the highest code, then random ones."""
     rng = np.random.default_rng(seed)
-    inputs = {}
+    inputs: dict[str, list[np.ndarray]] = {}
     for entry in graph.entries:
-        inputs[entry.name] = [
-            rng.integers(-128, 128, (samples, *graph.tensors[index].shape), np.int8) for index in entry.inputs
-        ]
-        for values in inputs[entry.name]:
-            values[:1], values[1:2] = -128, 127
+        inputs[entry.name] = []
+        for index in entry.inputs:
+            tensor = graph.tensors[index]
+            codes = np.iinfo(tensor.dtype)
+            values = rng.integers(codes.min, codes.max, (samples, *tensor.shape), tensor.dtype, endpoint=True)
+            values[:1], values[1:2] = codes.min, codes.max
+            inputs[entry.name].append(values)
     return inputs
 
 

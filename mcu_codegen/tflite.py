@@ -24,6 +24,7 @@ import numpy as np
 from . import flatbuffer
 from .errors import InputError
 from .graph import OPTIONS, Entry, Graph, Operator, Quantization, Tensor
+from .normalize import FILE_ONLY, replace_splits, without_float_edges
 from .tflite_schema import ACTIVATIONS, BUILTIN_OPERATORS, IDENTIFIER, PADDINGS, SCHEMA, TENSOR_TYPES, VERSION
 
 # Far above what a microcontroller holds, far below what a file may make this program allocate.
@@ -80,6 +81,7 @@ _OPERATORS: dict[str, _OperatorRow] = {
     "TANH": _OperatorRow(2, "", (1, 1)),
     "HARD_SWISH": _OperatorRow(1, "HardSwishOptions", (1, 1)),
     "QUANTIZE": _OperatorRow(2, "QuantizeOptions", (1, 1)),
+    "DEQUANTIZE": _OperatorRow(2, "DequantizeOptions", (1, 1)),
     "SOFTMAX": _OperatorRow(2, "SoftmaxOptions", (1, 1)),
     "RESHAPE": _OperatorRow(1, "ReshapeOptions", (1, 2), derived=lambda _, output: {"new_shape": output.shape}),
     "SQUEEZE": _OperatorRow(1, "SqueezeOptions", (1, 1), derived=_squeezed),
@@ -88,6 +90,7 @@ _OPERATORS: dict[str, _OperatorRow] = {
     "STRIDED_SLICE": _OperatorRow(
         2, "StridedSliceOptions", (4, 4), fixed={"ellipsis_mask": 0, "new_axis_mask": 0, "offset": 0}
     ),
+    "SPLIT": _OperatorRow(2, "SplitOptions", (2, 2), outputs=MAX_OPERANDS),
     "CONCATENATION": _OperatorRow(2, "ConcatenationOptions", (1, MAX_OPERANDS), fixed={"fused_activation_function": 0}),
     "PAD": _OperatorRow(2, "PadOptions", (2, 2)),
 }
@@ -134,6 +137,7 @@ _OPTION_FIELDS = {
     "keep_dims": _OptionField(("keep_dims",)),
     "beta": _OptionField(("beta",)),
     "axis": _OptionField(("axis",), ends=(-MAX_RANK, MAX_RANK - 1)),
+    "parts": _OptionField(("num_splits",)),
     "begin_mask": _OptionField(("begin_mask",), ends=_MASKS),
     "end_mask": _OptionField(("end_mask",), ends=_MASKS),
     "shrink_axis_mask": _OptionField(("shrink_axis_mask",), ends=_MASKS),
@@ -184,7 +188,9 @@ class _Model:
         for position, raw in enumerate(self.model["subgraphs"]):
             entries.append(self.entry(position, raw, names))
             names.add(entries[-1].name)
-        return Graph(name, self.tensors, entries, self.metadata(), sha256)
+        graph = Graph(name, self.tensors, entries, self.metadata(), sha256)
+        replace_splits(graph)
+        return graph
 
     def buffer(self, index: int) -> np.ndarray:
         """uint8[n]; empty where the buffer holds nothing."""
@@ -229,10 +235,13 @@ class _Model:
             if not inputs or not outputs or not operators:
                 raise InputError("inputs, outputs or operators are missing")
             self.check_order(inputs, outputs, operators)
+            entry = without_float_edges(self.tensors, Entry("", inputs, outputs, operators))
+            self.check_order(entry.inputs, entry.outputs, entry.operators)
         except InputError as error:
             raise InputError(f"subgraph {position}: {error}" if position else str(error)) from None
         name = _identifier(raw["name"] or "entry") if position else "invoke"
-        return Entry(f"{name}_{position}" if name in names else name, inputs, outputs, operators)
+        entry.name = f"{name}_{position}" if name in names else name
+        return entry
 
     def indices(self, values: np.ndarray, first: int, owner: str) -> tuple[int, ...]:
         """Tensor indices of a subgraph as indices of the graph; -1 stays."""
@@ -294,6 +303,8 @@ class _Model:
             if not 1 <= len(outputs) <= row.outputs or -1 in outputs:
                 raise InputError(f"outputs {raw['outputs'][: row.outputs + 1].tolist()}; 1 to {row.outputs} accepted")
             for index in (*inputs, *outputs):
+                if kind in ("QUANTIZE", "DEQUANTIZE"):
+                    continue  # float at the edges is for `without_float_edges` to judge
                 if index >= 0 and self.tensors[index].dtype.startswith("float"):
                     tensor = self.tensors[index]
                     raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}: a float model; int8 is accepted")
@@ -347,8 +358,9 @@ def _read_options(kind: str, raw: dict[str, Any]) -> Any:
     for field, wanted in row.fixed.items():
         if table[field] != wanted:
             raise InputError(f"{field} is {table[field]}; {wanted} is accepted")
-    fields = dataclasses.fields(OPTIONS[kind])
-    return OPTIONS[kind](**{field.name: _OPTION_FIELDS[field.name].read(table) for field in fields})
+    options = (OPTIONS | FILE_ONLY)[kind]
+    fields = dataclasses.fields(options)
+    return options(**{field.name: _OPTION_FIELDS[field.name].read(table) for field in fields})
 
 
 def _listed(inputs: tuple[int, ...]) -> tuple[int, ...]:

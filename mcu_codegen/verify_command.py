@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compiler", metavar="NAME", help=f"cross compiler, of {', '.join(toolchain.NAMES)}")
     given = parser.add_mutually_exclusive_group()
     given.add_argument("--samples", type=int, default=4, metavar="N", help="random inputs (default %(default)s)")
-    given.add_argument("--inputs", type=Path, metavar="FILE.npy", help="int8 inputs (N, *shape) instead of random ones")
+    given.add_argument("--inputs", type=Path, metavar="FILE.npy", help="inputs (N, *shape) instead of random ones")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
@@ -69,9 +69,10 @@ def _inputs(graph: Graph, options: argparse.Namespace) -> parity.Inputs:
         raise InputError(f"--inputs {options.inputs}: not a readable .npy file ({error})") from None
     if len(graph.entries) != 1 or len(graph.main.inputs) != 1:
         raise InputError(f"--inputs {options.inputs}: accepted are models of one entry with one input, unlike this one")
-    shape = graph.tensors[graph.main.inputs[0]].shape
-    if values.dtype != np.int8 or values.shape[1:] != shape or not len(values):
+    tensor = graph.tensors[graph.main.inputs[0]]
+    if values.dtype != tensor.dtype or values.shape[1:] != tensor.shape or not len(values):
         raise InputError(
-            f"--inputs {options.inputs}: found {values.dtype} {values.shape}; accepted is int8 (N, *{shape})"
+            f"--inputs {options.inputs}: found {values.dtype} {values.shape};"
+            f" accepted is {tensor.dtype} (N, *{tensor.shape})"
         )
     return {graph.main.name: [values]}

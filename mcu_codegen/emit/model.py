@@ -67,7 +67,7 @@ def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kw
     layers: list[Layer] = []
     for entry in graph.entries:
         for index in (*entry.inputs, *entry.outputs):
-            _require_int8(graph.tensors[index])
+            _require_codes(graph.tensors[index])
         for index in entry.inputs:
             if graph.tensors[index].persistent:
                 raise InputError(f"entry '{entry.name}': its input '{graph.tensors[index].name}' is persistent")
@@ -75,7 +75,7 @@ def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kw
         for layer, operator in graph.layers(entry):
             lowered = lower(graph, operator, layer)
             output = graph.tensors[operator.outputs[0]]
-            _require_int8(output)
+            _require_codes(output)
             site = Site(name, tuple(graph.tensors[index] for index in operator.inputs if index >= 0), output)
             kernel = renderer.render(lowered, site)
             layers.append(Layer(len(layers), entry, layer, f"{prefix}_{layer}", operator, kernel))
@@ -117,12 +117,12 @@ def emit_model(
 
 def _parameters(plan: Plan, entry: Entry | None, arena: str) -> dict[str, str]:
     """Name to declaration of the parameters of an entry's function; of the reset, where `entry` is None."""
-    inputs, outputs = (entry.inputs, entry.outputs) if entry else ((), ())
-    return (
-        ({"memory": "void *memory"} if arena == "caller" else {})
-        | {name: f"const int8_t *{name}" for name in _numbered("input", inputs)}
-        | {name: f"int8_t *{name}" for name in _numbered("output", outputs)}
-    )
+    parameters = {"memory": "void *memory"} if arena == "caller" else {}
+    if entry:
+        for word, indices, qualifier in (("input", entry.inputs, "const "), ("output", entry.outputs, "")):
+            for name, index in zip(_numbered(word, indices), indices, strict=True):
+                parameters[name] = f"{qualifier}{plan.graph.tensors[index].dtype}_t *{name}"
+    return parameters
 
 
 def _prototype(plan: Plan, entry: Entry | None, arena: str) -> str:
@@ -130,9 +130,9 @@ def _prototype(plan: Plan, entry: Entry | None, arena: str) -> str:
     return f"void {plan.name}_{entry.name if entry else 'reset'}({parameters})"
 
 
-def _require_int8(tensor: Tensor) -> None:
-    if tensor.dtype != "int8":
-        raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8 is accepted")
+def _require_codes(tensor: Tensor) -> None:
+    if tensor.dtype not in ("int8", "uint8"):
+        raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8 or uint8 is accepted")
 
 
 def _numbered(word: str, items: Sequence[int]) -> list[str]:
@@ -190,7 +190,7 @@ def _interface(plan: Plan, arena: str) -> str:
             $prototype;
             """,
             about="Run the network once." if entry is graph.main else f"Run entry '{entry.name}' once.",
-            buffers="Inputs and outputs are int8 codes, NHWC; they may not overlap each other"
+            buffers="Inputs and outputs are codes, NHWC; they may not overlap each other"
             + (" or the arena." if arena == "caller" else "."),
             prototype=_prototype(plan, entry, arena),
         )
@@ -342,10 +342,11 @@ def _entry(plan: Plan, entry: Entry, pool: _Pool, arena: str) -> str:
             lines.append(f"{layer.function}({', '.join(pointers)});")
         observed = _pointer(plan, entry, target, pool)
         lines.append(f"{plan.name.upper()}_OBSERVE({layer.index}, {observed}, {plan.graph.tensors[target].bytes});")
-    for number, (output, index) in enumerate(zip(_numbered("output", entry.outputs), entry.outputs, strict=True)):
-        if places.places.get(index) != memory.Place("output", number):
-            value = _pointer(plan, entry, index, pool)
-            lines.append(f"{plan.name}_copy({output}, {value}, {plan.graph.tensors[index].bytes});")
+    for number, index in enumerate(entry.outputs):
+        own = memory.Place("output", number)
+        if places.places.get(index) != own:
+            tensor, value = plan.graph.tensors[index], _pointer(plan, entry, index, pool)
+            lines.append(f"{plan.name}_copy({_caller(entry, own, tensor)}, {value}, {tensor.bytes});")
     return _function(plan, entry, lines, arena)
 
 
@@ -382,7 +383,14 @@ def _pointer(plan: Plan, entry: Entry, index: int, pool: _Pool) -> str:
     place = plan.memory.entries[entry.name].places[index]
     if place.memory == "arena":
         return f"arena + {place.at}"
-    return _numbered(place.memory, entry.inputs if place.memory == "input" else entry.outputs)[place.at]
+    return _caller(entry, place, plan.graph.tensors[index])
+
+
+def _caller(entry: Entry, place: memory.Place, tensor: Tensor) -> str:
+    """The caller's input or output, as the layers take it: they see the bytes of uint8 codes."""
+    inside = place.memory == "input"
+    name = _numbered(place.memory, entry.inputs if inside else entry.outputs)[place.at]
+    return name if tensor.dtype == "int8" else f"({'const ' if inside else ''}int8_t *){name}"
 
 
 def _described(tensor: Tensor) -> str:
@@ -406,9 +414,8 @@ class _Pool:
         tensor = plan.graph.tensors[index]
         what = "initial value of" if tensor.persistent else "value of"
         assert tensor.data is not None
-        return self._keep(
-            Array("tensor", "int8_t", tensor.data), f"{plan.name}_tensor_{index}", f"{what} {_described(tensor)}"
-        )
+        each = Array("tensor", "int8_t", tensor.data.view(np.int8))
+        return self._keep(each, f"{plan.name}_tensor_{index}", f"{what} {_described(tensor)}")
 
     def _keep(self, each: Array, name: str, about: str) -> str:
         key = (each.ctype, np.asarray(each.values, np.int64).tobytes())

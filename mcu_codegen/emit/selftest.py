@@ -70,20 +70,21 @@ static int ${name}_selftest_same(const void *data, const int8_t *expected, uint3
 
 
 def golden_inputs(graph: Graph, entry: Entry, golden: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """The self-test's inputs of `entry`: those of `golden`, else int8 codes out of text.random_words."""
+    """The self-test's inputs of `entry`: those of `golden`, else codes out of text.random_words."""
     tensors = [graph.tensors[index] for index in entry.inputs]
     if entry.name not in golden:
         words = random_words(1, sum(tensor.bytes for tensor in tensors))
         codes = ((words >> 24) - 128).astype(np.int8)
         ends = np.cumsum([tensor.bytes for tensor in tensors])
         return [
-            codes[end - tensor.bytes : end].reshape(tensor.shape) for tensor, end in zip(tensors, ends, strict=True)
+            codes[end - tensor.bytes : end].view(tensor.dtype).reshape(tensor.shape)
+            for tensor, end in zip(tensors, ends, strict=True)
         ]
     inputs = [np.asarray(data) for data in golden[entry.name]]
-    if [(data.shape, data.dtype) for data in inputs] != [(tensor.shape, np.dtype(np.int8)) for tensor in tensors]:
+    if [(data.shape, data.dtype) for data in inputs] != [(tensor.shape, np.dtype(tensor.dtype)) for tensor in tensors]:
         raise InputError(
             f"golden input of entry '{entry.name}': {[(data.shape, str(data.dtype)) for data in inputs]};"
-            f" int8 of {[tensor.shape for tensor in tensors]} is accepted"
+            f" {[(tensor.shape, tensor.dtype) for tensor in tensors]} is accepted"
         )
     return inputs
 
@@ -105,15 +106,15 @@ def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequen
         arguments = ["arena"] if arena == "caller" else []
         for number, data in enumerate(inputs):
             arguments.append(f"{own}_{entry.name}_input_{number}")
-            arrays.append(array("int8_t", arguments[-1], data, about=f"Golden input of entry '{entry.name}'."))
+            arrays.append(array(f"{data.dtype}_t", arguments[-1], data, about=f"Golden input of entry '{entry.name}'."))
         known = {index: tensor.data for index, tensor in enumerate(plan.graph.tensors) if tensor.data is not None}
         known |= dict(zip(entry.inputs, inputs, strict=True)) | values
         for number, index in enumerate(entry.outputs):
             tensor = plan.graph.tensors[index]
             arguments.append(f"{entry.name}_output_{number}")
             wanted = f"{own}_{entry.name}_output_{number}"
-            arrays.append(array("int8_t", wanted, known[index], about=f"Output of entry '{entry.name}'."))
-            buffers.append(f"static int8_t {arguments[-1]}[{tensor.bytes}];")
+            arrays.append(array("int8_t", wanted, known[index].view(np.int8), about=f"Output of entry '{entry.name}'."))
+            buffers.append(f"static {tensor.dtype}_t {arguments[-1]}[{tensor.bytes}];")
             same = f"{own}_same({arguments[-1]}, {wanted}, {tensor.bytes}u)"
             checks.append(
                 f"if ({own}_failed == 0) {{\n        {own}_failed = {same} ? 0 : {len(plan.layers) + 1};\n    }}"
@@ -144,7 +145,7 @@ def _expected_crcs(own: str, tensors: Sequence[tuple[str, np.ndarray]]) -> str:
 def _expected_tensors(own: str, tensors: Sequence[tuple[str, np.ndarray]]) -> str:
     names = [f"{own}_layer_{index}" for index in range(len(tensors))]
     whole = [
-        array("int8_t", name, data, about=f"Output of {layer}.")
+        array("int8_t", name, data.view(np.int8), about=f"Output of {layer}.")
         for name, (layer, data) in zip(names, tensors, strict=True)
     ]
     table = f"static const int8_t *const {own}_expected[] = {{ {', '.join(names)} }};\n"

@@ -81,7 +81,7 @@ int main(void);
 static int32_t samples;
 
 /* The next input of a sample. Returns 0 at the end of the file. */
-static int next(int8_t *input, uint32_t bytes)
+static int next(void *input, uint32_t bytes)
 {
     return semihosting_read(samples, input, bytes) == 0;
 }
@@ -186,7 +186,7 @@ def core(graph: Graph) -> dict[str, str]:
         inputs = [f"{entry.name}_input_{place}" for place in range(len(entry.inputs))]
         outputs = [f"{entry.name}_output_{place}" for place in range(len(entry.outputs))]
         buffers += [
-            f"static int8_t {name}[{graph.tensors[index].bytes}];"
+            f"static {graph.tensors[index].dtype}_t {name}[{graph.tensors[index].bytes}];"
             for name, index in zip(inputs + outputs, (*entry.inputs, *entry.outputs), strict=True)
         ]
         reads = " && ".join(f"next({name}, sizeof {name})" for name in inputs)
@@ -205,15 +205,19 @@ def host(graph: Graph) -> dict[str, str]:
     prototypes, functions = [], []
     for entry in graph.entries:
         offsets = np.cumsum([0, *(graph.tensors[index].bytes for index in entry.inputs)]).tolist()
+        inputs = [
+            f"(const {graph.tensors[index].dtype}_t *)(inputs + {offset})"
+            for index, offset in zip(entry.inputs, offsets, strict=False)
+        ]
         outputs = [f"output_{place}" for place in range(len(entry.outputs))]
         functions.append(
             _HOST_FUNCTION.substitute(
                 entry=entry.name,
                 buffers="".join(
-                    f"    int8_t {name}[{graph.tensors[index].bytes}];\n"
+                    f"    {graph.tensors[index].dtype}_t {name}[{graph.tensors[index].bytes}];\n"
                     for name, index in zip(outputs, entry.outputs, strict=True)
                 ),
-                arguments=", ".join([*(f"inputs + {offset}" for offset in offsets[:-1]), *outputs]),
+                arguments=", ".join([*inputs, *outputs]),
                 bytes=offsets[-1],
             )
         )
@@ -227,15 +231,12 @@ def host(graph: Graph) -> dict[str, str]:
 def samples(graph: Graph, entry: Entry, inputs: list[np.ndarray]) -> bytes:
     """`inputs` (N, *shape) of `entry`, sample by sample. Raises InputError where they do not fit."""
     counts = {len(values) for values in inputs}
-    shapes = [graph.tensors[index].shape for index in entry.inputs]
-    if (
-        len(counts) != 1
-        or [values.shape[1:] for values in inputs] != shapes
-        or {v.dtype.name for v in inputs} != {"int8"}
-    ):
+    wanted = [(graph.tensors[index].dtype, graph.tensors[index].shape) for index in entry.inputs]
+    if len(counts) != 1 or [(values.dtype.name, values.shape[1:]) for values in inputs] != wanted:
         found = ", ".join(f"{values.dtype} {values.shape}" for values in inputs)
-        raise InputError(f"entry '{entry.name}': inputs are {found}; accepted are int8 of (N, *shape), shapes {shapes}")
-    flat = [values.reshape(len(values), -1) for values in inputs]
+        accepted = ", ".join(f"{dtype} of (N, *{shape})" for dtype, shape in wanted)
+        raise InputError(f"entry '{entry.name}': inputs are {found}; accepted are {accepted}")
+    flat = [values.reshape(len(values), -1).view(np.int8) for values in inputs]
     return np.concatenate(flat, axis=1).tobytes()
 
 
@@ -253,7 +254,8 @@ def observed(graph: Graph, entry: Entry, content: bytes | np.ndarray) -> dict[in
         tensor = graph.tensors[operator.outputs[0]]
         header, start = rows[:, start : start + 8], start + 8
         assert np.all(header == np.array([layer, tensor.bytes], "<i4").view(np.int8)), f"layer {layer} in disorder"
-        values[operator.outputs[0]] = rows[:, start : start + tensor.bytes].reshape(-1, *tensor.shape)
+        codes = rows[:, start : start + tensor.bytes].view(tensor.dtype)
+        values[operator.outputs[0]] = codes.reshape(-1, *tensor.shape)
         start += tensor.bytes
     return values
 
