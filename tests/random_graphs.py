@@ -159,9 +159,12 @@ class _Builder:
         return output
 
     def weights_and_bias(
-        self, shape: tuple[int, ...], axis: int, source: int, output: int, per_tensor: bool
+        self, shape: tuple[int, ...], axis: int, source: int, output: int, per_tensor: bool, wraps: bool = True
     ) -> tuple[int, ...]:
-        """Weights and bias (which may be left out) between `source` and `output`."""
+        """Weights and bias (which may be left out) between `source` and `output`.
+
+        `wraps`: a left shift may push accumulators beyond int32.
+        """
         spread = self.one([1, 20, 127])
         weights = self.rng.integers(-spread, spread + 1, shape)
         if self.chance(0.1):
@@ -170,15 +173,20 @@ class _Builder:
         sums = np.abs(weights).sum(axis=tuple(a for a in range(len(shape)) if a != axis))
         typical = 60 * np.sqrt(weights.size / channels) * spread / 2
         real = self.multipliers(1 if per_tensor else channels, 60 / typical)
+        zero_point = self.tensors[source].zero_point
+        reach = sums * max(127 - zero_point, zero_point + 128)
+        limit = np.full(channels, 2**31 - 1)
+        if not wraps:
+            real = np.minimum(real, 2.0**30 / reach.max(initial=1) / 2)
+            limit >>= np.maximum(np.frexp(real)[1] + 1, 0)
         ratio = self.tensors[output].scale / self.tensors[source].scale
         scales = tuple(_float32(value * ratio) for value in real)
         zero_points = (0,) * len(scales)
         index = self.constant("weights", weights.astype(np.int8), Quantization(scales, zero_points, axis))
         if self.chance(0.15):
             return (index, -1) if self.chance(0.5) else (index,)
-        zero_point = self.tensors[source].zero_point
-        room = 2**31 - 1 - sums * max(127 - zero_point, zero_point + 128)
-        bias = self.rng.normal(0, typical, channels).round()
+        room = limit - reach
+        bias = self.rng.normal(0, typical, channels).round().clip(-room, room)
         extreme = self.rng.random(channels) < (0.1 if self.chance(0.3) else 0)
         bias = np.where(extreme, self.rng.choice([-1, 1], channels) * room, bias).astype(np.int32)
         quantized = Quantization(
@@ -226,7 +234,7 @@ class _Builder:
         outputs = self.integer(1, 8)
         rows = shape[:-1] if keep else (math.prod(shape) // depth,)
         output = self.activation((*rows, outputs))
-        constants = self.weights_and_bias((outputs, depth), 0, source, output, self.chance(0.6))
+        constants = self.weights_and_bias((outputs, depth), 0, source, output, self.chance(0.6), wraps=False)
         options = FullyConnected(self.activation_name(), keep)
         return self.append("FULLY_CONNECTED", (source, *constants), output, options)
 

@@ -106,13 +106,18 @@ def lower_fully_connected(graph: Graph, operator: Operator) -> FullyConnected:
         real = (np.float32(source.scale) * scales).astype(np.float64) / float(np.float32(output.scale))
     else:
         real = float(np.float32(source.scale)) * scales.astype(np.float64) / float(np.float32(output.scale))
-    return FullyConnected(
-        weights,
-        bias,
-        source.zero_point,
-        requantization(real, output, operator.options.activation),
-        _bound(weights, 0, bias, source.zero_point, filters.name),
-    )
+    bound = _bound(weights, 0, bias, source.zero_point, filters.name)
+    scaling = requantization(real, output, operator.options.activation)
+    # where convolutions wrap in every implementation, this operator saturates in those that requantise in float
+    raised = bound << np.maximum(scaling.shift, 0).astype(np.int64)
+    if np.any(raised > arithmetic.INT32_MAX):
+        channel = int(np.argmax(raised))
+        raise InputError(
+            f"weights '{filters.name}': the accumulator of channel {channel} can reach {bound[channel]}, which times"
+            f" 2^{int(np.broadcast_to(scaling.shift, bound.shape)[channel])}, the left shift of its multiplier, is"
+            " beyond int32"
+        )
+    return FullyConnected(weights, bias, source.zero_point, scaling, bound)
 
 
 def _weights(graph: Graph, index: int, channels: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
