@@ -101,7 +101,9 @@ def scores(graph: Graph, features: np.ndarray) -> np.ndarray:
     executor: BatchExecutor = (
         numpy_executor.NumpyExecutor(graph) if missing else tinygrad_executor.TinygradExecutor(graph)
     )
-    return executor.run([features[:, np.newaxis, ..., np.newaxis]])[graph.entries[0].outputs[0]].reshape(len(features), -1)
+    return executor.run([features[:, np.newaxis, ..., np.newaxis]])[graph.entries[0].outputs[0]].reshape(
+        len(features), -1
+    )
 
 
 def features_of(examples: Examples, preset: str) -> np.ndarray:
