@@ -3,8 +3,8 @@
     python benchmarks/kernels.py [MODEL.tflite ...] [--target CORE ...] [--check | --update]
 
 Models are by default those in ../shared/models. `--check` compares every layer with benchmarks/kernels.json and ends
-with status 1 where a core got slower by more than 1 %; `--update` writes that file. Compilers that are absent, and cores
-that cannot be counted here, are named.
+with status 1 where a core got slower by more than 1 %; `--update` writes that file. Compilers that are absent, and
+cores that cannot be counted here, are named.
 """
 
 from __future__ import annotations
