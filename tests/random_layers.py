@@ -1,19 +1,11 @@
-"""Kernels for Cortex-M55 against the NumPy executor, on shapes and values that reach them."""
+"""Random layers that kernels in assembly or vectors compute: shapes, strides and values that reach them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
-import pytest
-from random_graphs import random_inputs
 
-from mcu_codegen.emit.model import compile_plan
-from mcu_codegen.emit.mve import MveRenderer
-from mcu_codegen.emulate import toolchain
-from mcu_codegen.emulate.core_executor import CoreExecutor
-from mcu_codegen.emulate.machine import machines
-from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.graph import (
     Conv2D,
     DepthwiseConv2D,
@@ -26,9 +18,6 @@ from mcu_codegen.graph import (
     Quantization,
     Tensor,
 )
-from mcu_codegen.targets import TARGETS
-
-M55 = TARGETS["cortex-m55"]
 
 
 class Layers:
@@ -154,54 +143,13 @@ class Layers:
         self.append("MEAN", source, output, Mean(), len(self.tensors) - 1)
 
 
-KERNELS: dict[str, tuple[Callable[[Layers], None], str]] = {
-    "convolution": (Layers.any_convolution, "multiply_"),
-    "depthwise": (Layers.any_depthwise, "rows_"),
-    "pointwise": (Layers.any_pointwise, "multiply_"),
-    "fully connected": (Layers.any_fully_connected, "multiply_"),
-    "in place": (Layers.in_place, ""),
-    "pool": (Layers.any_pool, "sums_"),
-    "mean": (Layers.any_mean, "sums_"),
+KINDS: dict[str, Callable[[Layers], None]] = {
+    "convolution": Layers.any_convolution,
+    "depthwise": Layers.any_depthwise,
+    "pointwise": Layers.any_pointwise,
+    "fully connected": Layers.any_fully_connected,
+    "in place": Layers.in_place,
+    "pool": Layers.any_pool,
+    "mean": Layers.any_mean,
 }
-"""By name, what draws a layer and the helper that it must be computed by."""
-
-
-def executor(graph: Graph, compiler: str) -> CoreExecutor:
-    """Of `graph` on an emulated Cortex-M55; skips the test where something is absent, and names it."""
-    machine, chosen = machines(M55)["qemu"], toolchain.available()[compiler]
-    if isinstance(machine, str):
-        pytest.skip(f"no emulated Cortex-M55: {machine}")
-    if isinstance(chosen, str):
-        pytest.skip(chosen)
-    return CoreExecutor(graph, M55, machine, chosen, MveRenderer())
-
-
-def compare(seed: int, compiler: str, count: int) -> None:
-    """`count` layers of every kind, in one program."""
-    layers = Layers(seed)
-    wanted = []
-    for draw, helper in KERNELS.values():
-        for _ in range(count):
-            before = len(layers.operators)
-            draw(layers)
-            wanted += [helper] * (len(layers.operators) - before)
-    graph = layers.graph()
-    plan = compile_plan(graph, MveRenderer())
-    for layer, helper in zip(plan.layers, wanted, strict=True):
-        assert any(name.startswith(helper) for name in layer.kernel.helpers), f"{layer.name} has no kernel"
-    assert plan.memory.entries["invoke"].in_place
-    inputs = random_inputs(graph, seed)
-    got = executor(graph, compiler).run(inputs)
-    for tensor, values in NumpyExecutor(graph).run(inputs).items():
-        np.testing.assert_array_equal(got[tensor], values, f"seed {seed}, {graph.tensors[tensor].name}")
-
-
-@pytest.mark.parametrize("compiler", toolchain.NAMES)
-def test_kernels_equal_numpy(compiler: str) -> None:
-    compare(1, compiler, 6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 5))
-def test_kernels_equal_numpy_on_more_shapes(seed: int) -> None:
-    compare(seed, toolchain.NAMES[seed % 2], 20)
+"""By name, what draws one or more layers."""

@@ -1,0 +1,67 @@
+"""The kernels of every instruction set against the NumPy executor, on shapes and values that reach them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from random_graphs import random_inputs
+from random_layers import KINDS, Layers
+
+from mcu_codegen.emit.instruction_sets import RENDERERS
+from mcu_codegen.emit.model import compile_plan
+from mcu_codegen.emulate import toolchain
+from mcu_codegen.emulate.core_executor import CoreExecutor
+from mcu_codegen.emulate.machine import machines
+from mcu_codegen.execute.numpy_executor import NumpyExecutor
+from mcu_codegen.graph import Graph
+from mcu_codegen.targets import TARGETS
+
+REACHED = {
+    "cortex-m0": {"multiply", "rows"},
+    "cortex-m3": {"multiply", "rows"},
+    "cortex-m4": {"multiply", "rows"},
+    "cortex-m55": {"multiply", "rows", "sums"},
+}
+"""By core, how the names of its kernels begin: matrices, depthwise rows, sums over an image."""
+
+
+def executor(graph: Graph, core: str, compiler: str) -> CoreExecutor:
+    """Of `graph` on an emulated `core`, the quicker emulator first; where none is there, says so and skips."""
+    target = TARGETS[core]
+    present = [machine for machine in reversed(machines(target).values()) if not isinstance(machine, str)]
+    chosen = toolchain.available()[compiler]
+    if not present:
+        pytest.skip(f"no emulated {core}: {machines(target)}")
+    if isinstance(chosen, str):
+        pytest.skip(chosen)
+    return CoreExecutor(graph, target, present[0], chosen)
+
+
+def compare(seed: int, core: str, compiler: str, count: int) -> None:
+    """`count` layers of every kind, in one program."""
+    layers = Layers(seed)
+    for draw in KINDS.values():
+        for _ in range(count):
+            draw(layers)
+    graph = layers.graph()
+    plan = compile_plan(graph, RENDERERS[TARGETS[core].instruction_set]())
+    used = {name.split("_")[0] for layer in plan.layers for name in layer.kernel.helpers}
+    assert used >= REACHED[core]
+    assert plan.memory.entries["invoke"].in_place
+    inputs = random_inputs(graph, seed)
+    got = executor(graph, core, compiler).run(inputs)
+    for tensor, values in NumpyExecutor(graph).run(inputs).items():
+        np.testing.assert_array_equal(got[tensor], values, f"seed {seed}, {graph.tensors[tensor].name}")
+
+
+@pytest.mark.parametrize("compiler", toolchain.NAMES)
+@pytest.mark.parametrize("core", REACHED)
+def test_kernels_equal_numpy(core: str, compiler: str) -> None:
+    compare(1, core, compiler, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("core", REACHED)
+@pytest.mark.parametrize("seed", range(2, 5))
+def test_kernels_equal_numpy_on_more_shapes(seed: int, core: str) -> None:
+    compare(seed, core, toolchain.NAMES[seed % 2], 20)
