@@ -22,6 +22,7 @@ import numpy as np
 from mcu_codegen import flatbuffer, tflite
 from mcu_codegen.errors import InputError
 from mcu_codegen.graph import (
+    Concatenation,
     Conv2D,
     DepthwiseConv2D,
     Elementwise,
@@ -34,9 +35,11 @@ from mcu_codegen.graph import (
     Pool2D,
     Quantization,
     Softmax,
+    StridedSlice,
     Tensor,
 )
 from mcu_codegen.lower import lower
+from mcu_codegen.normalize import Split
 from mcu_codegen.tflite_schema import IDENTIFIER, SCHEMA
 
 MEMORY_BYTES = 1 << 30
@@ -44,7 +47,7 @@ SECONDS_PER_FILE = 10
 
 
 def small_graph(seed: int = 0) -> Graph:
-    """Every supported operator once, two entries, a persistent tensor, metadata; about 5 KB as a file."""
+    """Operators with weights and some others, two entries, a persistent tensor, metadata; about 5 KB as a file."""
     rng = np.random.default_rng(seed)
     tensors: list[Tensor] = []
 
@@ -101,6 +104,52 @@ def small_graph(seed: int = 0) -> Graph:
     enrol = Entry("enrol", (second,), (mean,), [Operator("MEAN", (second, axes), (mean,), Mean(False))])
     metadata = {"front_end": "mfcc10", "labels": ["_silence_", "yes", "no"], "decision": {"stride_hops": 10}}
     return Graph("small", tensors, [invoke, enrol], metadata)
+
+
+def chain_file() -> bytes:
+    """The other operators, from a float input to a float output, in a row; SPLIT and float edges are only in files."""
+    tensors: list[Tensor] = []
+    operators: list[Operator] = []
+
+    def activation(*shape: int, scale: float = 0.25, zero_point: int = -3, dtype: str = "int8") -> int:
+        tensors.append(Tensor(f"t{len(tensors)}", shape, dtype, Quantization((scale,), (zero_point,))))
+        return len(tensors) - 1
+
+    def real(*shape: int) -> int:
+        tensors.append(Tensor(f"t{len(tensors)}", shape, "float32"))
+        return len(tensors) - 1
+
+    def integers(*values: Any) -> int:
+        data = np.array(values, np.int32)
+        tensors.append(Tensor(f"t{len(tensors)}", data.shape, "int32", None, data))
+        return len(tensors) - 1
+
+    def append(kind: str, inputs: tuple[int, ...], outputs: int | tuple[int, ...], options: object = None) -> Any:
+        written = outputs if isinstance(outputs, tuple) else (outputs,)
+        operators.append(Operator(kind, inputs, written, options or NoOptions()))
+        return outputs
+
+    x, second = real(1, 4, 4, 2), activation(1, 2, 6, scale=0.5, zero_point=120, dtype="uint8")
+    here = append("QUANTIZE", (x,), activation(1, 4, 4, 2))
+    here = append("PAD", (here, integers((0, 0), (1, 1), (2, 0), (0, 0))), activation(1, 6, 6, 2))
+    here = append("MAX_POOL_2D", (here,), activation(1, 3, 3, 2), Pool2D("SAME", (2, 2), (3, 2)))
+    here = append("TRANSPOSE", (here, integers(0, 3, 1, 2)), activation(1, 2, 3, 3))
+    parts = append("SPLIT", (integers(1), here), (activation(1, 1, 3, 3), activation(1, 1, 3, 3)), Split(2))
+    here = append("CONCATENATION", parts, activation(1, 1, 3, 6), Concatenation(-1))
+    here = append("SQUEEZE", (here,), activation(3, 6))
+    here = append("EXPAND_DIMS", (here, integers(0)), activation(1, 3, 6))
+    where = (integers(0, 2, 5), integers(1, 0, -7), integers(1, -1, -1))
+    here = append("STRIDED_SLICE", (here, *where), activation(1, 2, 6), StridedSlice(end_mask=1))
+    other = append("QUANTIZE", (second,), activation(1, 2, 6))
+    here = append("SUB", (here, other), activation(1, 2, 6), Elementwise("RELU6"))
+    here = append("MUL", (here, other), activation(1, 2, 6, scale=0.5), Elementwise())
+    for kind in ("RELU", "RELU6", "HARD_SWISH"):
+        here = append(kind, (here,), activation(1, 2, 6))
+    here = append("TANH", (here,), activation(1, 2, 6, scale=1 / 128, zero_point=0))
+    here = append("LOGISTIC", (here,), activation(1, 2, 6, scale=1 / 256, zero_point=-128))
+    outputs = append("QUANTIZE", (here,), activation(1, 2, 6, dtype="uint8", zero_point=7))
+    last = append("DEQUANTIZE", (here,), real(1, 2, 6))
+    return tflite.write(Graph("chain", tensors, [Entry("invoke", (x, second), (outputs, last), operators)]))
 
 
 def examine(data: bytes) -> bool:
@@ -190,7 +239,8 @@ def _changed(value: Any, kind: str, rng: np.random.Generator) -> Any:
     if kind == "string":
         return "".join(map(chr, rng.integers(1, 0x3000, rng.integers(0, 20))))
     if isinstance(value, list):
-        order = rng.integers(0, len(value), rng.integers(0, len(value) + 2)) if rng.integers(2) else None
+        again = bool(value) and bool(rng.integers(2))
+        order = rng.integers(0, len(value), rng.integers(0, len(value) + 2)) if again else None
         return [value[index] for index in (rng.permutation(len(value)) if order is None else order)]
     if not isinstance(value, np.ndarray):
         return _number(kind, rng)
@@ -208,16 +258,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--model", type=Path, help="the file to mutate (default: a small one with every operator)")
+    parser.add_argument("--model", type=Path, help="the file to mutate (default: two small ones with every operator)")
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="folder for files that break a rule")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     signal.signal(signal.SIGALRM, _too_slow)
-    original = options.model.read_bytes() if options.model else tflite.write(small_graph())
-    assert examine(original), "the unchanged file must be accepted"
+    originals = [options.model.read_bytes()] if options.model else [tflite.write(small_graph()), chain_file()]
+    assert all(examine(original) for original in originals), "the unchanged files must be accepted"
     rng = np.random.default_rng(options.seed)
     accepted, broken = 0, 0
     for number in range(options.count):
+        original = originals[number // 2 % len(originals)]
         data = (mutate_bytes, mutate_values)[number % 2](original, rng)
         signal.alarm(SECONDS_PER_FILE)
         try:

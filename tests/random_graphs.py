@@ -409,7 +409,8 @@ class _Builder:
     def update_state(self, source: int, values: list[int]) -> int | None:
         """ADD of `source` to a persistent tensor, a new one or one that is there."""
         tensor = self.tensors[source]
-        fitting = [index for index in self.states if self.tensors[index].shape == tensor.shape and index != source]
+        written = {operator.outputs[0] for operator in self.operators}  # once in an entry, as in a file
+        fitting = [i for i in self.states if self.tensors[i].shape == tensor.shape and i not in (source, *written)]
         if fitting and self.chance(0.7):
             state = self.one(fitting)
         else:

@@ -41,7 +41,7 @@ def assert_equal(first: Graph, second: Graph) -> None:
 
 
 def test_round_trip() -> None:
-    """The small graph has every operator, two entries, a persistent tensor with a value, and metadata."""
+    """The small graph has two entries, a persistent tensor with a value, and metadata."""
     graph = small_graph()
     again = tflite.read_bytes(tflite.write(graph), "models/small.tflite")
     assert_equal(graph, again)
