@@ -34,7 +34,7 @@ from .recipe import Recipe
 from .train import train
 
 STREAM_CLIPS = 8  # test clips in the recording that the emulated boards hear
-VIEWS = 10  # augmented copies of the training clips; more would learn more, and take longer
+VIEWS = 20  # augmented copies of the training clips; more would learn more, and take longer
 CORE_CLIPS = 3  # test clips that go through every layer on every emulated core
 
 
@@ -147,7 +147,7 @@ class Outcome:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     task_options.configure(parser)
-    parser.add_argument("--epochs", type=int, default=30, metavar="N", help="of training (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=40, metavar="N", help="of training (default: %(default)s)")
     parser.add_argument("--qat-epochs", type=int, default=1, metavar="N", help="of fine-tuning (default: %(default)s)")
     parser.add_argument(
         "--target", default="cortex-m4", metavar="CORE", help="that the C is for (default: %(default)s)"
