@@ -10,6 +10,9 @@ ARGS ?=
 # NNCF reports usage and compiles a C++ extension unless told not to; neither is wanted
 export NNCF_CI := 1
 
+# two workers, and one thread in each: more threads than cores wait for each other
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
+
 .PHONY: help demo test quick check fuzz clean
 
 help:
@@ -29,10 +32,10 @@ demo: $(BIN)/installed
 	$(BIN)/kws demo --data $(DATA) --out $(OUT) $(ARGS)
 
 test: $(BIN)/installed
-	$(BIN)/pytest -q -n 2
+	$(PYTEST)
 
 quick: $(BIN)/installed
-	$(BIN)/pytest -q -n 2 -m "not slow"
+	$(PYTEST) -m "not slow"
 
 check: $(BIN)/installed
 	$(BIN)/ruff format --check .
