@@ -1,0 +1,203 @@
+"""What the kernels of Cortex-M3, M4, M7 and M33 have in common: their frames. The instructions inside differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .. import lower
+from ..memory import Demand
+from .assembly import REACH, Assembly, folded_bias, packed, requantizes, tails, words
+from .blocks import BlockRenderer, Product
+from .renderer import Array, Kernel, Site, fill
+
+_COLUMNS = 5  # columns that a depthwise kernel computes at a time, at most
+
+Requantize = Callable[[Sequence[str]], list[str]]
+"""Turns accumulators in registers into int8 codes; r2 is the multiplier, r3 the addend, r12 the shift."""
+
+
+class Thumb2Renderer(BlockRenderer):
+    """Convolutions two channels and up to four rows at a time; 3 x 3 depthwise convolutions plane by plane."""
+
+    element_bytes: int  # of a widened value
+    scale: int  # of accumulators: 2 where a kernel doubles one operand
+
+    def pack_rows(self, depth: int, rows: int) -> Assembly:
+        """Widens `rows` rows of `depth` inputs, as `multiply_rows` reads them. Parameters: input, wide."""
+        raise NotImplementedError
+
+    def multiply_rows(self, depth: int, channels: int, rows: int) -> Assembly:
+        """See `pair_product`."""
+        raise NotImplementedError
+
+    def interleave(self, weights: np.ndarray) -> np.ndarray:
+        """Weights (channels, depth) as (pairs of channels, 2 * depth), as `multiply_rows` reads them."""
+        raise NotImplementedError
+
+    def chunks(self, columns: int) -> tuple[list[tuple[int, int]], int]:
+        """(start, size) of the columns that depthwise kernels compute together, and the plane's pitch in elements."""
+        raise NotImplementedError
+
+    def depthwise_rows(self, columns: int, row_bytes: int, pitch: int, channels: int) -> Assembly:
+        """`columns` columns of every row of a plane. Parameters: plane, stream, output, rows."""
+        raise NotImplementedError
+
+    def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
+        # pairs of channels, and offsets within one instruction's reach
+        return requantizes(op) and channels % 2 == 0 and max(channels, depth) * (self.block - 1) < REACH
+
+    def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
+        pack = f"pack_{depth}x{rows}"
+        # a single row has no neighbour whose distance would matter
+        multiply = f"multiply_{depth}x{rows}" + (f"_{channels}" if rows > 1 else "")
+        self.helpers[pack] = self.pack_rows(depth, rows).helper(pack)
+        self.helpers[multiply] = self.multiply_rows(depth, channels, rows).helper(multiply)
+        return Product(pack, multiply, self.element_bytes * depth * rows, channels // 2)
+
+    def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+        """Per pair of channels: two biases, the weights of both, the tails of both."""
+        channels = len(weights)
+        bias = self.scale * folded_bias(op, weights).reshape(channels // 2, 2)
+        return words(bias, packed(self.interleave(weights)), tails(op, channels).reshape(channels // 2, 6))
+
+    def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
+        """Widens one channel's plane into a padded buffer, then computes its rows, a few columns at a time."""
+        _, height, width, channels = op.weights.shape
+        _, rows, columns, _ = site.inputs[0].shape
+        if (
+            (height, width, op.stride, op.dilation, op.depth_multiplier) != (3, 3, (1, 1), (1, 1), 1)
+            or op.pads != (1, 1, 1, 1)
+            or not requantizes(op)
+            or _COLUMNS * channels > REACH
+        ):
+            return super().depthwise(op, site)
+        chunks, pitch = self.chunks(columns)
+        widen = f"widen_{columns}_{channels}_{pitch}"
+        helpers = {widen: self._widen(columns, channels, pitch)}
+        calls = []
+        for start, size in chunks:
+            name = f"rows_{size}_{columns * channels}_{pitch}_{channels}"
+            helpers[name] = self.depthwise_rows(size, columns * channels, pitch, channels)
+            calls.append(
+                f"{site.prefix}_{name}(plane + {start}, stream + 7 * channel, output + {start * channels}, {rows});"
+            )
+        self.helpers |= {name: assembly.helper(name) for name, assembly in helpers.items()}
+        return Kernel(
+            fill(
+                """
+                $element *const plane = ($element *)(void *)scratch;
+
+                for (int32_t i = 0; i < $elements; i++) {
+                    plane[i] = $zero_point;
+                }
+                for (int32_t channel = 0; channel < $channels; channel++) {
+                    ${prefix}_$widen(input, plane + $first, $rows);
+                    $calls
+                    input++;
+                    output++;
+                }
+                """,
+                element=f"int{8 * self.element_bytes}_t",
+                elements=(rows + 2) * pitch,
+                zero_point=op.input_zero_point,
+                channels=channels,
+                prefix=site.prefix,
+                widen=widen,
+                first=pitch + 1,
+                rows=rows,
+                calls="\n".join(calls),
+            ),
+            Demand(scratch_bytes=self.element_bytes * (rows + 2) * pitch, in_place=True),
+            arrays=(self._depthwise_stream(op),),
+            helpers=tuple(helpers),
+            macs=rows * columns * op.weights.size,
+        )
+
+    def _depthwise_stream(self, op: lower.Convolution) -> Array:
+        """Per channel, seven words: the bias, nine weights and three bytes of nothing, the tail."""
+        channels = op.weights.shape[3]
+        weights = op.weights.reshape(9, channels).T
+        bias = self.scale * folded_bias(op, weights)
+        return words(bias[:, None], packed(np.pad(weights, ((0, 0), (0, 3)))), tails(op, channels))
+
+    def _widen(self, columns: int, channels: int, pitch: int) -> Assembly:
+        size = self.element_bytes
+        load = [f"ldrsb r3, [r0], #{channels}"] if channels < 256 else ["ldrsb r3, [r0]", f"add r0, r0, #{channels}"]
+        store = f"{'strh' if size == 2 else 'str'} r3, [r1], #{size}"
+        return Assembly(
+            f"One channel's rows of {columns} columns, {channels} bytes apart, as rows {pitch} elements apart.",
+            ("const int8_t *input", f"int{8 * size}_t *plane", "int32_t rows"),
+            [
+                "1:",
+                *[*load, store] * columns,
+                f"adds r1, #{size * (pitch - columns)}",
+                "subs r2, #1",
+                "bne 1b",
+                "bx lr",
+            ],
+        )
+
+
+def sums(rows: int) -> tuple[list[str], list[str]]:
+    """The registers that sum up the first and the second channel of a pair, one a row."""
+    first, second = ([f"r{base + row}" for row in range(rows)] for base in (4, 8))
+    return first, second
+
+
+def pair_product(
+    step: list[str],
+    steps: int,
+    unrolled: int,
+    wide_bytes: int,
+    depth: int,
+    channels: int,
+    rows: int,
+    requantize: Requantize,
+) -> Assembly:
+    """`rows` packed rows of `depth` inputs times pairs of channels, from a stream as `Thumb2Renderer.stream` has it.
+
+    `step` is done `steps` times, `unrolled` of them without a loop; it moves r0 through `wide_bytes` of packed rows and
+    r1 through the pair's weights, and adds to `sums`. It may use r2, r3, r12 and lr.
+    """
+    first, second = sums(rows)
+    body = step * unrolled
+    if unrolled < steps:
+        count = ["ldr r2, [sp]", "subs r2, #1", "str r2, [sp]", "bne 2b"]
+        body = [f"mov r2, #{steps // unrolled}", "str r2, [sp]", "2:", *body, *count]
+    return Assembly(
+        f"{rows} packed x {depth} inputs times pairs of channels"
+        + (f". The outputs of a row are {channels} bytes." if rows > 1 else "."),
+        ("const void *wide", "const uint32_t *stream", "int8_t *output", "int32_t pairs"),
+        [
+            "push {r2-r11, lr}",
+            "sub sp, #4",  # now sp points at the loop counter, the output and the pairs left
+            "1:",
+            "ldrd r4, r8, [r1], #8",
+            *(f"mov {register}, {group[0]}" for group in (first, second) for register in group[1:]),
+            *body,
+            f"sub r0, r0, #{wide_bytes}",
+            "ldm r1!, {r2, r3, r12}",
+            *requantize(first),
+            "ldm r1!, {r2, r3, r12}",
+            *requantize(second),
+            "ldrd r2, r3, [sp, #4]",
+            *(
+                f"strb {register}, [r2, #{row * channels + channel}]"
+                for channel, group in enumerate((first, second))
+                for row, register in enumerate(group)
+            ),
+            "adds r2, #2",
+            "subs r3, #1",
+            "strd r2, r3, [sp, #4]",
+            "bne 1b",
+            "add sp, #12",
+            "pop {r4-r11, pc}",
+        ],
+    )
+
+
+def divisor(count: int, most: int) -> int:
+    """The largest divisor of `count` that is at most `most`."""
+    return max(each for each in range(1, most + 1) if count % each == 0)
