@@ -46,7 +46,7 @@ RANGES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Post-training quantisation; the defaults lose least in benchmarks/quantization.py."""
+    """Post-training quantisation; benchmarks/quantization.py compares the settings."""
 
     activation_range: str = "histogram"  # a key of RANGES
     bias_correction: bool = False  # NNCF's fast one, which takes every layer's input for constant over its positions
