@@ -6,7 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from . import targets, tflite
+from . import files, targets, tflite
+from .arena_picture import arena_picture
+from .emit.instruction_sets import RENDERERS
+from .emit.model import compile_plan
 from .emulate import toolchain
 from .measure import measure
 
@@ -22,12 +25,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--target", default="cortex-m4", metavar="CORE", help=f"of {', '.join(targets.TARGETS)} (default %(default)s)"
     )
     parser.add_argument("--compiler", metavar="NAME", help=f"cross compiler, of {', '.join(toolchain.NAMES)}")
+    parser.add_argument("--picture", type=Path, metavar="SVG", help="write a picture of the arena over time there")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
 
 def run(options: argparse.Namespace) -> int:
     """The exit status."""
     target = targets.find(options.target)
-    result = measure(tflite.read(options.model), target, toolchain.choose(options.compiler))
+    graph = tflite.read(options.model)
+    result = measure(graph, target, toolchain.choose(options.compiler))
+    if options.picture is not None:
+        plan = compile_plan(graph, RENDERERS[target.instruction_set]())
+        files.write_whole(options.picture, arena_picture(plan))
     print(json.dumps(result.to_dict(), indent=2) if options.json else result.text())
     return 0

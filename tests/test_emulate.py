@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from random_graphs import random_graph
 from mcu_codegen import cli, targets, tflite
 from mcu_codegen.emit.decision import emit_decision
 from mcu_codegen.emit.frontend import emit_frontend
+from mcu_codegen.emit.instruction_sets import RENDERERS
 from mcu_codegen.emit.model import compile_plan, emit_model
 from mcu_codegen.emulate import build, host, machine, qemu_machine, toolchain
 from mcu_codegen.emulate.machine import MachineError
@@ -290,6 +292,19 @@ def test_both_emulators_measure_the_same(monkeypatch):
     assert (by_qemu.emulator, by_unicorn.emulator) == ("qemu", "unicorn")
     assert by_qemu.layers == by_unicorn.layers
     assert (by_qemu.instructions, by_qemu.stack) == (by_unicorn.instructions, by_unicorn.stack)
+
+
+def test_measure_draws_the_arena(tmp_path, capsys):
+    run_machine(targets.find("cortex-m0"), "unicorn")
+    graph, model, picture = small_graph(), tmp_path / "small.tflite", tmp_path / "arena.svg"
+    model.write_bytes(tflite.write(graph))
+    assert cli.main(["measure", str(model), "--target", "cortex-m0", "--picture", str(picture)]) == 0
+    drawn = ElementTree.parse(picture).getroot()
+    blocks = compile_plan(tflite.read(model), RENDERERS["armv6m"]()).memory.blocks
+    titles = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    assert titles == [f"{block.name}: {block.bytes:,} bytes at {block.offset:,}" for block in blocks]
+    assert titles
+    capsys.readouterr()
 
 
 def test_measure_prints_json(tmp_path, capsys):
