@@ -11,91 +11,48 @@ class Pooling(Kernels):
 
     def average_pool(self, op: lower.AveragePool, site: Site) -> Kernel:
         """Sums over the part of each window that lies inside the image."""
-        _, rows, columns, channels = site.inputs[0].shape
-        top, bottom = _span("y", op.stride[0], op.filter[0], op.pads[:2], rows)
-        left, right = _span("x", op.stride[1], op.filter[1], op.pads[2:], columns)
-        return Kernel(
-            fill(
-                """
-                for (int32_t y = 0; y < $rows; y++) {
-                    const int32_t top = $top, bottom = $bottom;
+        count = "(bottom - top) * (right - left)" if any(op.pads) else op.filter[0] * op.filter[1]
+        body = fill(
+            """
+            int32_t sum = 0;
+            int32_t mean;
 
-                    for (int32_t x = 0; x < $columns; x++) {
-                        const int32_t left = $left, right = $right;
-                        const int32_t count = $count;
-
-                        for (int32_t channel = 0; channel < $channels; channel++) {
-                            int32_t sum = 0;
-                            int32_t mean;
-
-                            for (int32_t row = top; row < bottom; row++) {
-                                for (int32_t column = left; column < right; column++) {
-                                    sum += input[(row * $width + column) * $channels + channel];
-                                }
-                            }
-                            mean = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
-                            *output++ = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
-                        }
-                    }
+            for (int32_t row = top; row < bottom; row++) {
+                for (int32_t column = left; column < right; column++) {
+                    sum += $code;
                 }
-                """,
-                rows=site.output.shape[1],
-                columns=site.output.shape[2],
-                top=top,
-                bottom=bottom,
-                left=left,
-                right=right,
-                count="(bottom - top) * (right - left)" if any(op.pads) else op.filter[0] * op.filter[1],
-                channels=channels,
-                width=columns,
-                low=op.low,
-                high=op.high,
-            )
+            }
+            mean = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
+            *output++ = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
+            """,
+            code=_code(site),
+            low=op.low,
+            high=op.high,
         )
+        return Kernel(_each_window(op, site, body, f"const int32_t count = {count};\n"))
 
     def max_pool(self, op: lower.MaxPool, site: Site) -> Kernel:
         """The largest code in the part of each window that lies inside the image."""
-        _, rows, columns, channels = site.inputs[0].shape
-        top, bottom = _span("y", op.stride[0], op.filter[0], op.pads[:2], rows)
-        left, right = _span("x", op.stride[1], op.filter[1], op.pads[2:], columns)
-        return Kernel(
-            fill(
-                """
-                for (int32_t y = 0; y < $rows; y++) {
-                    const int32_t top = $top, bottom = $bottom;
+        body = fill(
+            """
+            int32_t largest = $low;
 
-                    for (int32_t x = 0; x < $columns; x++) {
-                        const int32_t left = $left, right = $right;
+            for (int32_t row = top; row < bottom; row++) {
+                for (int32_t column = left; column < right; column++) {
+                    const int32_t code = $code;
 
-                        for (int32_t channel = 0; channel < $channels; channel++) {
-                            int32_t largest = $low;
-
-                            for (int32_t row = top; row < bottom; row++) {
-                                for (int32_t column = left; column < right; column++) {
-                                    const int32_t code = input[(row * $width + column) * $channels + channel];
-
-                                    if (code > largest) {
-                                        largest = code;
-                                    }
-                                }
-                            }
-                            *output++ = (int8_t)$clamped;
-                        }
+                    if (code > largest) {
+                        largest = code;
                     }
                 }
-                """,
-                rows=site.output.shape[1],
-                columns=site.output.shape[2],
-                top=top,
-                bottom=bottom,
-                left=left,
-                right=right,
-                channels=channels,
-                width=columns,
-                low=op.low,
-                clamped=f"(largest > {op.high} ? {op.high} : largest)" if op.high < 127 else "largest",
-            )
+            }
+            *output++ = (int8_t)$clamped;
+            """,
+            code=_code(site),
+            low=op.low,
+            clamped=f"(largest > {op.high} ? {op.high} : largest)" if op.high < 127 else "largest",
         )
+        return Kernel(_each_window(op, site, body))
 
     def mean(self, op: lower.Mean, site: Site) -> Kernel:
         """One loop per run of kept or reduced axes; the output is written in order."""
@@ -116,6 +73,44 @@ class Pooling(Kernels):
             code=code,
         )
         return Kernel(nest(((name, size) for name, size, _ in kept), each), arrays=arrays, helpers=("quantize",))
+
+
+def _code(site: Site) -> str:
+    """The C of the input's code at ``row``, ``column`` and ``channel``."""
+    _, _, columns, channels = site.inputs[0].shape
+    return f"input[(row * {columns} + column) * {channels} + channel]"
+
+
+def _each_window(op: lower.AveragePool | lower.MaxPool, site: Site, body: str, once: str = "") -> str:
+    """Loops that do `body` for every output; ``top``..``bottom`` and ``left``..``right`` is its window in the image.
+
+    `once` is done before the channels of a window.
+    """
+    _, rows, columns, channels = site.inputs[0].shape
+    top, bottom = _span("y", op.stride[0], op.filter[0], op.pads[:2], rows)
+    left, right = _span("x", op.stride[1], op.filter[1], op.pads[2:], columns)
+    return fill(
+        """
+        for (int32_t y = 0; y < $rows; y++) {
+            const int32_t top = $top, bottom = $bottom;
+
+            for (int32_t x = 0; x < $columns; x++) {
+                $bounds
+
+                for (int32_t channel = 0; channel < $channels; channel++) {
+                    $body
+                }
+            }
+        }
+        """,
+        rows=site.output.shape[1],
+        columns=site.output.shape[2],
+        top=top,
+        bottom=bottom,
+        bounds=f"const int32_t left = {left}, right = {right};\n{once}".rstrip(),
+        channels=channels,
+        body=body,
+    )
 
 
 def _span(at: str, stride: int, window: int, pads: tuple[int, ...], size: int) -> tuple[str, str]:
