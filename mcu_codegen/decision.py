@@ -3,8 +3,8 @@
 Time is counted in hops of the front end. Once every `stride_hops` hops the network runs; its int8 scores (softmax:
 scale 1/256, zero point -128) are averaged over the last `smoothing` inferences, those before the first counting as
 zero. The label with the highest average (the first of equals) is detected if it is a keyword and its average reaches
-`threshold`; for `refractory_hops` hops after a detection every further one is suppressed. `emit.decision` writes the
-same as C.
+`threshold`; for `refractory_hops` hops after a detection every further one is suppressed. A user may use only some of
+the keywords; then the others take no part. `emit.decision` writes the same as C.
 """
 
 from __future__ import annotations
@@ -60,10 +60,11 @@ class Detection:
 class Detector:
     """The state of a decision over one stream: `hop` after every hop, `step` whenever `hop` asks for an inference."""
 
-    def __init__(self, decision: Decision, labels: Sequence[str]) -> None:
-        """`labels` in the order of the scores; _silence_ and _unknown_ are never detected."""
+    def __init__(self, decision: Decision, labels: Sequence[str], words: Sequence[str] | None = None) -> None:
+        """`labels` in the order of the scores; _silence_ and _unknown_ are never detected. `words` as in `allowed`."""
         self.decision = decision
         self.keywords = keywords(labels)
+        self._allowed = np.array(allowed(labels, words))
         self.reset()
 
     def reset(self) -> None:
@@ -87,7 +88,7 @@ class Detector:
         """Take the int8 scores [labels] of one inference."""
         self._scores[self._next] = scores.astype(np.int64) + 128
         self._next = (self._next + 1) % self.decision.smoothing
-        sums = self._scores.sum(axis=0)
+        sums = np.where(self._allowed, self._scores.sum(axis=0), -1)
         best = int(sums.argmax())
         if not self.keywords[best] or sums[best] < self.decision.threshold * self.decision.smoothing:
             return None
@@ -102,3 +103,16 @@ def keywords(labels: Sequence[str]) -> list[bool]:
     if not 2 <= len(labels) <= 127 or not all(isinstance(label, str) and label for label in labels):
         raise InputError(f"labels: found {list(labels)}; accepted are 2 to 127 names")
     return [label not in (SILENCE, UNKNOWN) for label in labels]
+
+
+def allowed(labels: Sequence[str], words: Sequence[str] | None) -> list[bool]:
+    """Which of `labels` may be decided for a user of the keywords `words` only; None: all of them.
+
+    _silence_ and _unknown_ always may. Raises InputError where a word is no keyword, or there are none.
+    """
+    detectable = [label for label, keyword in zip(labels, keywords(labels), strict=True) if keyword]
+    chosen = detectable if words is None else list(words)
+    odd = [word for word in chosen if word not in detectable]
+    if odd or (words is not None and not chosen):
+        raise InputError(f"words: found {odd[0] if odd else 'none'!r}; accepted are {', '.join(detectable)}")
+    return [label in chosen or label not in detectable for label in labels]

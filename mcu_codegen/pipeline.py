@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import frontend
-from .decision import Decision, Detection, Detector, keywords
+from .decision import Decision, Detection, Detector, allowed
 from .errors import InputError
 from .execute.numpy_executor import NumpyExecutor
 from .frontend import FrontEnd
@@ -36,6 +36,7 @@ class Pipeline:
     front_end: FrontEnd
     labels: tuple[str, ...]
     decision: Decision
+    words: tuple[str, ...] | None = None  # the keywords that may be decided; None: all
 
     @staticmethod
     def of(graph: Graph) -> Pipeline:
@@ -47,7 +48,8 @@ class Pipeline:
                 f" accepted are {', '.join(frontend.PRESETS)}"
             )
         labels = tuple(_field(graph, "labels"))
-        keywords(labels)
+        words = graph.metadata.get("words")
+        allowed(labels, words)
         decision = Decision.from_dict(_field(graph, "decision"))
         if len(graph.main.inputs) != 1 or len(graph.main.outputs) != 1:
             raise InputError(f"model '{graph.name}': entry '{graph.main.name}' needs one input and one output")
@@ -64,7 +66,7 @@ class Pipeline:
                 f"output '{output.name}' {output.shape} with scale {output.scale} and zero point {output.zero_point} is"
                 f" not {len(labels)} scores, one a label, with scale 1/256 and zero point -128"
             )
-        return Pipeline(graph, front_end, labels, decision)
+        return Pipeline(graph, front_end, labels, decision, None if words is None else tuple(words))
 
     def run(self, audio: np.ndarray) -> Stream:
         """What int16 `audio` [n] at 16 kHz gives from a reset on; samples past the last whole hop are unused."""
@@ -73,7 +75,7 @@ class Pipeline:
         hops = len(audio) // front_end.hop
         features = frontend.features(front_end, audio[: hops * front_end.hop])
         history = np.concatenate([np.tile(front_end.floor_codes, (context, 1)), features])
-        detector = Detector(self.decision, self.labels)
+        detector = Detector(self.decision, self.labels, self.words)
         due = [hop for hop in range(1, hops + 1) if detector.hop()]
         # after `hop` hops there are as many frames as in that many samples; the newest end the context
         ends = [context + front_end.frames(hop * front_end.hop) for hop in due]

@@ -6,12 +6,12 @@ One function computes one lowered type. Adding an operator is one function here 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from .. import arithmetic, lower
-from ..graph import Entry
+from ..graph import Entry, Graph
 from .batches import BatchExecutor
 
 
@@ -21,6 +21,12 @@ class NumpyExecutor(BatchExecutor):
     name = "numpy"
     batch = 16  # temporaries of int64 stay in the cache
 
+    def __init__(self, graph: Graph, open_channels: Mapping[int, np.ndarray] | None = None) -> None:
+        """`open_channels` maps tensors to bool[C] along their last axis (`gates.open_channels`): a channel that is not
+        open holds its tensor's zero point, whatever the operator computed. This defines a personal network."""
+        super().__init__(graph)
+        self._open = open_channels or {}
+
     def _invoke(self, entry: Entry, values: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         values = dict(values)
         for operator, step in self.steps[entry.name]:
@@ -28,6 +34,8 @@ class NumpyExecutor(BatchExecutor):
             output = operator.outputs[0]
             tensor = self.graph.tensors[output]
             values[output] = _COMPUTE[type(step)](step, *operands).view(tensor.dtype).reshape(-1, *tensor.shape)
+            if output in self._open:
+                values[output] = np.where(self._open[output], values[output], np.int8(tensor.zero_point))
         return values
 
     def _operand(self, index: int, values: dict[int, np.ndarray]) -> np.ndarray:

@@ -1,0 +1,140 @@
+"""Channel gates: which channels of a network one user keeps. The specification, and its execution in NumPy.
+
+A gated model is two files. `model.tflite` is an ordinary network whose metadata list the gate groups, under "gates":
+``[{"name": "conv1", "tensors": [names of activations], "size": 4}, ...]``. Gate i of a group governs the channels
+i * size .. i * size + size - 1, along the last axis, of each of its tensors; a closed channel holds its tensor's zero
+point by definition. `enrol.tflite` takes the same input; its outputs are one int8 tensor of logits per group, in the
+same order, of the network without gates. Its metadata name the model, under "model": the first 8 bytes of the
+SHA-256 of `model.tflite`, in hexadecimal.
+
+Over K utterances a gate is open where the sum of its logits exceeds K times their zero point. A group that would have
+no open gate opens the one with the greatest sum, the first of equals. `emit.user` writes the same as C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import InputError
+from .graph import Graph
+
+MAX_UTTERANCES = 65535  # so that a sum of int8 logits, and K times a zero point, are far inside int32
+
+Gates = Sequence[np.ndarray]
+"""By group, bool[count]: True where a gate is open."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tensors whose channels open and close together."""
+
+    name: str
+    tensors: tuple[int, ...]  # their indices in the graph
+    size: int  # channels a gate
+    count: int  # gates
+
+
+def groups(graph: Graph) -> tuple[Group, ...]:
+    """The gate groups that the metadata of `graph` list. Raises InputError where there are none, or they do not fit."""
+    listed = graph.metadata.get("gates")
+    if not isinstance(listed, list) or not listed:
+        raise InputError(f"model '{graph.name}': its metadata list no gates, which a user's network needs")
+    found: list[Group] = []
+    for entry in listed:
+        try:
+            found.append(_group(graph, entry))
+        except InputError as error:
+            raise InputError(f"model '{graph.name}': gates: {error}") from None
+    taken = [index for group in found for index in group.tensors]
+    if len(set(taken)) != len(taken) or len({group.name for group in found}) != len(found):
+        raise InputError(f"model '{graph.name}': gates: a name or a tensor is listed twice")
+    return tuple(found)
+
+
+def check_gates(groups: Sequence[Group], gates: Gates) -> None:
+    """Raises InputError where `gates` are not bool[count] with an open one for every group."""
+    found = [(gate.dtype.name, gate.shape) for gate in gates]
+    if found != [("bool", (group.count,)) for group in groups]:
+        accepted = ", ".join(f"{group.name}: {group.count}" for group in groups)
+        raise InputError(f"gates: found {found}; accepted is bool for each of {accepted}")
+    for group, gate in zip(groups, gates, strict=True):
+        if not gate.any():
+            raise InputError(f"gates: group '{group.name}' has no open gate; one or more are accepted")
+
+
+def all_open(groups: Sequence[Group]) -> Gates:
+    """The full network."""
+    return [np.ones(group.count, bool) for group in groups]
+
+
+def decide(sums: Sequence[np.ndarray], zero_points: Sequence[int], utterances: int) -> Gates:
+    """The gates after `utterances` utterances (1..MAX_UTTERANCES), whose logits sum up to `sums` (int64[count] each).
+
+    `zero_points` are those of the logits, by group.
+    """
+    if not 1 <= utterances <= MAX_UTTERANCES:
+        raise InputError(f"enrolment: {utterances} utterances; 1 to {MAX_UTTERANCES} are accepted")
+    decided = []
+    for total, zero_point in zip(sums, zero_points, strict=True):
+        gate = total > utterances * zero_point
+        if not gate.any():
+            gate[np.argmax(total)] = True
+        decided.append(gate)
+    return decided
+
+
+def open_channels(graph: Graph, gates: Gates) -> dict[int, np.ndarray]:
+    """By tensor, bool[C]: which channels are open, as `NumpyExecutor` and `bake` take them."""
+    listed = groups(graph)
+    check_gates(listed, gates)
+    return {
+        index: np.repeat(gate, group.size) for group, gate in zip(listed, gates, strict=True) for index in group.tensors
+    }
+
+
+def check_pair(model: Graph, enrolment: Graph) -> None:
+    """Raises InputError where `enrolment` does not enrol users of `model`."""
+    named = enrolment.metadata.get("model")
+    if named != model.sha256[:16]:
+        raise InputError(
+            f"model '{enrolment.name}': it enrols for model {named!r}; accepted is {model.sha256[:16]!r},"
+            f" the first 8 bytes of the SHA-256 of '{model.name}'"
+        )
+    found = [(enrolment.tensors[index].dtype, enrolment.tensors[index].shape) for index in enrolment.main.outputs]
+    wanted = [("int8", (1, group.count)) for group in groups(model)]
+    if found != wanted:
+        raise InputError(f"model '{enrolment.name}': its outputs are {found}; accepted are {wanted}")
+    sides = [
+        [(each.dtype, each.shape, each.quantization) for each in map(graph.tensors.__getitem__, graph.main.inputs)]
+        for graph in (model, enrolment)
+    ]
+    if sides[0] != sides[1]:
+        raise InputError(f"model '{enrolment.name}': its inputs {sides[1]} are not those of the model, {sides[0]}")
+
+
+def _group(graph: Graph, entry: object) -> Group:
+    if not isinstance(entry, dict) or set(entry) != {"name", "tensors", "size"}:
+        raise InputError(f"found {entry!r}; accepted is an object of name, tensors and size")
+    name, names, size = entry["name"], entry["tensors"], entry["size"]
+    if not isinstance(name, str) or not isinstance(names, list) or not names or type(size) is not int or size < 1:
+        raise InputError(f"found {entry!r}; accepted are a name, a list of tensor names and a size of 1 or more")
+    indices = tuple(_activation(graph, each) for each in names)
+    channels = {graph.tensors[index].shape[-1] for index in indices}
+    if len(channels) != 1 or min(channels) % size:
+        raise InputError(f"group '{name}': {sorted(channels)} channels; accepted is one multiple of {size}")
+    return Group(name, indices, size, channels.pop() // size)
+
+
+def _activation(graph: Graph, name: object) -> int:
+    written = {operator.outputs[0] for operator in graph.main.operators}
+    found = [index for index in written if graph.tensors[index].name == name]
+    if len(found) != 1:
+        raise InputError(f"tensor {name!r} is the output of {len(found)} operators; one is accepted")
+    tensor = graph.tensors[found[0]]
+    if tensor.dtype != "int8" or tensor.persistent or not tensor.shape:
+        raise InputError(f"tensor '{name}' is {tensor.dtype} {tensor.shape}; accepted is an int8 activation")
+    tensor.zero_point  # noqa: B018 - raises where there is none
+    return found[0]
