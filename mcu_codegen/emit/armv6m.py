@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import lower
 from ..memory import Demand
-from .assembly import Assembly, folded_bias, packed, requantizes, tails, words
+from .assembly import Assembly, folded_bias, packed, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product
 from .renderer import Array, Helper, Kernel, Site, fill
 
@@ -39,8 +39,10 @@ class Armv6mRenderer(BlockRenderer):
         return Product(pack, multiply, 4 * depth * ((rows + 1) // 2), channels)
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
-        """Per channel: the bias, the weights, the tail."""
-        return words(folded_bias(op, weights)[:, None], packed(weights), _tails(op, len(weights)))
+        """Per channel: the bias, the weights, a word that holds the shift and, above its lowest byte, `rounding`; the
+        multiplier."""
+        multipliers, shifts = (each[:, None] for each in scaling(op, len(weights)))
+        return words(folded_bias(op, weights)[:, None], packed(weights), shifts + (rounding(op) << 8), multipliers)
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
         """Pairs up one channel's plane with itself one column on, in a padded buffer, then computes its rows."""
@@ -56,10 +58,8 @@ class Armv6mRenderer(BlockRenderer):
         pitch = columns + 2
         name = f"rows_{columns}_{channels}"
         self.helpers[name] = _depthwise_rows(columns, channels).helper(name)
-        weights = op.weights.reshape(9, channels).T
-        stream = words(
-            packed(np.pad(weights, ((0, 0), (0, 3)))), folded_bias(op, weights)[:, None], _tails(op, channels)
-        )
+        bias = folded_bias(op, op.weights.reshape(9, channels).T)
+        stream = words(windows(op), bias[:, None], scaling(op, channels)[0][:, None])
         return Kernel(
             fill(
                 """
@@ -111,12 +111,6 @@ class Armv6mRenderer(BlockRenderer):
 def _computes(op: lower.Convolution | lower.FullyConnected) -> bool:
     """Whether products stay in their halves and requantisation in int32."""
     return requantizes(op) and bool(np.all(op.bound < 2**28) and op.weights.min() >= -127)
-
-
-def _tails(op: lower.Convolution | lower.FullyConnected, channels: int) -> np.ndarray:
-    """int64 (channels, 4): shift, lower and upper half of the multiplier, addend."""
-    multiplier, addend, shift = tails(op, channels).T
-    return np.stack([shift, multiplier & 0xFFFF, multiplier >> 16, addend], axis=1)
 
 
 def _pack(name: str, depth: int, rows: int) -> Helper:
@@ -238,8 +232,14 @@ def _multiply(depth: int, channels: int, rows: int) -> Assembly:
             "beq 3f",
             "b 2b",
             "3:",
-            "ldm r1!, {r0, r5, r6, r7}",
-            "str r7, [sp]",
+            # the shift is the lowest byte of r0, which is all that a shift by a register looks at
+            "ldm r1!, {r0, r5}",
+            "asrs r3, r0, #8",
+            "lsls r3, r3, r0",
+            "asrs r3, r3, #1",
+            "str r3, [sp]",
+            "lsrs r6, r5, #16",
+            "uxth r5, r5",
             "ldr r7, [sp, #12]",
             *stores,
             "ldr r0, [sp, #8]",
@@ -290,12 +290,18 @@ def _depthwise_rows(columns: int, channels: int) -> Assembly:
             "sub sp, #56",
             "movs r7, r2",
             *unpack,
-            "ldm r1!, {r2-r6}",
-            "str r2, [sp, #40]",
+            "lsrs r3, r2, #8",
             "str r3, [sp, #44]",
+            "asrs r2, r2, #16",
+            "lsls r2, r2, r3",
+            "asrs r2, r2, #1",
+            "str r2, [sp]",
+            "ldm r1!, {r2, r4}",
+            "str r2, [sp, #40]",
+            "lsrs r5, r4, #16",
+            "uxth r4, r4",
             "str r4, [sp, #48]",
             "str r5, [sp, #52]",
-            "str r6, [sp]",
             "movs r1, r0",
             "1:",
             *row,

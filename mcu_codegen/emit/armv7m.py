@@ -59,7 +59,7 @@ class Armv7mRenderer(Thumb2Renderer):
                 step.append("ldrd r2, r3, [r0], #8" if rows > 1 else "ldr r2, [r0], #4")
             source = "r2" if row % 2 == 0 else "r3"
             step += [f"mla {total}, {source}, {w}, {total}" for total, w in ((first[row], "r12"), (second[row], "lr"))]
-        requantize = partial(_requantize, multiplier="r2", addend="r3", shift="r12", spare="lr")
+        requantize = partial(_requantize, multiplier="r2", twice_addend="r3", shift="r12", spare="lr")
         return pair_product(step, depth, divisor(depth, _UNROLLED), 4 * depth * rows, depth, channels, rows, requantize)
 
     def depthwise_rows(self, columns: int, row_bytes: int, pitch: int, channels: int) -> Assembly:
@@ -93,9 +93,11 @@ class Armv7mRenderer(Thumb2Renderer):
                 *(f"mov {total}, r4" for total in totals[1:]),
                 *row * 3,
                 f"sub r0, r0, #{8 * pitch}",
-                "adds r1, #3",
-                "ldm r1, {r9, r10, r11}",
-                "sub r1, r1, #16",
+                "ldrb r11, [r1]",
+                "ldrsh r10, [r1, #1]",
+                "ldr r9, [r1, #3]",
+                "sub r1, r1, #13",
+                "lsl r10, r10, r11",
                 *_requantize(totals, "r9", "r10", "r11", "r12"),
                 "ldrd r2, r3, [sp]",
                 *(f"strb {total}, [r2, #{column * channels}]" for column, total in enumerate(totals)),
@@ -109,7 +111,7 @@ class Armv7mRenderer(Thumb2Renderer):
         )
 
 
-def _requantize(registers: Sequence[str], multiplier: str, addend: str, shift: str, spare: str) -> list[str]:
+def _requantize(registers: Sequence[str], multiplier: str, twice_addend: str, shift: str, spare: str) -> list[str]:
     """Accumulators to int8 codes, in place. The high half of the doubled product, rounded by the low half's top bit."""
     lines = []
     for r in registers:
@@ -118,7 +120,7 @@ def _requantize(registers: Sequence[str], multiplier: str, addend: str, shift: s
             f"smull {spare}, {r}, {r}, {multiplier}",
             f"add {r}, {r}, {spare}, lsr #31",
             f"add {r}, {r}, {r}, asr #31",
-            f"add {r}, {r}, {addend}",
+            f"add {r}, {r}, {twice_addend}, asr #1",
             f"asr {r}, {r}, {shift}",
             f"ssat {r}, #8, {r}",
         ]

@@ -2,7 +2,8 @@
 
 Requantisation in a handful of instructions equals arithmetic.requantize for a right shift of 1..23, accumulators below
 2**30 and codes that saturate to int8: with p the doubling high product, it is (p + (p >> 31) + addend) >> shift, where
-the addend (2 * zero_point + 1) << (shift - 1) holds rounding and zero point.
+the addend (2 * zero_point + 1) << (shift - 1) holds rounding and zero point. Twice the addend still fits int32, so that
+kernels make it of `rounding` and a shift, and streams hold no addends.
 """
 
 from __future__ import annotations
@@ -50,12 +51,26 @@ def requantizes(op: lower.Convolution | lower.FullyConnected) -> bool:
     )
 
 
-def tails(op: lower.Convolution | lower.FullyConnected, channels: int) -> np.ndarray:
-    """int64 (channels, 3): multiplier, addend, right shift."""
+def scaling(op: lower.Convolution | lower.FullyConnected, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """(multiplier, right shift) of each channel, int64 (channels)."""
     requantization = op.requantization
-    shifts = np.broadcast_to(-requantization.shift, (channels,)).astype(np.int64)
     multipliers = np.broadcast_to(requantization.multiplier, (channels,)).astype(np.int64)
-    return np.stack([multipliers, (2 * requantization.zero_point + 1) << (shifts - 1), shifts], axis=1)
+    return multipliers, np.broadcast_to(-requantization.shift, (channels,)).astype(np.int64)
+
+
+def rounding(op: lower.Convolution | lower.FullyConnected) -> int:
+    """What makes twice the addend when it is shifted left by the right shift: -255..255."""
+    return 2 * op.requantization.zero_point + 1
+
+
+def windows(op: lower.Convolution) -> np.ndarray:
+    """int64 (channels, 3): nine weights of a depthwise convolution, the right shift, `rounding` in 16 bits."""
+    channels = op.weights.shape[3]
+    octets = np.zeros((channels, 12), np.int8)
+    octets[:, :9] = op.weights.reshape(9, channels).T
+    octets[:, 9] = scaling(op, channels)[1]
+    octets[:, 10:] = np.array([rounding(op)], "<i2").view(np.int8)
+    return packed(octets)
 
 
 def folded_bias(op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> np.ndarray:

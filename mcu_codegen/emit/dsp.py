@@ -80,7 +80,7 @@ class DspRenderer(Thumb2Renderer):
                 source = "r2" if row % 2 == 0 else "r3"
                 step += [f"smlad {a}, {source}, {w}, {a}" for a, w in ((first[row], "r12"), (second[row], "lr"))]
         most = _UNROLLED if rows > 1 else _UNROLLED // 4  # what is left over is not worth the flash
-        requantize = partial(_requantize, multiplier="r2", addend="r3", shift="r12")
+        requantize = partial(_requantize, multiplier="r2", twice_addend="r3", shift="r12")
         steps = depth // 2
         return pair_product(step, steps, divisor(steps, most), 2 * depth * rows, depth, channels, rows, requantize)
 
@@ -109,11 +109,17 @@ class DspRenderer(Thumb2Renderer):
             ("const int16_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
             [
                 "push {r3-r11, lr}",
-                "sub sp, #28",  # now sp points at six pairs of weights, the bias and the rows left
+                # now sp points at six pairs of weights, bias, multiplier, twice the addend, shift, and the rows left
+                "sub sp, #40",
                 "ldr r4, [r1], #4",
                 "str r4, [sp, #24]",
                 *unpack,
-                "adds r1, #3",
+                "ldrb r5, [r1], #1",
+                "ldrsh r4, [r1], #2",
+                "lsl r4, r4, r5",
+                "ldr r3, [r1]",
+                "add r1, sp, #28",
+                "stm r1, {r3, r4, r5}",
                 "1:",
                 "ldr r4, [sp, #24]",
                 *(f"mov {total}, r4" for total in totals[1:]),
@@ -123,24 +129,24 @@ class DspRenderer(Thumb2Renderer):
                 *_requantize(totals, "r9", "r10", "r11"),
                 *(f"strb {total}, [r2, #{column * channels}]" for column, total in enumerate(totals)),
                 f"add r2, r2, #{row_bytes}",
-                "ldr r3, [sp, #28]",
+                "ldr r3, [sp, #40]",
                 "subs r3, #1",
-                "str r3, [sp, #28]",
+                "str r3, [sp, #40]",
                 "bne 1b",
-                "add sp, #32",
+                "add sp, #44",
                 "pop {r4-r11, pc}",
             ],
         )
 
 
-def _requantize(registers: Sequence[str], multiplier: str, addend: str, shift: str) -> list[str]:
+def _requantize(registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
     """Doubled accumulators to int8 codes, in place."""
     lines = []
     for r in registers:
         lines += [
             f"smmulr {r}, {r}, {multiplier}",
             f"add {r}, {r}, {r}, asr #31",
-            f"add {r}, {r}, {addend}",
+            f"add {r}, {r}, {twice_addend}, asr #1",
             f"asr {r}, {r}, {shift}",
             f"ssat {r}, #8, {r}",
         ]

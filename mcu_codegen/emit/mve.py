@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import lower
 from ..memory import Demand
-from .assembly import Assembly, folded_bias, packed, requantizes, tails, words
+from .assembly import Assembly, folded_bias, packed, requantizes, scaling, words
 from .blocks import BlockRenderer, Gathering, Product
 from .renderer import Array, Kernel, Site, fill, positions
 
@@ -234,8 +234,8 @@ def _rounding(op: lower.Convolution | lower.FullyConnected) -> str:
 
 def _tails(op: lower.Convolution | lower.FullyConnected, bias: np.ndarray) -> np.ndarray:
     """int64 (channels, 3): bias, multiplier, left shift (not positive)."""
-    constants = tails(op, len(bias))
-    return np.stack([bias, constants[:, 0], -constants[:, 2]], axis=1)
+    multipliers, shifts = scaling(op, len(bias))
+    return np.stack([bias, multipliers, -shifts], axis=1)
 
 
 def _depthwise_stream(op: lower.Convolution) -> Array:

@@ -8,14 +8,14 @@ import numpy as np
 
 from .. import lower
 from ..memory import Demand
-from .assembly import REACH, Assembly, folded_bias, packed, requantizes, tails, words
+from .assembly import REACH, Assembly, folded_bias, packed, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product
 from .renderer import Array, Kernel, Site, fill
 
 _COLUMNS = 5  # columns that a depthwise kernel computes at a time, at most
 
 Requantize = Callable[[Sequence[str]], list[str]]
-"""Turns accumulators in registers into int8 codes; r2 is the multiplier, r3 the addend, r12 the shift."""
+"""Turns accumulators in registers into int8 codes; r2 is the multiplier, r3 twice the addend, r12 the shift."""
 
 
 class Thumb2Renderer(BlockRenderer):
@@ -57,10 +57,13 @@ class Thumb2Renderer(BlockRenderer):
         return Product(pack, multiply, self.element_bytes * depth * rows, channels // 2)
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
-        """Per pair of channels: two biases, the weights of both, the tails of both."""
-        channels = len(weights)
-        bias = self.scale * folded_bias(op, weights).reshape(channels // 2, 2)
-        return words(bias, packed(self.interleave(weights)), tails(op, channels).reshape(channels // 2, 6))
+        """Per pair of channels: two biases, the weights of both, the first multiplier, a word that holds both shifts
+        and, in its upper half, `rounding`; the second multiplier."""
+        pairs = len(weights) // 2
+        bias = self.scale * folded_bias(op, weights).reshape(pairs, 2)
+        multipliers, shifts = (each.reshape(pairs, 2) for each in scaling(op, len(weights)))
+        word = shifts[:, :1] + (shifts[:, 1:] << 8) + (rounding(op) << 16)
+        return words(bias, packed(self.interleave(weights)), multipliers[:, :1], word, multipliers[:, 1:])
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
         """Widens one channel's plane into a padded buffer, then computes its rows, a few columns at a time."""
@@ -81,7 +84,7 @@ class Thumb2Renderer(BlockRenderer):
             name = f"rows_{size}_{columns * channels}_{pitch}_{channels}"
             helpers[name] = self.depthwise_rows(size, columns * channels, pitch, channels)
             calls.append(
-                f"{site.prefix}_{name}(plane + {start}, stream + 7 * channel, output + {start * channels}, {rows});"
+                f"{site.prefix}_{name}(plane + {start}, stream + 5 * channel, output + {start * channels}, {rows});"
             )
         self.helpers |= {name: assembly.helper(name) for name, assembly in helpers.items()}
         return Kernel(
@@ -116,11 +119,10 @@ class Thumb2Renderer(BlockRenderer):
         )
 
     def _depthwise_stream(self, op: lower.Convolution) -> Array:
-        """Per channel, seven words: the bias, nine weights and three bytes of nothing, the tail."""
+        """Per channel, five words: the bias, the three of `windows`, the multiplier."""
         channels = op.weights.shape[3]
-        weights = op.weights.reshape(9, channels).T
-        bias = self.scale * folded_bias(op, weights)
-        return words(bias[:, None], packed(np.pad(weights, ((0, 0), (0, 3)))), tails(op, channels))
+        bias = self.scale * folded_bias(op, op.weights.reshape(9, channels).T)
+        return words(bias[:, None], windows(op), scaling(op, channels)[0][:, None])
 
     def _widen(self, columns: int, channels: int, pitch: int) -> Assembly:
         size = self.element_bytes
@@ -178,9 +180,15 @@ def pair_product(
             *(f"mov {register}, {group[0]}" for group in (first, second) for register in group[1:]),
             *body,
             f"sub r0, r0, #{wide_bytes}",
-            "ldm r1!, {r2, r3, r12}",
+            # the first shift is the lowest byte of r12, which is all that a shift by a register looks at
+            "ldrd r2, r12, [r1], #4",
+            "asr r3, r12, #16",
+            "lsl r3, r3, r12",
             *requantize(first),
-            "ldm r1!, {r2, r3, r12}",
+            "ldrd r12, r2, [r1], #8",
+            "asr r3, r12, #16",
+            "lsr r12, r12, #8",
+            "lsl r3, r3, r12",
             *requantize(second),
             "ldrd r2, r3, [sp, #4]",
             *(
