@@ -7,13 +7,16 @@ import shlex
 from pathlib import Path
 
 from . import files, targets, tflite
+from .bake import bake
 from .emit.decision import emit_decision
 from .emit.frontend import emit_frontend
 from .emit.instruction_sets import RENDERERS
 from .emit.model import ARENAS, emit_model
 from .emit.selftest import SELFTESTS
 from .emit.text import Origin
+from .gates import groups
 from .pipeline import Pipeline
+from .user import User
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="CORE",
         help=f"core to choose kernels for: {', '.join(targets.TARGETS)} (default: portable C for any)",
     )
+    parser.add_argument("--user", metavar="FILE.user", help="cut a gated model to the channels and words of this user")
     parser.add_argument("--name", default="kws_model", help="prefix of every file and C name (default: %(default)s)")
     parser.add_argument(
         "--arena",
@@ -44,6 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the network, and the front end and decision where the model names them. Raises InputError."""
     graph = tflite.read(options.model)
+    if options.user is not None:
+        user = User.load(options.user, graph)
+        graph = bake(graph, user.gates(groups(graph)), user.words)
     instruction_set = targets.find(options.target).instruction_set if options.target else "portable"
     origin = Origin(_command(options), graph.sha256)
     sources = emit_model(
@@ -52,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     if "front_end" in graph.metadata:
         pipeline, prefix = Pipeline.of(graph), options.name.removesuffix("_model")
         sources |= emit_frontend(pipeline.front_end, f"{prefix}_frontend", origin)
-        sources |= emit_decision(pipeline.decision, pipeline.labels, f"{prefix}_decision", origin)
+        sources |= emit_decision(pipeline.decision, pipeline.labels, f"{prefix}_decision", origin, pipeline.words)
     folder = Path(options.out)
     files.write_all(folder, sources)
     for name, text in sources.items():
@@ -62,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _command(options: argparse.Namespace) -> str:
     """The command line with every option spelled out, so that the files say how to make them again."""
-    named = {"--target": options.target, "--name": options.name, "--arena": options.arena}
+    named = {"--target": options.target, "--user": options.user, "--name": options.name, "--arena": options.arena}
     named |= {"--selftest": options.selftest, "--out": options.out}
     words = [word for option, value in named.items() if value is not None for word in (option, value)]
     return shlex.join(["mcu-codegen", "emit", options.model, *words])

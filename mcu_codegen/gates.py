@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import InputError
-from .graph import Graph
+from .graph import Entry, Graph, Operator
 
 MAX_UTTERANCES = 65535  # so that a sum of int8 logits, and K times a zero point, are far inside int32
 
@@ -113,6 +113,25 @@ def check_pair(model: Graph, enrolment: Graph) -> None:
     ]
     if sides[0] != sides[1]:
         raise InputError(f"model '{enrolment.name}': its inputs {sides[1]} are not those of the model, {sides[0]}")
+
+
+def join(model: Graph, enrolment: Graph) -> Graph:
+    """One graph of two entries, ``invoke`` and ``enrol``. Raises InputError where `check_pair` does.
+
+    Generated C keeps equal constants once, so enrolment costs the flash of its heads and code only.
+    """
+    check_pair(model, enrolment)
+    first = len(model.tensors)
+
+    def moved(indices: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(index + first if index >= 0 else index for index in indices)
+
+    operators = [
+        Operator(each.kind, moved(each.inputs), moved(each.outputs), each.options) for each in enrolment.main.operators
+    ]
+    entry = Entry("enrol", moved(enrolment.main.inputs), moved(enrolment.main.outputs), operators)
+    tensors = [*model.tensors, *enrolment.tensors]
+    return Graph(model.name, tensors, [model.main, entry], model.metadata, model.sha256)
 
 
 def _group(graph: Graph, entry: object) -> Group:

@@ -8,8 +8,8 @@ the board needs, in some dozens of bytes:
     CRC-32 of everything before it (4, little endian).
 
 Type 1 are the gates of all groups in order, type 2 the labels that may be decided; bit i % 8 of byte i // 8 belongs to
-item i, and is set where the item is open or allowed; bits beyond the last item are 0. Sections have rising types. A
-board that refuses a blob runs the full network.
+item i, and is set where the item is open or allowed; bits beyond the last item are 0. Sections have rising types; that
+of a user of all words has no type 2. A board that refuses a blob runs the full network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from . import files
-from .decision import allowed
+from .decision import allowed, keywords
 from .errors import InputError
 from .execute.numpy_executor import NumpyExecutor
 from .gates import MAX_UTTERANCES, Gates, Group, all_open, check_gates, check_pair, decide, groups
@@ -64,7 +64,7 @@ class User:
         """
         check_pair(model, enrolment)
         if words is not None:
-            allowed(model.metadata.get("labels", []), words)
+            allowed(labels_of(model), words)
         zero_points = tuple(enrolment.tensors[index].zero_point for index in enrolment.main.outputs)
         sums = tuple((0,) * group.count for group in groups(model))
         nobody = User(model.sha256, 0, sums, zero_points, None if words is None else tuple(words))
@@ -123,8 +123,10 @@ def blob(model: Graph, gates: Gates, words: Sequence[str] | None = None) -> byte
     """The bytes for the board. Raises InputError where `gates` or `words` are not the model's, or are too many."""
     check_gates(groups(model), gates)
     sections = {GATES: pack(np.concatenate(gates))}
-    if words is not None:
-        sections[WORDS] = pack(np.array(allowed(model.metadata.get("labels", []), words)))
+    labels = labels_of(model)
+    may = allowed(labels, words)
+    if not all(may):
+        sections[WORDS] = pack(np.array(may))
     content = MAGIC + bytes([VERSION, len(sections)]) + bytes.fromhex(model.sha256)[:8]
     for kind, section in sections.items():
         if len(section) > 255:
@@ -135,28 +137,51 @@ def blob(model: Graph, gates: Gates, words: Sequence[str] | None = None) -> byte
 
 def blob_bytes(model: Graph) -> int:
     """The size of the largest blob of `model`, that of a user with words."""
-    listed = groups(model)
-    return len(blob(model, all_open(listed))) + 2 + -(-len(model.metadata.get("labels", [])) // 8)
+    return len(blob(model, all_open(groups(model)))) + 2 + -(-len(labels_of(model)) // 8)
 
 
 def read_blob(model: Graph, data: bytes) -> tuple[Status, Gates, list[bool]]:
     """As the board does: (status, gates, labels that may be decided); all of them where the blob is refused."""
-    listed, labels = groups(model), model.metadata.get("labels", [])
-    status, sections = _sections(model, data)
-    gates = unpack(sections[GATES], sum(group.count for group in listed)) if GATES in sections else None
-    words = unpack(sections[WORDS], len(labels)) if WORDS in sections else None
-    split = np.cumsum([group.count for group in listed])[:-1]
-    if GATES in sections and (gates is None or not all(gate.any() for gate in np.split(gates, split))):
-        status = Status.CORRUPT
-    if WORDS in sections and words is None:
-        status = Status.CORRUPT
+    listed, labels = groups(model), labels_of(model)
+    gates, words = np.ones(sum(group.count for group in listed), bool), np.ones(len(labels), bool)
+    splits = np.cumsum([group.count for group in listed])[:-1]
+
+    def read() -> Status:
+        """Fills `gates` and `words`, as far as all is well."""
+        end = len(data) - _CRC
+        if end < _HEADER or data[:4] != MAGIC or zlib.crc32(data[:end]) != int.from_bytes(data[end:], "little"):
+            return Status.CORRUPT
+        if data[4] != VERSION:
+            return Status.OUTDATED
+        if data[6:_HEADER] != bytes.fromhex(model.sha256)[:8]:
+            return Status.FOREIGN
+        at, last = _HEADER, 0
+        for _ in range(data[5]):
+            if end - at < 2 or end - at - 2 < data[at + 1] or data[at] <= last:
+                return Status.CORRUPT
+            last, section = data[at], data[at + 2 : at + 2 + data[at + 1]]
+            at += 2 + len(section)
+            if last == GATES:
+                good = _unpack(section, gates) and all(gate.any() for gate in np.split(gates, splits))
+            elif last == WORDS:
+                good = _unpack(section, words) and all(words[~np.array(keywords(labels))])
+            else:
+                return Status.UNKNOWN_SECTION
+            if not good:
+                return Status.CORRUPT
+        return Status.OK if at == end else Status.CORRUPT
+
+    status = read()
     if status is not Status.OK:
-        gates = words = None
-    return (
-        status,
-        all_open(listed) if gates is None else np.split(gates, split),
-        [True] * len(labels) if words is None else words.tolist(),
-    )
+        gates[:] = words[:] = True
+    return status, np.split(gates, splits), words.tolist()
+
+
+def labels_of(model: Graph) -> list[str]:
+    """Raises InputError where the metadata name none."""
+    labels = list(model.metadata.get("labels", []))
+    keywords(labels)
+    return labels
 
 
 def pack(bits: np.ndarray) -> bytes:
@@ -164,32 +189,13 @@ def pack(bits: np.ndarray) -> bytes:
     return np.packbits(bits, bitorder="little").tobytes()
 
 
-def unpack(data: bytes, count: int) -> np.ndarray | None:
-    """bool[count]; None where `data` has another length, or a bit behind the last item."""
+def _unpack(data: bytes, items: np.ndarray) -> bool:
+    """Fills `items` (bool) from `data`. False where the length is another, or a bit behind the last item is set."""
     bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little").astype(bool)
-    return bits[:count] if len(bits) == -(-count // 8) * 8 and not bits[count:].any() else None
-
-
-def _sections(model: Graph, data: bytes) -> tuple[Status, dict[int, bytes]]:
-    """The sections of a blob by type, as far as all is well."""
-    end = len(data) - _CRC
-    if end < _HEADER or data[:4] != MAGIC or zlib.crc32(data[:end]) != int.from_bytes(data[end:], "little"):
-        return Status.CORRUPT, {}
-    if data[4] != VERSION:
-        return Status.OUTDATED, {}
-    if data[6:_HEADER] != bytes.fromhex(model.sha256)[:8]:
-        return Status.FOREIGN, {}
-    sections: dict[int, bytes] = {}
-    at, last = _HEADER, 0
-    for _ in range(data[5]):
-        if end - at < 2 or end - at - 2 < data[at + 1] or data[at] <= last:
-            return Status.CORRUPT, {}
-        last, start = data[at], at + 2
-        if last not in (GATES, WORDS):
-            return Status.UNKNOWN_SECTION, {}
-        at = start + data[at + 1]
-        sections[last] = data[start:at]
-    return (Status.OK, sections) if at == end else (Status.CORRUPT, {})
+    if len(bits) != -(-len(items) // 8) * 8 or bits[len(items) :].any():
+        return False
+    items[:] = bits[: len(items)]
+    return True
 
 
 def _user(values: Any, model: Graph) -> User:
@@ -223,5 +229,5 @@ def _user(values: Any, model: Graph) -> User:
     if words is not None:
         if not isinstance(words, list):
             raise InputError(f"words: found {words!r}; a list of labels, or null, is accepted")
-        allowed(model.metadata.get("labels", []), words)
+        allowed(labels_of(model), words)
     return User(model.sha256, count, tuple(map(tuple, sums)), tuple(points), None if words is None else tuple(words))

@@ -113,6 +113,7 @@ def odd_blobs(data: bytes) -> list[tuple[Status, bytes]]:
         (Status.CORRUPT, _sealed(two + data[6:14] + b"\1\2\xff\xff" + word_section)),  # padding of ones
         (Status.CORRUPT, _sealed(two + data[6:14] + b"\1\2\xf0\x0f" + word_section)),  # a group without open gates
         (Status.CORRUPT, _sealed(two + data[6:14] + gate_section + b"\2\1\xff")),
+        (Status.CORRUPT, _sealed(two + data[6:14] + gate_section + b"\2\1\x15")),  # without _unknown_
     ]
     return cases
 

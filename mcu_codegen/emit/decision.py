@@ -8,34 +8,42 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..decision import Decision, Detector, keywords
+from ..decision import Decision, Detector, allowed, keywords
 from .text import CRC32, RANDOM, Origin, banner, comment, header, random_words, string
 
 
 def emit_decision(
-    decision: Decision, labels: Sequence[str], name: str = "kws_decision", origin: Origin | None = None
+    decision: Decision,
+    labels: Sequence[str],
+    name: str = "kws_decision",
+    origin: Origin | None = None,
+    words: Sequence[str] | None = None,
 ) -> dict[str, str]:
     """File name to text: `name`.h, `name`.c and `name`_selftest.c.
 
     `labels` are in the order of the network's scores. `name` is a C identifier, the prefix of every function and, in
-    upper case, of every macro.
+    upper case, of every macro. `words` are the keywords that may be decided at first, as in `decision.allowed`.
     """
     origin = origin or Origin()
     listed = ",\n".join(f"    {string(label)}" for label in labels)
     flags = ", ".join("1" if keyword else "0" for keyword in keywords(labels))
+    barred = ", ".join("0" if may else "1" for may in allowed(labels, words))
     files = {
         ".h": (
             "Decision: int8 scores in, detections out.",
             header(f"{name}.h", _header(decision, labels)),
         ),
-        ".c": ("Decision: smoothing, threshold and refractory time.", _SOURCE % {"labels": listed, "flags": flags}),
+        ".c": (
+            "Decision: smoothing, threshold and refractory time.",
+            _SOURCE % {"labels": listed, "flags": flags, "barred": barred},
+        ),
         "_selftest.c": (
             "Self-test of the decision.",
             _SELFTEST
             % {
                 "crc32": CRC32,
                 "random": RANDOM,
-                "expected": f"0x{selftest_crc(decision, labels):08X}u",
+                "expected": f"0x{selftest_crc(decision, labels, words):08X}u",
             },
         ),
     }
@@ -54,9 +62,9 @@ def selftest_scores(decision: Decision, labels: int) -> np.ndarray:
     return (base + (words >> 26)).astype(np.int8)
 
 
-def selftest_crc(decision: Decision, labels: Sequence[str]) -> int:
+def selftest_crc(decision: Decision, labels: Sequence[str], words: Sequence[str] | None = None) -> int:
     """The CRC-32 of what the self-test observes: per inference the event, with label and hop where there are any."""
-    detector, crc = Detector(decision, labels), 0
+    detector, crc = Detector(decision, labels, words), 0
     for scores in selftest_scores(decision, len(labels)):
         while not detector.hop():
             pass
@@ -102,10 +110,15 @@ int kws_decision_hop(void);
    the result is KWS_DECISION_NOTHING. */
 int kws_decision_step(const int8_t *scores, kws_decision_detection *detection);
 
+/* Decide only the labels whose bit in `labels` is set, from now on; label i is bit i % 8 of byte i / 8, as in the words
+   of a user. A reset leaves this as it is. */
+void kws_decision_allow(const uint8_t *labels);
+
 /* The name of label `label` in UTF-8; `label` is below KWS_DECISION_LABELS. */
 const char *kws_decision_label(uint32_t label);
 
-/* Compare detections in built-in scores with the generator's. Returns 0 when they agree. Resets the decision. */
+/* Compare detections in built-in scores with the generator's. Returns 0 when they agree. Resets the decision. To be
+   called before kws_decision_allow. */
 int kws_decision_selftest(void);
 """
 
@@ -128,6 +141,16 @@ static KWS_DECISION_STATE_ATTR struct {
     uint8_t detected; /* whether `last` holds anything */
     uint8_t scores[KWS_DECISION_SMOOTHING][KWS_DECISION_LABELS]; /* of the latest inferences, plus 128 */
 } state;
+
+/* Which labels take no part. */
+static KWS_DECISION_STATE_ATTR uint8_t barred[KWS_DECISION_LABELS] = {%(barred)s};
+
+void kws_decision_allow(const uint8_t *labels)
+{
+    for (uint32_t label = 0; label < KWS_DECISION_LABELS; label++) {
+        barred[label] = (uint8_t)(~(uint32_t)labels[label / 8u] >> (label %% 8u) & 1u);
+    }
+}
 
 void kws_decision_reset(void)
 {
@@ -173,7 +196,7 @@ int kws_decision_step(const int8_t *scores, kws_decision_detection *detection)
 
         state.scores[state.next][label] = (uint8_t)(scores[label] + 128);
         sum = smoothed(label);
-        if (sum > best_sum) {
+        if (sum > best_sum && !barred[label]) {
             best = label;
             best_sum = sum;
         }

@@ -49,7 +49,7 @@ class BoardProgram:
         sources = {
             **emit_frontend(pipeline.front_end),
             **emit_model(pipeline.graph, renderer=RENDERERS[target.instruction_set]()),
-            **emit_decision(pipeline.decision, pipeline.labels),
+            **emit_decision(pipeline.decision, pipeline.labels, words=pipeline.words),
             **stubs(*_FIRMWARE),
             **harness.observer("STREAM_OBSERVE"),
         }
