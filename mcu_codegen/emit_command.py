@@ -6,15 +6,15 @@ import argparse
 import shlex
 from pathlib import Path
 
-from . import files, targets, tflite
+from . import files, render_options, targets, tflite
 from .bake import bake
 from .emit.decision import emit_decision
 from .emit.frontend import emit_frontend
-from .emit.instruction_sets import RENDERERS
 from .emit.model import ARENAS, emit_model
 from .emit.selftest import SELFTESTS
 from .emit.text import Origin
-from .gates import groups
+from .emit.user import emit_user
+from .gates import groups, join
 from .pipeline import Pipeline
 from .user import User
 
@@ -27,7 +27,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="CORE",
         help=f"core to choose kernels for: {', '.join(targets.TARGETS)} (default: portable C for any)",
     )
-    parser.add_argument("--user", metavar="FILE.user", help="cut a gated model to the channels and words of this user")
+    render_options.configure(parser)
+    personal = parser.add_mutually_exclusive_group()
+    personal.add_argument(
+        "--user", metavar="FILE.user", help="cut a gated model to the channels and words of this user"
+    )
+    personal.add_argument(
+        "--enrol", metavar="ENROL.tflite", help="enrol users on the board, with the enrolment network of a gated model"
+    )
     parser.add_argument("--name", default="kws_model", help="prefix of every file and C name (default: %(default)s)")
     parser.add_argument(
         "--arena",
@@ -51,11 +58,15 @@ def run(options: argparse.Namespace) -> int:
     if options.user is not None:
         user = User.load(options.user, graph)
         graph = bake(graph, user.gates(groups(graph)), user.words)
-    instruction_set = targets.find(options.target).instruction_set if options.target else "portable"
+    sources: dict[str, str] = {}
+    if options.enrol is not None:
+        enrolment = tflite.read(options.enrol)
+        origin = Origin(_command(options), graph.sha256)
+        sources = emit_user(graph, enrolment, options.name, origin)
+        graph = join(graph, enrolment)
+    renderer = render_options.renderer(options, targets.find(options.target) if options.target else None)
     origin = Origin(_command(options), graph.sha256)
-    sources = emit_model(
-        graph, options.name, RENDERERS[instruction_set](), options.arena, options.selftest, origin.command
-    )
+    sources |= emit_model(graph, options.name, renderer, options.arena, options.selftest, origin.command)
     if "front_end" in graph.metadata:
         pipeline, prefix = Pipeline.of(graph), options.name.removesuffix("_model")
         sources |= emit_frontend(pipeline.front_end, f"{prefix}_frontend", origin)
@@ -69,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _command(options: argparse.Namespace) -> str:
     """The command line with every option spelled out, so that the files say how to make them again."""
-    named = {"--target": options.target, "--user": options.user, "--name": options.name, "--arena": options.arena}
-    named |= {"--selftest": options.selftest, "--out": options.out}
+    names = ("target", "user", "enrol", "optimize", "weights", "name", "arena", "selftest", "out")
+    named = {f"--{name}": getattr(options, name) for name in names}
     words = [word for option, value in named.items() if value is not None for word in (option, value)]
     return shlex.join(["mcu-codegen", "emit", options.model, *words])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +120,10 @@ def measure(graph: Graph, target: Target, toolchain: Toolchain, renderer: Render
         sample = harness.samples(graph, graph.main, random_inputs(graph, 3)[graph.main.name])
         # the third is random; the two before hold one code everywhere
         (folder / harness.INPUTS).write_bytes(bytes([0]) + sample[-len(sample) // 3 :])
-        marked = build(folder, {**program, **harness.MARK}, target, toolchain, name="marked", include=["observe.h"])
-        plain = build(folder, program, target, toolchain, name="plain")
-        alone = build(folder, {**network, **stubs("cortex_m/memory.c")}, target, toolchain, name="alone", keep=roots)
+        make = partial(build, folder, target=target, toolchain=toolchain, optimize=renderer.optimize)
+        marked = make({**program, **harness.MARK}, name="marked", include=["observe.h"])
+        plain = make(program, name="plain")
+        alone = make({**network, **stubs("cortex_m/memory.c")}, name="alone", keep=roots)
         parts = machine.count(marked, folder, invoke, harness.marks(marked, [layer.index for layer in layers]))
         total = machine.count(plain, folder, invoke)
         stack = int.from_bytes((folder / harness.STACK).read_bytes(), "little")
@@ -138,7 +140,7 @@ def measure(graph: Graph, target: Target, toolchain: Toolchain, renderer: Render
     return Measurement(
         graph.name,
         target.name,
-        f"{toolchain.version} {OPTIMIZE}",
+        f"{toolchain.version} {OPTIMIZE[renderer.optimize]}",
         machine.name,
         total.instructions[0],
         total.cycles[0] if timed and total.cycles else None,

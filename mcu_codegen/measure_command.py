@@ -6,9 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from . import files, targets, tflite
+from . import files, render_options, targets, tflite
 from .arena_picture import arena_picture
-from .emit.instruction_sets import RENDERERS
 from .emit.model import compile_plan
 from .emulate import toolchain
 from .measure import measure
@@ -25,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--target", default="cortex-m4", metavar="CORE", help=f"of {', '.join(targets.TARGETS)} (default %(default)s)"
     )
     parser.add_argument("--compiler", metavar="NAME", help=f"cross compiler, of {', '.join(toolchain.NAMES)}")
+    render_options.configure(parser)
     parser.add_argument("--picture", type=Path, metavar="SVG", help="write a picture of the arena over time there")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
@@ -33,9 +33,10 @@ def run(options: argparse.Namespace) -> int:
     """The exit status."""
     target = targets.find(options.target)
     graph = tflite.read(options.model)
-    result = measure(graph, target, toolchain.choose(options.compiler))
+    renderer = render_options.renderer(options, target)
+    result = measure(graph, target, toolchain.choose(options.compiler), renderer)
     if options.picture is not None:
-        plan = compile_plan(graph, RENDERERS[target.instruction_set]())
+        plan = compile_plan(graph, renderer)
         files.write_whole(options.picture, arena_picture(plan))
     print(json.dumps(result.to_dict(), indent=2) if options.json else result.text())
     return 0

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from . import tflite
+from .emit.renderer import Renderer
 from .emulate import toolchain
 from .emulate.board_program import BoardProgram
 from .emulate.core_executor import CoreExecutor
@@ -118,8 +119,16 @@ class Report:
 _Made = TypeVar("_Made")
 
 
-def executors(graph: Graph, targets: Sequence[Target], compiler: str | None = None) -> list[Executor | Absent]:
-    """All that can execute `graph`, built: tinygrad, this host's C, and C on `targets` in each of their emulators."""
+def executors(
+    graph: Graph,
+    targets: Sequence[Target],
+    compiler: str | None = None,
+    renderers: Mapping[str, Renderer] | None = None,
+) -> list[Executor | Absent]:
+    """All that can execute `graph`, built: tinygrad, this host's C, and C on `targets` in each of their emulators.
+
+    `renderers`, by target, are by default those of the targets' instruction sets.
+    """
     found: list[Executor | Absent] = []
     reason = tinygrad_executor.unavailable()
     found.append(Absent("tinygrad", reason) if reason else tinygrad_executor.TinygradExecutor(graph))
@@ -127,7 +136,11 @@ def executors(graph: Graph, targets: Sequence[Target], compiler: str | None = No
         found.append(HostExecutor(graph))
     except InputError as error:
         found.append(Absent("host", str(error)))
-    return found + on_cores(targets, compiler, lambda *core: CoreExecutor(graph, *core))
+
+    def on_core(target: Target, machine: Machine, compiler: Toolchain) -> Executor:
+        return CoreExecutor(graph, target, machine, compiler, (renderers or {}).get(target.name))
+
+    return found + on_cores(targets, compiler, on_core)
 
 
 def on_cores(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import parity, targets, tflite
+from . import parity, render_options, targets, tflite
 from .emulate import toolchain
 from .errors import InputError
 from .graph import Graph
@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"a core to compare on; may be repeated; default all: {', '.join(targets.TARGETS)}",
     )
     parser.add_argument("--compiler", metavar="NAME", help=f"cross compiler, of {', '.join(toolchain.NAMES)}")
+    render_options.configure(parser)
     given = parser.add_mutually_exclusive_group()
     given.add_argument("--samples", type=int, default=4, metavar="N", help="random inputs (default %(default)s)")
     given.add_argument("--inputs", type=Path, metavar="FILE.npy", help="inputs (N, *shape) instead of random ones")
@@ -42,7 +43,8 @@ def run(options: argparse.Namespace) -> int:
     inputs = _inputs(graph, options)
     if options.compiler is not None:
         toolchain.choose(options.compiler)
-    executors = parity.executors(graph, chosen, options.compiler)
+    renderers = {target.name: render_options.renderer(options, target) for target in chosen}
+    executors = parity.executors(graph, chosen, options.compiler, renderers)
 
     def progress(comparison: parity.Comparison) -> None:
         if sys.stderr.isatty():

@@ -366,7 +366,10 @@ def test_verb(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert cli.main(["emit", str(model), "--name", "ear", "--target", "cortex-m0", "-o", str(out)]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["ear.c", "ear.h", "ear_selftest.c", "ear_weights.h"]
     assert "ear_weights.h" in capsys.readouterr().out
-    assert f"mcu-codegen emit {model} --target cortex-m0 --name ear" in (out / "ear.c").read_text()
+    assert (
+        f"mcu-codegen emit {model} --target cortex-m0 --optimize speed --weights int8 --name ear"
+        in (out / "ear.c").read_text()
+    )
 
 
 def test_verb_writes_front_end_and_decision(tmp_path: Path) -> None:

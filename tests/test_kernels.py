@@ -7,8 +7,9 @@ import pytest
 from random_graphs import random_inputs
 from random_layers import KINDS, Layers
 
-from mcu_codegen.emit.instruction_sets import RENDERERS
+from mcu_codegen.emit.instruction_sets import RENDERERS, WIDE
 from mcu_codegen.emit.model import compile_plan
+from mcu_codegen.emit.renderer import OPTIMIZE, Renderer
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.emulate.core_executor import CoreExecutor
 from mcu_codegen.emulate.machine import machines
@@ -25,7 +26,7 @@ REACHED = {
 """By core, how the names of its kernels begin: matrices, depthwise rows, sums over an image."""
 
 
-def executor(graph: Graph, core: str, compiler: str) -> CoreExecutor:
+def executor(graph: Graph, core: str, compiler: str, renderer: Renderer) -> CoreExecutor:
     """Of `graph` on an emulated `core`, the quicker emulator first; where none is there, says so and skips."""
     target = TARGETS[core]
     present = [machine for machine in reversed(machines(target).values()) if not isinstance(machine, str)]
@@ -34,22 +35,23 @@ def executor(graph: Graph, core: str, compiler: str) -> CoreExecutor:
         pytest.skip(f"no emulated {core}: {machines(target)}")
     if isinstance(chosen, str):
         pytest.skip(chosen)
-    return CoreExecutor(graph, target, present[0], chosen)
+    return CoreExecutor(graph, target, present[0], chosen, renderer)
 
 
-def compare(seed: int, core: str, compiler: str, count: int) -> None:
+def compare(seed: int, core: str, compiler: str, count: int, weights: str = "int8", optimize: str = "speed") -> None:
     """`count` layers of every kind, in one program."""
     layers = Layers(seed)
     for draw in KINDS.values():
         for _ in range(count):
             draw(layers)
     graph = layers.graph()
-    plan = compile_plan(graph, RENDERERS[TARGETS[core].instruction_set]())
+    renderer = {"int8": RENDERERS, "int16": WIDE}[weights][TARGETS[core].instruction_set](optimize)
+    plan = compile_plan(graph, renderer)
     used = {name.split("_")[0] for layer in plan.layers for name in layer.kernel.helpers}
     assert used >= REACHED[core]
     assert plan.memory.entries["invoke"].in_place
     inputs = random_inputs(graph, seed)
-    got = executor(graph, core, compiler).run(inputs)
+    got = executor(graph, core, compiler, renderer).run(inputs)
     for tensor, values in NumpyExecutor(graph).run(inputs).items():
         np.testing.assert_array_equal(got[tensor], values, f"seed {seed}, {graph.tensors[tensor].name}")
 
@@ -58,6 +60,16 @@ def compare(seed: int, core: str, compiler: str, count: int) -> None:
 @pytest.mark.parametrize("core", REACHED)
 def test_kernels_equal_numpy(core: str, compiler: str) -> None:
     compare(1, core, compiler, 6)
+
+
+@pytest.mark.parametrize("core", REACHED)
+def test_small_kernels_equal_numpy(core: str) -> None:
+    compare(1, core, "gcc" if core != "cortex-m55" else "clang", 4, optimize="size")
+
+
+@pytest.mark.parametrize("optimize", OPTIMIZE)
+def test_wide_weights_equal_numpy(optimize: str) -> None:
+    compare(1, "cortex-m4", "gcc" if optimize == "size" else "clang", 4, "int16", optimize)
 
 
 @pytest.mark.slow

@@ -15,11 +15,10 @@ import numpy as np
 
 from .. import lower
 from ..memory import Demand
-from .assembly import Assembly, folded_bias, packed, requantizes, rounding, scaling, windows, words
+from .assembly import Assembly, divisor, folded_bias, packed, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product
 from .renderer import Array, Helper, Kernel, Site, fill
 
-_UNROLLED = 8  # groups of four inputs that the matrix kernel unrolls at most
 _SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")
 _COLUMNS = 12  # the widest plane whose three rows lie within the reach of a load, 31 words
 
@@ -28,6 +27,7 @@ class Armv6mRenderer(BlockRenderer):
     """Cortex-M0, M0+."""
 
     block = len(_SUMS)
+    unrolled = (8, 1)  # groups of four inputs
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         return _computes(op)
@@ -35,7 +35,7 @@ class Armv6mRenderer(BlockRenderer):
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
         pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}"
         self.helpers[pack] = _pack(pack, depth, rows)
-        self.helpers[multiply] = _multiply(depth, channels, rows).helper(multiply)
+        self.helpers[multiply] = _multiply(depth, channels, rows, self.most).helper(multiply)
         return Product(pack, multiply, 4 * depth * ((rows + 1) // 2), channels)
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
@@ -179,8 +179,11 @@ _SAVE = ["push {r4-r7, lr}", "mov r4, r8", "mov r5, r9", "mov r6, r10", "mov r7,
 _RESTORE = ["pop {r4-r7}", "mov r8, r4", "mov r9, r5", "mov r10, r6", "mov r11, r7", "pop {r4-r7, pc}"]
 
 
-def _multiply(depth: int, channels: int, rows: int) -> Assembly:
-    """Frame: [sp] addend, [sp, #4] loop counter, [sp, #8] packed rows, [sp, #12] output, [sp, #16] channels left."""
+def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
+    """At most `most` groups of four inputs without a jump.
+
+    Frame: [sp] addend, [sp, #4] loop counter, [sp, #8] packed rows, [sp, #12] output, [sp, #16] channels left.
+    """
     pairs = [(_SUMS[row], _SUMS[row + 1]) for row in range(0, rows, 2)]
 
     def products() -> list[str]:
@@ -208,7 +211,7 @@ def _multiply(depth: int, channels: int, rows: int) -> Assembly:
         *products(),
     ]
     groups = depth // 4
-    unrolled = max(count for count in range(1, _UNROLLED + 1) if groups % count == 0)
+    unrolled = divisor(groups, most)
     stores: list[str] = []
     for row, total in enumerate(_SUMS[:rows]):
         stores += _requantize(total) + ["strb r2, [r7]"] + (_advance("r7", channels) if row + 1 < rows else [])

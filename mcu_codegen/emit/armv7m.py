@@ -11,10 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from .assembly import Assembly
-from .thumb2 import Thumb2Renderer, divisor, pair_product, sums
-
-_UNROLLED = 16  # inputs that the matrix kernel unrolls at most
+from .assembly import Assembly, divisor
+from .thumb2 import Thumb2Renderer, pair_product, sums
 
 
 class Armv7mRenderer(Thumb2Renderer):
@@ -22,6 +20,7 @@ class Armv7mRenderer(Thumb2Renderer):
 
     element_bytes = 4
     scale = 1
+    unrolled = (16, 4)  # inputs
 
     def interleave(self, weights: np.ndarray) -> np.ndarray:
         """By turns."""
@@ -56,11 +55,11 @@ class Armv7mRenderer(Thumb2Renderer):
         step = ["ldrsb r12, [r1], #1", "ldrsb lr, [r1], #1"]
         for row in range(rows):
             if row % 2 == 0:
-                step.append("ldrd r2, r3, [r0], #8" if rows > 1 else "ldr r2, [r0], #4")
+                step.append("ldrd r2, r3, [r0], #8" if row + 1 < rows else "ldr r2, [r0], #4")
             source = "r2" if row % 2 == 0 else "r3"
             step += [f"mla {total}, {source}, {w}, {total}" for total, w in ((first[row], "r12"), (second[row], "lr"))]
         requantize = partial(_requantize, multiplier="r2", twice_addend="r3", shift="r12", spare="lr")
-        return pair_product(step, depth, divisor(depth, _UNROLLED), 4 * depth * rows, depth, channels, rows, requantize)
+        return pair_product(step, depth, divisor(depth, self.most), 4 * depth * rows, depth, channels, rows, requantize)
 
     def depthwise_rows(self, columns: int, row_bytes: int, pitch: int, channels: int) -> Assembly:
         """r4.. sum up the columns; r2, r3, lr hold a row of weights, r9-r12 of the plane, four values at a time."""

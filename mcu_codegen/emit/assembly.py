@@ -86,3 +86,8 @@ def words(*parts: np.ndarray) -> Array:
 def packed(octets: np.ndarray) -> np.ndarray:
     """int8 (rounds, bytes a round) as int64 words, the first byte lowest."""
     return np.ascontiguousarray(octets.astype(np.int8)).view("<u4").astype(np.int64)
+
+
+def divisor(count: int, most: int) -> int:
+    """The largest divisor of `count` that is at most `most`."""
+    return max(each for each in range(1, most + 1) if count % each == 0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import lower
 from ..memory import Demand
-from .renderer import HELPERS, Array, Helper, Kernel, Renderer, Site, fill
+from .renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, fill
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,12 @@ class BlockRenderer(Renderer):
 
     block = 4  # rows that a product takes at a time; what is left over goes one by one
     granule = 4  # the bytes of a row are a multiple of it
+    unrolled: tuple[int, ...]  # in the order of OPTIMIZE, how many steps a product does without a jump, at most
 
-    def __init__(self) -> None:
+    def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
+        super().__init__(optimize)
         self.helpers: dict[str, Helper] = {**HELPERS, "window_row": _WINDOW_ROW}
+        self.most = self.unrolled[OPTIMIZE.index(optimize)]
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         """Whether `product` computes `op` exactly as (channels, depth) weights; else it is rendered as portable C."""

@@ -16,10 +16,8 @@ from functools import partial
 
 import numpy as np
 
-from .assembly import Assembly
-from .thumb2 import Thumb2Renderer, divisor, pair_product, sums
-
-_UNROLLED = 32  # steps (of two inputs) that the matrix kernel unrolls at most
+from .assembly import Assembly, divisor
+from .thumb2 import Thumb2Renderer, pair_product, sums
 
 
 class DspRenderer(Thumb2Renderer):
@@ -27,6 +25,10 @@ class DspRenderer(Thumb2Renderer):
 
     element_bytes = 2
     scale = 2
+    unrolled = (32, 4)  # steps of two inputs
+    # r12 and lr become two weights of the first and of the second channel: instructions that load, and that compute
+    load: tuple[str, ...] = ("ldr r12, [r1], #4",)
+    widen: tuple[str, ...] = ("sxtb16 lr, r12, ror #8", "sxtb16 r12, r12")
 
     def interleave(self, weights: np.ndarray) -> np.ndarray:
         """A word per two inputs (k, k + 2); its bytes 0 and 2 are the first channel's."""
@@ -68,18 +70,15 @@ class DspRenderer(Thumb2Renderer):
 
     def multiply_rows(self, depth: int, channels: int, rows: int) -> Assembly:
         first, second = sums(rows)
-        widen = ["sxtb16 lr, r12, ror #8", "sxtb16 r12, r12"]
-        if rows == 1:
-            step = ["ldr r12, [r1], #4", "ldr r2, [r0], #4", *widen, "smlad r4, r2, r12, r4", "smlad r8, r2, lr, r8"]
-        else:
-            # single loads in a row take a cycle each after the first; the later pair is as quick as one LDRD
-            step = ["ldr r12, [r1], #4", "ldr r2, [r0], #4", "ldr r3, [r0], #4", *widen]
-            for row in range(rows):
-                if row == 2:
-                    step.append("ldrd r2, r3, [r0], #8")
-                source = "r2" if row % 2 == 0 else "r3"
-                step += [f"smlad {a}, {source}, {w}, {a}" for a, w in ((first[row], "r12"), (second[row], "lr"))]
-        most = _UNROLLED if rows > 1 else _UNROLLED // 4  # what is left over is not worth the flash
+        # single loads in a row take a cycle each after the first; the later pair is as quick as one LDRD
+        inputs = [f"ldr {register}, [r0], #4" for register in ("r2", "r3")[:rows]]
+        step = [*self.load, *inputs, *self.widen]
+        for row in range(rows):
+            if row == 2:
+                step.append("ldrd r2, r3, [r0], #8" if rows > 3 else "ldr r2, [r0], #4")
+            source = "r2" if row % 2 == 0 else "r3"
+            step += [f"smlad {a}, {source}, {w}, {a}" for a, w in ((first[row], "r12"), (second[row], "lr"))]
+        most = self.most if rows > 1 else self.most // 4  # what is left over is not worth the flash
         requantize = partial(_requantize, multiplier="r2", twice_addend="r3", shift="r12")
         steps = depth // 2
         return pair_product(step, steps, divisor(steps, most), 2 * depth * rows, depth, channels, rows, requantize)
@@ -137,6 +136,20 @@ class DspRenderer(Thumb2Renderer):
                 "pop {r4-r11, pc}",
             ],
         )
+
+
+class WideDspRenderer(DspRenderer):
+    """The same with weights that lie in flash as int16, which needs no widening."""
+
+    load = ("ldr r12, [r1], #4", "ldr lr, [r1], #4")
+    widen = ()
+
+    def interleave(self, weights: np.ndarray) -> np.ndarray:
+        """A word of the first channel's inputs (k, k + 2), then one of the second's."""
+        channels, depth = weights.shape
+        # pair, channel, group, k >> 1 & 1, k & 1 becomes pair, group, k & 1, channel, k >> 1 & 1
+        halves = weights.reshape(channels // 2, 2, depth // 4, 2, 2).transpose(0, 2, 4, 1, 3)
+        return halves.astype("<i2").reshape(channels // 2, 2 * depth).view(np.int8)
 
 
 def _requantize(registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:

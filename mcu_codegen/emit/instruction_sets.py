@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .armv6m import Armv6mRenderer
 from .armv7m import Armv7mRenderer
-from .dsp import DspRenderer
+from .dsp import DspRenderer, WideDspRenderer
 from .mve import MveRenderer
 from .renderer import Renderer
 
@@ -16,3 +16,6 @@ RENDERERS: dict[str, type[Renderer]] = {
     "mve": MveRenderer,
 }
 """By instruction set, as in targets.Target.instruction_set."""
+
+WIDE: dict[str, type[Renderer]] = {"dsp": WideDspRenderer}
+"""By instruction set, the renderer that keeps weights as int16 in flash, where that is faster."""

@@ -21,10 +21,9 @@ from .. import lower
 from ..memory import Demand
 from .assembly import Assembly, folded_bias, packed, requantizes, scaling, words
 from .blocks import BlockRenderer, Gathering, Product
-from .renderer import Array, Kernel, Site, fill, positions
+from .renderer import OPTIMIZE, Array, Kernel, Site, fill, positions
 
 _VECTOR = 16  # bytes
-_UNROLLED = 8  # vectors of a row that the matrix kernel unrolls without a loop
 _LOOPED = 4  # vectors of a row in a round of its loop
 _PITCH = 6  # bytes between the rows of a strip: three rows of three taps then span 15 bytes, or 16 shifted by one
 _OFFSETS = 1 << 16  # what a vector of 16-bit offsets reaches
@@ -35,9 +34,10 @@ class MveRenderer(BlockRenderer):
     """Cortex-M55."""
 
     granule = 1
+    unrolled = (8, _LOOPED)  # vectors of a row
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
+        super().__init__(optimize)
         self.helpers |= {"copy": _COPY.helper("copy"), "fill": _FILL.helper("fill")}
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
@@ -46,7 +46,7 @@ class MveRenderer(BlockRenderer):
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
         pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}{_rounding(op)}"
         self.helpers[pack] = _pack(depth, rows).helper(pack)
-        self.helpers[multiply] = _multiply(depth, channels, rows, _half_up(op)).helper(multiply)
+        self.helpers[multiply] = _multiply(depth, channels, rows, _half_up(op), self.most).helper(multiply)
         return Product(pack, multiply, _vectors(depth) * _VECTOR * rows, channels // 2)
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
@@ -371,11 +371,11 @@ def _add(register: str, value: int, spare: str = "r3") -> list[str]:
     return [f"movw {spare}, #{size}", f"{operation} {register}, {register}, {spare}"]
 
 
-def _multiply(depth: int, channels: int, rows: int, half_up: bool) -> Assembly:
+def _multiply(depth: int, channels: int, rows: int, half_up: bool, most: int) -> Assembly:
     """r1 reads the stream, r3 the inputs, r5 writes, r7 counts pairs; q3-q6 hold the first vectors of input."""
     first, second = _ACCUMULATORS[:rows], _ACCUMULATORS[4 : 4 + rows]
     vectors = _vectors(depth)
-    unrolled = vectors if vectors <= _UNROLLED else (vectors - 1) % _LOOPED + 1
+    unrolled = vectors if vectors <= most else (vectors - 1) % _LOOPED + 1
     rounds = (vectors - unrolled) // _LOOPED
     held = {(k, row): f"q{3 + k * rows + row}" for k in range(unrolled) for row in range(rows) if k * rows + row < 4}
 

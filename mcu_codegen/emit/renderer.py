@@ -21,13 +21,20 @@ from .kernel import Array, Helper, Kernel, Site, fill, plus, positions, times
 from .movement import Movement
 from .pooling import Pooling
 
-__all__ = ["HELPERS", "Array", "Helper", "Kernel", "Renderer", "Site", "fill", "positions"]
+__all__ = ["HELPERS", "OPTIMIZE", "Array", "Helper", "Kernel", "Renderer", "Site", "fill", "positions"]
+
+OPTIMIZE = ("speed", "size")
+"""What a renderer can optimise for; the default first."""
 
 
 class Renderer(Pooling, Elementwise, Movement):
-    """Portable C99 for any core."""
+    """Portable C99 for any core. It is as small as it gets; what it optimises for is the compiler's business."""
 
     helpers = HELPERS
+
+    def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
+        """`optimize` is one of OPTIMIZE, for those who compile as much as for those who render."""
+        self.optimize = optimize
 
     def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
         """The kernel of `lowered` at `site`. Raises InputError where C cannot compute it."""

@@ -33,7 +33,7 @@ class Thumb2Renderer(BlockRenderer):
         raise NotImplementedError
 
     def interleave(self, weights: np.ndarray) -> np.ndarray:
-        """Weights (channels, depth) as (pairs of channels, 2 * depth), as `multiply_rows` reads them."""
+        """Weights (channels, depth) as int8 (pairs of channels, bytes), as `multiply_rows` reads them."""
         raise NotImplementedError
 
     def chunks(self, columns: int) -> tuple[list[tuple[int, int]], int]:
@@ -204,8 +204,3 @@ def pair_product(
             "pop {r4-r11, pc}",
         ],
     )
-
-
-def divisor(count: int, most: int) -> int:
-    """The largest divisor of `count` that is at most `most`."""
-    return max(each for each in range(1, most + 1) if count % each == 0)

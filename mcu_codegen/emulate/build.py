@@ -33,11 +33,13 @@ def build(
     defines: Sequence[str] = (),
     include: Sequence[str] = (),
     keep: Sequence[str] = (),
+    optimize: str = "speed",
 ) -> Elf:
     """Write `sources` (file name to text) into `folder`, compile every .c among them and link `folder`/`name`.elf.
 
     `defines` are macros; `include` names headers that the compiler puts before every file; `keep` names functions that
-    are the program's roots instead of the reset handler. A compiler's complaint is a RuntimeError: our C has none.
+    are the program's roots instead of the reset handler; `optimize` is as in a renderer. A compiler's complaint is a
+    RuntimeError: our C has none.
     """
     memories = (
         f"MEMORY {{ ROM (rx) : ORIGIN = {target.rom.origin:#x}, LENGTH = {target.rom.length:#x}\n"
@@ -47,7 +49,7 @@ def build(
     program = folder / f"{name}.elf"
     command = [
         *toolchain.command,
-        *toolchain.flags(target),
+        *toolchain.flags(target, optimize),
         *(f"-D{define}" for define in defines),
         *(part for header in include for part in ("-include", header)),
         f"-Wl,--entry={keep[0] if keep else 'Reset_Handler'}",

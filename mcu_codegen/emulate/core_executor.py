@@ -29,10 +29,13 @@ class CoreExecutor:
         self.graph = graph
         self._machine = machine
         self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
-        model = emit_model(graph, renderer=renderer or RENDERERS[target.instruction_set]())
+        renderer = renderer or RENDERERS[target.instruction_set]()
+        model = emit_model(graph, renderer=renderer)
         del model["kws_model_selftest.c"]
         sources = {**model, **harness.core(graph), **harness.observer("KWS_MODEL_OBSERVE"), **stubs(*RUNTIME)}
-        self._program = build(Path(self._folder.name), sources, target, toolchain, include=["observe.h"])
+        self._program = build(
+            Path(self._folder.name), sources, target, toolchain, include=["observe.h"], optimize=renderer.optimize
+        )
 
     def reset(self) -> None:
         """Nothing is left to reset: every run starts from a reset."""

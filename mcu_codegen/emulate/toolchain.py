@@ -15,8 +15,8 @@ from ..targets import Target
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 """What all our C, generated or not, compiles under."""
 
-OPTIMIZE = "-O2"
-"""The one place where cross compilation says how hard to optimise."""
+OPTIMIZE = {"speed": "-O2", "size": "-Os"}
+"""By what a renderer optimises for, how the compiler does."""
 
 NAMES = ("clang", "gcc")
 """Accepted names, the preferred one first."""
@@ -30,7 +30,7 @@ class Toolchain:
     version: str
     command: tuple[str, ...]
 
-    def flags(self, target: Target) -> tuple[str, ...]:
+    def flags(self, target: Target, optimize: str = "speed") -> tuple[str, ...]:
         """Everything but files, include folders and what is linked."""
         own = (
             # sanitisers that zig turns on by itself; a page size, because 64 KiB of alignment wastes small memories
@@ -41,7 +41,7 @@ class Toolchain:
         return (
             *own,
             "-std=c99",
-            OPTIMIZE,
+            OPTIMIZE[optimize],
             *WARNINGS,
             "-ffreestanding",
             "-fno-builtin",

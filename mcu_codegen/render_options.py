@@ -1,0 +1,37 @@
+"""The options by which a verb trades speed for flash: one meaning wherever C is made."""
+
+from __future__ import annotations
+
+import argparse
+
+from .emit.instruction_sets import RENDERERS, WIDE
+from .emit.renderer import OPTIMIZE, Renderer
+from .errors import InputError
+from .targets import TARGETS, Target
+
+_WEIGHTS = {"int8": RENDERERS, "int16": WIDE}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add them."""
+    parser.add_argument(
+        "--optimize", choices=OPTIMIZE, default=OPTIMIZE[0], help="what to give flash away for (default: %(default)s)"
+    )
+    wide = ", ".join(target.name for target in TARGETS.values() if target.instruction_set in WIDE)
+    parser.add_argument(
+        "--weights",
+        choices=_WEIGHTS,
+        default="int8",
+        help=f"how weights lie in flash; int16 is faster on {wide} and takes twice the flash (default: %(default)s)",
+    )
+
+
+def renderer(options: argparse.Namespace, target: Target | None) -> Renderer:
+    """The renderer of `target`, or of any core. Raises InputError where the weights asked for do not pay."""
+    instruction_set = target.instruction_set if target else "portable"
+    renderers = _WEIGHTS[options.weights]
+    if instruction_set not in renderers:
+        accepted = ", ".join(each.name for each in TARGETS.values() if each.instruction_set in renderers)
+        found = f"--target {target.name}" if target else "portable C"
+        raise InputError(f"--weights {options.weights}: does not make {found} faster; accepted is --target {accepted}")
+    return renderers[instruction_set](options.optimize)
