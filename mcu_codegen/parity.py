@@ -181,13 +181,15 @@ def compare(
     executors: Iterable[Executor | Absent],
     inputs: Inputs,
     progress: Callable[[Comparison], None] = lambda comparison: None,
+    open_channels: Mapping[int, np.ndarray] | None = None,
 ) -> Report:
     """Run all `executors`, and LiteRT where installed, from their reset on, entry by entry.
 
-    `progress` gets every comparison as soon as it is there. Raises InputError where nothing is there to compare.
+    `open_channels` are as in `NumpyExecutor`; with them, LiteRT takes no part, for it cannot close any. `progress` gets
+    every comparison as soon as it is there. Raises InputError where nothing is there to compare.
     """
     reference = {}
-    specification = NumpyExecutor(graph)
+    specification = NumpyExecutor(graph, open_channels)
     for entry, values in inputs.items():
         specification.reset()
         reference[entry] = specification.run(values, entry)
@@ -196,14 +198,17 @@ def compare(
         if isinstance(executor, Absent):
             done = Comparison(executor.name, trouble=executor.reason, absent=True)
         else:
-            done = _one(graph, executor, inputs, reference)
+            done = _one(graph, executor, inputs, reference, open_channels)
         progress(done)
         return done
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # emulators; the others stay in this thread
-        started = [pool.submit(one, each) if isinstance(each, CoreExecutor) else each for each in executors]
+        started = [
+            pool.submit(one, each) if isinstance(getattr(each, "inner", each), CoreExecutor) else each
+            for each in executors
+        ]
         comparisons = [each.result() if isinstance(each, Future) else one(each) for each in started]
-    for litert in _litert(graph, inputs, reference):
+    for litert in [] if open_channels else _litert(graph, inputs, reference):
         progress(litert)
         comparisons.append(litert)
     if all(comparison.absent for comparison in comparisons):
@@ -234,7 +239,13 @@ def programs(pipeline: Pipeline, targets: Sequence[Target], compiler: str | None
     return on_cores(targets, compiler, lambda *core: BoardProgram(pipeline, *core))
 
 
-def _one(graph: Graph, executor: Executor, inputs: Inputs, reference: Mapping[str, Values]) -> Comparison:
+def _one(
+    graph: Graph,
+    executor: Executor,
+    inputs: Inputs,
+    reference: Mapping[str, Values],
+    open_channels: Mapping[int, np.ndarray] | None,
+) -> Comparison:
     """`executor` on every entry; all layers that it gives are compared, the others are fused into their successors."""
     done = Comparison(executor.name)
     for entry in graph.entries:
@@ -246,14 +257,14 @@ def _one(graph: Graph, executor: Executor, inputs: Inputs, reference: Mapping[st
         for layer, operator in graph.layers(entry):
             for index in operator.outputs:
                 if index in found:
-                    done = _add(done, layer, reference[entry.name][index], found[index])
+                    done = add(done, layer, reference[entry.name][index], found[index])
         if done.first and done.first.accumulator is None:
-            accumulator = _accumulator(graph, entry.name, inputs[entry.name], done.first)
+            accumulator = _accumulator(NumpyExecutor(graph, open_channels), entry.name, inputs[entry.name], done.first)
             done = replace(done, first=replace(done.first, accumulator=accumulator))
     return done
 
 
-def _add(done: Comparison, layer: str, expected: np.ndarray, found: np.ndarray, tolerance: int = 0) -> Comparison:
+def add(done: Comparison, layer: str, expected: np.ndarray, found: np.ndarray, tolerance: int = 0) -> Comparison:
     """`done` and one more layer (N, *shape), whose values may differ by `tolerance`."""
     if expected.shape != found.shape:
         return replace(done, trouble=f"{layer}: {expected.shape} values are expected, {found.shape} were found")
@@ -283,9 +294,9 @@ class _Recording(Requantization):
         return super().__call__(accumulator)
 
 
-def _accumulator(graph: Graph, entry: str, inputs: list[np.ndarray], at: Difference) -> int | None:
+def _accumulator(specification: NumpyExecutor, entry: str, inputs: list[np.ndarray], at: Difference) -> int | None:
     """What the specification requantised there; None where the layer requantises nothing."""
-    specification = NumpyExecutor(graph)
+    graph = specification.graph
     layers = [layer for each in graph.entries if each.name == entry for layer, _ in graph.layers(each)]
     position = layers.index(at.layer)
     operator, step = specification.steps[entry][position]
@@ -315,14 +326,14 @@ def _litert(graph: Graph, inputs: Inputs, reference: Mapping[str, Values]) -> li
         known = dict(zip(entry.inputs, inputs[entry.name], strict=True))
         for (layer, operator), same in zip(graph.layers(entry), written.operators, strict=True):
             expected = reference[entry.name][operator.outputs[0]]
-            whole = _add(whole, layer, expected, found[same.outputs[0]])
+            whole = add(whole, layer, expected, found[same.outputs[0]])
             variable = [index for index in operator.inputs if index >= 0 and not graph.tensors[index].constant]
             operands = [
                 known[index] if index in known else _before(graph, index, reference[entry.name], len(expected))
                 for index in dict.fromkeys(variable)
             ]
             (result,) = litert_executor.run_operator(graph, operator, operands)
-            alone = _add(alone, layer, expected, result, tolerance=int(operator.kind == "FULLY_CONNECTED"))
+            alone = add(alone, layer, expected, result, tolerance=int(operator.kind == "FULLY_CONNECTED"))
             known[operator.outputs[0]] = expected
     return [alone, whole]
 
@@ -337,8 +348,8 @@ def _before(graph: Graph, persistent: int, values: Values, samples: int) -> np.n
 def _stream(name: str, expected: Stream, found: Stream) -> Comparison:
     done = Comparison(name)
     for part in ("features", "scores"):
-        done = _add(done, part, getattr(expected, part), getattr(found, part))
-    return _add(done, "detections", _detections(expected), _detections(found))
+        done = add(done, part, getattr(expected, part), getattr(found, part))
+    return add(done, "detections", _detections(expected), _detections(found))
 
 
 def _detections(stream: Stream) -> np.ndarray:

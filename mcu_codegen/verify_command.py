@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from . import parity, render_options, targets, tflite
+from . import parity, personal, render_options, targets, tflite
 from .emulate import toolchain
 from .errors import InputError
 from .graph import Graph
+from .user import User
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--compiler", metavar="NAME", help=f"cross compiler, of {', '.join(toolchain.NAMES)}")
     render_options.configure(parser)
+    parser.add_argument("--user", metavar="FILE.user", help="compare the network of this user, in every way to ship it")
+    parser.add_argument(
+        "--enrol", metavar="ENROL.tflite", help="with --user: compare enrolment in C too, the inputs being utterances"
+    )
     given = parser.add_mutually_exclusive_group()
     given.add_argument("--samples", type=int, default=4, metavar="N", help="random inputs (default %(default)s)")
     given.add_argument("--inputs", type=Path, metavar="FILE.npy", help="inputs (N, *shape) instead of random ones")
@@ -41,16 +46,24 @@ def run(options: argparse.Namespace) -> int:
     chosen = targets.find_all(options.target)
     graph = tflite.read(options.model)
     inputs = _inputs(graph, options)
+    if options.enrol is not None and options.user is None:
+        raise InputError("--enrol: accepted with --user")
     if options.compiler is not None:
         toolchain.choose(options.compiler)
     renderers = {target.name: render_options.renderer(options, target) for target in chosen}
-    executors = parity.executors(graph, chosen, options.compiler, renderers)
 
     def progress(comparison: parity.Comparison) -> None:
         if sys.stderr.isatty():
             print(f"\r\033[K{comparison.name} done", end="", file=sys.stderr, flush=True)
 
-    report = parity.compare(graph, executors, inputs, progress)
+    if options.user is None:
+        executors = parity.executors(graph, chosen, options.compiler, renderers)
+        report = parity.compare(graph, executors, inputs, progress)
+    else:
+        user = User.load(options.user, graph)
+        enrolment = None if options.enrol is None else tflite.read(options.enrol)
+        cores = personal.Cores(chosen, options.compiler, renderers)
+        report = personal.compare(graph, enrolment, user, inputs[graph.main.name][0], cores, progress)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     if options.json:

@@ -1,0 +1,111 @@
+"""Users and enrolment in C: the bytes of Python's, and the same refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gated_models import features, gated_model
+from test_user import odd_blobs
+
+from mcu_codegen import cli, files, personal, tflite
+from mcu_codegen.emulate import host
+from mcu_codegen.emulate.machine import machines
+from mcu_codegen.emulate.toolchain import choose
+from mcu_codegen.emulate.user_executor import CoreUserExecutor, HostUserExecutor
+from mcu_codegen.errors import InputError
+from mcu_codegen.gates import groups
+from mcu_codegen.targets import TARGETS, find
+from mcu_codegen.user import User, blob
+
+
+def _same(executor: HostUserExecutor | CoreUserExecutor, pair, utterances: int) -> None:
+    """The answers to utterances, and to good and odd blobs, are Python's."""
+    model, enrolment = pair
+    heard = features(model, utterances, seed=utterances)
+    user = User.enrol(model, enrolment, heard, ["yes", "up"])
+    gates = user.gates(groups(model))
+    blobs = [user.blob(model), blob(model, gates), *(data for _, data in odd_blobs(user.blob(model)))]
+    found = executor.run(heard, blobs)
+    assert found.blob == blob(model, gates)
+    for data, answer in zip(blobs, found.loaded, strict=True):
+        assert answer == personal.loaded(model, data)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return gated_model(frames=7)
+
+
+def test_on_this_host(pair) -> None:
+    executor = HostUserExecutor(*pair, sanitize=["undefined"])
+    for utterances in (1, 2, 7):
+        _same(executor, pair, utterances)
+
+
+def test_bytes_filled_to_the_last_bit() -> None:
+    pair = gated_model(3, frames=7, size=2)  # 24 gates
+    _same(HostUserExecutor(*pair), pair, 3)
+
+
+def test_a_group_that_closes_opens_one_gate(pair) -> None:
+    model, enrolment = pair
+    for index in enrolment.main.outputs:  # no logit is above
+        quantization = enrolment.tensors[index].quantization
+        enrolment.tensors[index].quantization = type(quantization)(quantization.scale, (127,))
+    user = User.enrol(model, enrolment, features(model, 3))
+    assert [gate.sum() for gate in user.gates(groups(model))] == [1, 1, 1]
+    try:
+        _same(HostUserExecutor(model, enrolment), (model, enrolment), 3)
+    finally:
+        gated = gated_model(frames=7)[1]
+        for index in enrolment.main.outputs:
+            enrolment.tensors[index].quantization = gated.tensors[index].quantization
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "cortex-m4" else pytest.mark.slow) for name in TARGETS]
+)
+def test_on_cores(pair, name: str) -> None:
+    target, toolchain = find(name), choose()
+    present = [machine for machine in machines(target).values() if not isinstance(machine, str)]
+    if not present:
+        pytest.skip(f"no emulator of {name}")
+    _same(CoreUserExecutor(*pair, target, present[0], toolchain), pair, 2)
+
+
+def test_commands(pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, enrolment = pair
+    for name, graph in (("model", model), ("enrol", enrolment)):
+        files.write_whole(tmp_path / f"{name}.tflite", tflite.write(graph))
+    User.enrol(model, enrolment, features(model, 3), ["no"]).save(tmp_path / "anna.user")
+    paths = {name: str(tmp_path / name) for name in ("model.tflite", "enrol.tflite", "anna.user")}
+    out = tmp_path / "out"
+    assert cli.main(["emit", paths["model.tflite"], "--enrol", paths["enrol.tflite"], "-o", str(out)]) == 0
+    sources = {path.name: path.read_text() for path in out.iterdir()}
+    assert "void kws_model_enrol(" in sources["kws_model.h"] and "--enrol" in sources["kws_model_user.c"]
+    host.build_shared_library(sources, defines=["KWS_MODEL_SELFTEST"])
+    verify = ["verify", paths["model.tflite"], "--user", paths["anna.user"], "--target", "cortex-m0", "--json"]
+    capsys.readouterr()
+    assert cli.main([*verify, "--enrol", paths["enrol.tflite"], "--samples", "2"]) == 0
+    rows = json.loads(capsys.readouterr().out)["executors"]
+    assert [row["differing"] for row in rows] == [0] * len(rows)
+    names = " ".join(row["name"] for row in rows)
+    assert "numpy, baked" in names and "cortex-m0" in names and "host, enrolment" in names
+    assert cli.main(["verify", paths["model.tflite"], "--enrol", paths["enrol.tflite"]]) == 2
+
+
+def test_a_model_without_labels(pair) -> None:
+    model, enrolment = gated_model(frames=7)
+    del model.metadata["labels"]
+    with pytest.raises(InputError, match="labels"):
+        HostUserExecutor(model, enrolment)
+
+
+def test_a_difference_is_seen(pair) -> None:
+    model, enrolment = pair
+    user = User.enrol(model, enrolment, features(model, 2))
+    other = [np.roll(gate, 1) for gate in user.gates(groups(model))]
+    assert personal.loaded(model, user.blob(model)) != personal.loaded(model, blob(model, other))
