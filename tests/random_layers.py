@@ -105,7 +105,7 @@ class Layers:
     def any_convolution(self) -> None:
         source = self.input(1, self.between(1, 9), self.between(1, 9), self.one(1, 2, 3, 5, 16, 17, 40))
         window = (self.between(1, 4), self.between(2, 4))
-        self.convolution(source, 2 * self.between(1, 4), window, (self.one(1, 1, 2, 3), self.one(1, 1, 2, 3)))
+        self.convolution(source, self.between(1, 8), window, (self.one(1, 1, 2, 3), self.one(1, 1, 2, 3)))
 
     def any_depthwise(self) -> None:
         source = self.input(1, self.between(1, 18), self.between(1, 14), self.between(1, 5))
@@ -115,10 +115,10 @@ class Layers:
         source = self.input(
             1, self.between(1, 4), self.between(1, 4), self.one(1, 7, 16, 31, 48, 64, 65, 128, 129, 300)
         )
-        self.convolution(source, 2 * self.between(1, 5), (1, 1), (1, 1))
+        self.convolution(source, self.between(1, 10), (1, 1), (1, 1))
 
     def any_fully_connected(self) -> None:
-        depth, outputs = self.one(1, 15, 64, 200, 700), 2 * self.between(1, 5)
+        depth, outputs = self.one(1, 15, 64, 200, 700), self.between(1, 10)
         source, output = self.input(1, depth), self.activation((1, outputs))
         constants = self.constants((outputs, depth), 0, source, output)
         self.append("FULLY_CONNECTED", source, output, FullyConnected(), *constants)

@@ -27,6 +27,7 @@ class Armv6mRenderer(BlockRenderer):
     """Cortex-M0, M0+."""
 
     block = len(_SUMS)
+    together = 1
     unrolled = (8, 1)  # groups of four inputs
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
@@ -36,7 +37,7 @@ class Armv6mRenderer(BlockRenderer):
         pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}"
         self.helpers[pack] = _pack(pack, depth, rows)
         self.helpers[multiply] = _multiply(depth, channels, rows, self.most).helper(multiply)
-        return Product(pack, multiply, 4 * depth * ((rows + 1) // 2), channels)
+        return Product(pack, multiply, 4 * depth * ((rows + 1) // 2))
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
         """Per channel: the bias, the weights, a word that holds the shift and, above its lowest byte, `rounding`; the
@@ -68,7 +69,7 @@ class Armv6mRenderer(BlockRenderer):
                 for (int32_t i = 0; i < $elements; i++) {
                     plane[i] = $padding;
                 }
-                for (int32_t channel = 0; channel < $channels; channel++) {
+                $each_channel
                     const int8_t *from = input;
                     uint32_t *to = plane + $pitch;
 
@@ -86,13 +87,12 @@ class Armv6mRenderer(BlockRenderer):
                         to += 2;
                     }
                     ${prefix}_$helper(plane, stream + $words * channel, output, $rows);
-                    input++;
-                    output++;
                 }
                 """,
                 elements=(rows + 2) * pitch,
                 padding=f"{(op.input_zero_point + (op.input_zero_point << 16)) & 0xFFFFFFFF}u",
                 channels=channels,
+                each_channel=self.each_channel(channels, "input++", "output++"),
                 pitch=pitch,
                 rows=rows,
                 zero_point=f"({op.input_zero_point})",

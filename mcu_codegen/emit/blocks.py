@@ -6,7 +6,7 @@ windows side by side. What multiplies a block of rows is the business of an inst
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,13 +19,12 @@ from .renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, 
 class Product:
     """Two helpers of an instruction set. `pack` (input, wide) lays rows of input out as `multiply` wants them;
 
-    `multiply` (wide, stream, output, count) gives the codes of all channels of those rows.
+    `multiply` (wide, stream, output, rounds) gives the codes of the channels of so many rounds of the stream.
     """
 
     pack: str
     multiply: str
     wide_bytes: int
-    count: int  # rounds of multiply's outer loop
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,8 @@ class Gathering:
 class BlockRenderer(Renderer):
     """What an instruction set needs to compute convolutions in blocks: a subclass has the kernels."""
 
-    block = 4  # rows that a product takes at a time; what is left over goes one by one
+    block = 4  # rows that a product takes at a time, at most
+    together = 2  # channels that a product computes in a round, that is, with one row of the stream
     granule = 4  # the bytes of a row are a multiple of it
     unrolled: tuple[int, ...]  # in the order of OPTIMIZE, how many steps a product does without a jump, at most
 
@@ -59,17 +59,18 @@ class BlockRenderer(Renderer):
         raise NotImplementedError
 
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
-        """The kernels for `rows` rows (`block` or 1) of `depth` inputs; adds their helpers to `helpers`."""
+        """The kernels for `rows` rows (1 to `block`) of `depth` inputs; adds their helpers to `helpers`."""
         raise NotImplementedError
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
-        """The constants of `multiply`, in the order in which it reads them. Its role is ``stream``."""
+        """The constants of `multiply`, a row a round, in the order in which it reads them. Its role is ``stream``."""
         raise NotImplementedError
 
     def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
         """Copies a block of windows, row by row, side by side, and multiplies it as a matrix."""
         channels, height, width, depth = op.weights.shape
-        if op.depthwise or (height, width, op.stride, any(op.pads)) == (1, 1, (1, 1), False):
+        pointwise = (height, width, op.stride, any(op.pads)) == (1, 1, (1, 1), False)
+        if op.depthwise or (pointwise and depth % self.granule == 0):
             return super().convolution(op, site)
         used = height * width * depth
         window = -(-used // self.granule) * self.granule
@@ -78,8 +79,10 @@ class BlockRenderer(Renderer):
         positions = site.output.shape[1] * site.output.shape[2]
         weights = np.zeros((channels, window), np.int8)
         weights[:, :used] = op.weights.reshape(channels, used)
-        block, single = self.product(op, window, channels, self.block), self.product(op, window, channels, 1)
         gathering = self.gathering(op, site)
+        stream = self.rounds(op, weights)
+        rest = positions % self.block
+        block, last = (self.product(op, window, channels, rows) for rows in (self.block, rest or self.block))
         # windows are counted: where `next` was compared with the end of `windows`, gcc 12 took the address that holds
         # behind the comparison for one that always holds
         return Kernel(
@@ -97,18 +100,13 @@ class BlockRenderer(Renderer):
 
                         $gather_window
                         if (++filled == $block) {
-                            ${prefix}_$pack(windows, wide);
-                            ${prefix}_$multiply(wide, stream, output, $count);
+                            $multiply
                             output += $block_outputs;
                             filled = 0;
                         }
                     }
                 }
-                for (int32_t i = 0; i < filled; i++) {
-                    ${prefix}_$pack_one(windows + i * $window, wide);
-                    ${prefix}_$multiply_one(wide, stream, output, $count_one);
-                    output += $channels;
-                }
+                $rest
                 """,
                 prefix=site.prefix,
                 windows_at=gathering.scratch_bytes,
@@ -119,19 +117,14 @@ class BlockRenderer(Renderer):
                 output_columns=site.output.shape[2],
                 gather_window=gathering.window,
                 block=self.block,
-                pack=block.pack,
-                multiply=block.multiply,
-                count=block.count,
+                multiply=self.calls(block, stream, "windows", channels, site),
                 block_outputs=self.block * channels,
                 window=window,
-                pack_one=single.pack,
-                multiply_one=single.multiply,
-                count_one=single.count,
-                channels=channels,
-            ),
+                rest=self.calls(last, stream, "windows", channels, site) if rest else "",
+            ).rstrip(),
             Demand(scratch_bytes=gathering.scratch_bytes + self.block * window + block.wide_bytes),
-            arrays=(self.stream(op, weights),),
-            helpers=(*gathering.helpers, block.pack, block.multiply, single.pack, single.multiply),
+            arrays=(stream,),
+            helpers=(*gathering.helpers, block.pack, block.multiply, last.pack, last.multiply),
             macs=positions * op.weights.size,
         )
 
@@ -171,43 +164,66 @@ class BlockRenderer(Renderer):
         return Gathering("", "", window, 0, ("window_row",))
 
     def matrix(self, op: lower.Convolution | lower.FullyConnected, rows: int, site: Site) -> Kernel:
-        """A block of rows at a time, then the rest one by one."""
+        """A block of rows at a time, then the rest."""
         channels = len(op.weights)
         depth = op.weights.size // channels
         if depth % self.granule or not self.multiplies(op, channels, depth):
             return super().matrix(op, rows, site)
+        stream = self.rounds(op, op.weights.reshape(channels, depth))
+        blocks, rest = divmod(rows, self.block)
         parts, products = [], []
-        for times, taken in ((rows // self.block, self.block), (rows % self.block, 1)):
-            if times:
-                product = self.product(op, depth, channels, taken)
-                products.append(product)
-                parts.append(
-                    fill(
-                        """
-                        for (int32_t i = 0; i < $times; i++) {
-                            ${prefix}_$pack(input, wide);
-                            ${prefix}_$multiply(wide, stream, output, $count);
-                            input += $inputs;
-                            output += $outputs;
-                        }
-                        """,
-                        prefix=site.prefix,
-                        times=times,
-                        pack=product.pack,
-                        multiply=product.multiply,
-                        count=product.count,
-                        inputs=taken * depth,
-                        outputs=taken * channels,
-                    )
+        if blocks:
+            products.append(self.product(op, depth, channels, self.block))
+            parts.append(
+                fill(
+                    """
+                    for (int32_t i = 0; i < $blocks; i++) {
+                        $multiply
+                        input += $inputs;
+                        output += $outputs;
+                    }
+                    """,
+                    blocks=blocks,
+                    multiply=self.calls(products[-1], stream, "input", channels, site),
+                    inputs=self.block * depth,
+                    outputs=self.block * channels,
                 )
+            )
+        if rest:
+            products.append(self.product(op, depth, channels, rest))
+            parts.append(self.calls(products[-1], stream, "input", channels, site))
         return Kernel(
             "\n".join(["void *const wide = scratch;", "", *parts]),
             # written over its input, an output block must not reach inputs that are still to be read
             Demand(scratch_bytes=max(product.wide_bytes for product in products), in_place=channels <= depth),
-            arrays=(self.stream(op, op.weights.reshape(channels, depth)),),
+            arrays=(stream,),
             helpers=tuple(name for product in products for name in (product.pack, product.multiply)),
             macs=rows * op.weights.size,
         )
+
+    def rounds(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+        """The stream of all channels; where they do not go up in rounds, the last ones stand in a round of their own
+        together with channels that are computed twice."""
+        channels = len(weights)
+        if channels % self.together:
+            whole = channels - channels % self.together
+            order = np.r_[:whole, channels - self.together : channels]
+            scaling = op.requantization
+            multiplier, shift = (np.broadcast_to(each, channels)[order] for each in (scaling.multiplier, scaling.shift))
+            scaling = replace(scaling, multiplier=multiplier, shift=shift)
+            op, weights = replace(op, bias=op.bias[order], requantization=scaling), weights[order]
+        return self.stream(op, weights)
+
+    def calls(self, product: Product, stream: Array, source: str, channels: int, site: Site) -> str:
+        """C that takes the rows at `source` to codes at ``output``."""
+        rounds, words = stream.values.shape
+        lines = [f"{site.prefix}_{product.pack}({source}, wide);"]
+        whole = channels // self.together
+        lines.append(f"{site.prefix}_{product.multiply}(wide, stream, output, {whole});")
+        if whole < rounds:
+            at, first = whole * words, channels - self.together
+            lines.append(f"{site.prefix}_{product.multiply}(wide, stream + {at}, output + {first}, 1);")
+        return "\n".join(lines)
 
 
 _WINDOW_ROW = Helper("""\

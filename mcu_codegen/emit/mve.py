@@ -41,13 +41,13 @@ class MveRenderer(BlockRenderer):
         self.helpers |= {"copy": _COPY.helper("copy"), "fill": _FILL.helper("fill")}
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
-        return requantizes(op) and channels % 2 == 0 and self.block * channels < _OFFSETS
+        return requantizes(op) and channels > 1 and self.block * channels < _OFFSETS
 
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
         pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}{_rounding(op)}"
         self.helpers[pack] = _pack(depth, rows).helper(pack)
         self.helpers[multiply] = _multiply(depth, channels, rows, _half_up(op), self.most).helper(multiply)
-        return Product(pack, multiply, _vectors(depth) * _VECTOR * rows, channels // 2)
+        return Product(pack, multiply, _vectors(depth) * _VECTOR * rows)
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
         """Per pair of channels: a vector of weights of each by turns, the rows filled up with zeros; both tails and
@@ -146,17 +146,15 @@ class MveRenderer(BlockRenderer):
             fill(
                 """
                 ${prefix}_fill(scratch, $zero_point, $scratch_bytes);
-                for (int32_t channel = 0; channel < $channels; channel++) {
+                $each_channel
                     $gathers
                     $calls
-                    input++;
-                    output++;
                 }
                 """,
                 prefix=site.prefix,
                 scratch_bytes=scratch_bytes,
                 zero_point=op.input_zero_point,
-                channels=channels,
+                each_channel=self.each_channel(channels, "input++", "output++"),
                 gathers="\n".join(gathers),
                 calls="\n".join(calls),
             ),
@@ -275,7 +273,8 @@ def _codes(even: str, odd: str, zero_point: str) -> list[str]:
 
 
 def _to_lanes(vector: str, registers: Sequence[str]) -> list[str]:
-    a, b, c, d = registers
+    """Two, three or four registers; lanes beyond them hold whatever they may."""
+    a, b, c, d = (*registers, *registers)[:4]
     return [f"vmov {vector}[2], {vector}[0], {a}, {c}", f"vmov {vector}[3], {vector}[1], {b}, {d}"]
 
 
@@ -402,7 +401,8 @@ def _multiply(depth: int, channels: int, rows: int, half_up: bool, most: int) ->
     else:
         lanes = [*_to_lanes("q0", first), *_to_lanes("q1", second)]
         offsets = _offsets("q7", "q0", 2, channels, 1)
-        store = ["vstrb.16 q0, [r5, q7]", "adds r5, #2"]
+        some = [f"mov r0, #{2 * rows}", "vctp.16 r0", "vpst", "vstrbt.16 q0, [r5, q7]"]
+        store = [*(["vstrb.16 q0, [r5, q7]"] if rows == 4 else some), "adds r5, #2"]
     return Assembly(
         f"{rows} packed x {depth} inputs times pairs of channels. The outputs of a row are {channels} bytes.",
         ("const void *wide", "const uint32_t *stream", "int8_t *output", "int32_t pairs"),

@@ -46,7 +46,7 @@ class Thumb2Renderer(BlockRenderer):
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         # pairs of channels, and offsets within one instruction's reach
-        return requantizes(op) and channels % 2 == 0 and max(channels, depth) * (self.block - 1) < REACH
+        return requantizes(op) and channels > 1 and max(channels, depth) * (self.block - 1) < REACH
 
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
         pack = f"pack_{depth}x{rows}"
@@ -54,7 +54,7 @@ class Thumb2Renderer(BlockRenderer):
         multiply = f"multiply_{depth}x{rows}" + (f"_{channels}" if rows > 1 else "")
         self.helpers[pack] = self.pack_rows(depth, rows).helper(pack)
         self.helpers[multiply] = self.multiply_rows(depth, channels, rows).helper(multiply)
-        return Product(pack, multiply, self.element_bytes * depth * rows, channels // 2)
+        return Product(pack, multiply, self.element_bytes * depth * rows)
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
         """Per pair of channels: two biases, the weights of both, the first multiplier, a word that holds both shifts
@@ -95,17 +95,15 @@ class Thumb2Renderer(BlockRenderer):
                 for (int32_t i = 0; i < $elements; i++) {
                     plane[i] = $zero_point;
                 }
-                for (int32_t channel = 0; channel < $channels; channel++) {
+                $each_channel
                     ${prefix}_$widen(input, plane + $first, $rows);
                     $calls
-                    input++;
-                    output++;
                 }
                 """,
                 element=f"int{8 * self.element_bytes}_t",
                 elements=(rows + 2) * pitch,
                 zero_point=op.input_zero_point,
-                channels=channels,
+                each_channel=self.each_channel(channels, "input++", "output++"),
                 prefix=site.prefix,
                 widen=widen,
                 first=pitch + 1,
@@ -179,7 +177,7 @@ def pair_product(
             "ldrd r4, r8, [r1], #8",
             *(f"mov {register}, {group[0]}" for group in (first, second) for register in group[1:]),
             *body,
-            f"sub r0, r0, #{wide_bytes}",
+            *([f"sub r0, r0, #{wide_bytes}"] if wide_bytes else []),
             # the first shift is the lowest byte of r12, which is all that a shift by a register looks at
             "ldrd r2, r12, [r1], #4",
             "asr r3, r12, #16",
