@@ -15,12 +15,12 @@ import numpy as np
 
 from .. import lower
 from ..memory import Demand
-from .assembly import Assembly, divisor, folded_bias, packed, requantizes, rounding, scaling, windows, words
+from .assembly import Assembly, divisor, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product
 from .renderer import Array, Helper, Kernel, Site, fill
 
 _SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")
-_COLUMNS = 12  # the widest plane whose three rows lie within the reach of a load, 31 words
+_PITCH = 14  # the widest row of a plane three of which lie within the reach of a load, 31 words
 
 
 class Armv6mRenderer(BlockRenderer):
@@ -46,19 +46,20 @@ class Armv6mRenderer(BlockRenderer):
         return words(folded_bias(op, weights)[:, None], packed(weights), shifts + (rounding(op) << 8), multipliers)
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
-        """Pairs up one channel's plane with itself one column on, in a padded buffer, then computes its rows."""
-        _, height, width, channels = op.weights.shape
-        _, rows, columns, _ = site.inputs[0].shape
-        if (
-            (height, width, op.stride, op.dilation, op.depth_multiplier) != (3, 3, (1, 1), (1, 1), 1)
-            or op.pads != (1, 1, 1, 1)
-            or columns > _COLUMNS
-            or not _computes(op)
-        ):
+        """Pairs up one channel's plane with itself an output on, in a padded buffer, then computes its rows."""
+        _, input_rows, input_columns, channels = site.inputs[0].shape
+        _, rows, columns, _ = site.output.shape
+        stride = op.stride[1]
+        pitch = (columns - 1) * stride + 3
+        if not planes(op) or pitch > _PITCH or not _computes(op):
             return super().depthwise(op, site)
-        pitch = columns + 2
-        name = f"rows_{columns}_{channels}"
-        self.helpers[name] = _depthwise_rows(columns, channels).helper(name)
+        top, _, left, _ = op.pads
+        plane_rows = (rows - 1) * op.stride[0] + 3
+        inside = min(input_columns, pitch - left)
+        paired = max(inside - stride, 0)
+        name = f"rows_{columns}_{channels}_{op.stride[0]}_{stride}"
+        self.helpers[name] = _depthwise_rows(columns, channels, op.stride).helper(name)
+        zero = f"(uint32_t){op.input_zero_point}" if op.input_zero_point >= 0 else f"(uint32_t)({op.input_zero_point})"
         bias = folded_bias(op, op.weights.reshape(9, channels).T)
         stream = words(windows(op), bias[:, None], scaling(op, channels)[0][:, None])
         return Kernel(
@@ -71,37 +72,46 @@ class Armv6mRenderer(BlockRenderer):
                 }
                 $each_channel
                     const int8_t *from = input;
-                    uint32_t *to = plane + $pitch;
+                    uint32_t *to = plane + $first;
 
-                    for (int32_t y = 0; y < $rows; y++) {
-                        uint32_t left = (uint32_t)$zero_point;
-
-                        for (int32_t x = 0; x < $columns; x++) {
-                            const uint32_t right = (uint32_t)*from;
-
-                            *to++ = left + (right << 16);
-                            left = right;
+                    for (int32_t y = 0; y < $inside_rows; y++) {
+                        $edge_left
+                        for (int32_t x = 0; x < $paired; x++) {
+                            *to++ = (uint32_t)from[0] + ((uint32_t)from[$distance] << 16);
                             from += $channels;
                         }
-                        *to = left + ((uint32_t)$zero_point << 16);
-                        to += 2;
+                        $edge_right
+                        from += $next_row;
+                        to += $next_to;
                     }
                     ${prefix}_$helper(plane, stream + $words * channel, output, $rows);
                 }
                 """,
-                elements=(rows + 2) * pitch,
+                elements=plane_rows * pitch,
                 padding=f"{(op.input_zero_point + (op.input_zero_point << 16)) & 0xFFFFFFFF}u",
                 channels=channels,
                 each_channel=self.each_channel(channels, "input++", "output++"),
-                pitch=pitch,
+                first=top * pitch + left,
+                inside_rows=min(input_rows, plane_rows - top),
+                # the pairs of which one lies in the padding
+                edge_left="\n".join(
+                    f"to[{at}] = {zero} + ((uint32_t)from[{(at + stride) * channels}] << 16);"
+                    for at in range(-min(left, stride), min(0, inside - stride))
+                ),
+                paired=paired,
+                distance=stride * channels,
+                edge_right="\n".join(
+                    f"to[{at}] = (uint32_t)from[{at * channels}] + ({zero} << 16);" for at in range(inside - paired)
+                ),
+                next_row=(input_columns - paired) * channels,
+                next_to=pitch - paired,
                 rows=rows,
-                zero_point=f"({op.input_zero_point})",
-                columns=columns,
                 prefix=site.prefix,
                 helper=name,
                 words=stream.values.shape[1],
             ),
-            Demand(scratch_bytes=4 * (rows + 2) * pitch, in_place=True),
+            # written over its input, a channel's output reaches only that channel's input, which has been copied
+            Demand(scratch_bytes=4 * plane_rows * pitch, in_place=True),
             arrays=(stream,),
             helpers=(name,),
             macs=rows * columns * op.weights.size,
@@ -261,9 +271,9 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
     )
 
 
-def _depthwise_rows(columns: int, channels: int) -> Assembly:
+def _depthwise_rows(columns: int, channels: int, stride: tuple[int, int]) -> Assembly:
     """Frame: [sp] addend, [sp, #4] nine weights, [sp, #40] bias, shift and multiplier, [sp, #56] rows left."""
-    pitch = columns + 2
+    pitch = (columns - 1) * stride[1] + 3
     at = [4 * (row * pitch + tap) for row in range(3) for tap in range(3)]  # of the taps, in the plane
     unpack: list[str] = []
     for word in range(3):
@@ -283,9 +293,10 @@ def _depthwise_rows(columns: int, channels: int) -> Assembly:
         row += ["ldr r0, [sp, #44]", "ldr r5, [sp, #48]", "ldr r6, [sp, #52]"]
         for total in ("r8", "r9")[: columns - column]:
             row += [*_requantize(total), "strb r2, [r7]", *_advance("r7", channels)]
-        row += _advance("r1", 8 if column + 2 < columns else 4 * (pitch - column))
+        done = column * stride[1]
+        row += _advance("r1", 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done))
     return Assembly(
-        f"Every row of {columns} columns of a 3 x 3 depthwise convolution of one plane of pairs.",
+        f"Every row of {columns} columns of a 3 x 3 depthwise convolution of one plane of pairs; strides {stride}.",
         ("const uint32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
         [
             *_SAVE,

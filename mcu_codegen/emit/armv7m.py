@@ -27,9 +27,10 @@ class Armv7mRenderer(Thumb2Renderer):
         channels, depth = weights.shape
         return weights.reshape(channels // 2, 2, depth).transpose(0, 2, 1).reshape(channels // 2, 2 * depth)
 
-    def chunks(self, columns: int) -> tuple[list[tuple[int, int]], int]:
+    def chunks(self, columns: int, stride: int) -> tuple[list[tuple[int, int]], int]:
         """Rows of five, with their padding, come in two loads of four."""
-        return [(start, min(5, columns - start)) for start in range(0, columns, 5)], columns + 2 + (columns == 5)
+        chunks = [(start, min(5, columns - start)) for start in range(0, columns, 5)]
+        return chunks, (columns - 1) * stride + 3 + ((columns, stride) == (5, 1))
 
     def pack_rows(self, depth: int, rows: int) -> Assembly:
         registers = [f"r{3 + row}" for row in range(rows)]
@@ -61,29 +62,33 @@ class Armv7mRenderer(Thumb2Renderer):
         requantize = partial(_requantize, multiplier="r2", twice_addend="r3", shift="r12", spare="lr")
         return pair_product(step, depth, divisor(depth, self.most), 4 * depth * rows, depth, channels, rows, requantize)
 
-    def depthwise_rows(self, columns: int, row_bytes: int, pitch: int, channels: int) -> Assembly:
+    def depthwise_rows(
+        self, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
+    ) -> Assembly:
         """r4.. sum up the columns; r2, r3, lr hold a row of weights, r9-r12 of the plane, four values at a time."""
         totals = [f"r{4 + column}" for column in range(columns)]
         window = ["r9", "r10", "r11", "r12"]
         weights = ["r2", "r3", "lr"]
-        values = columns + 2
+        values = (columns - 1) * stride[1] + 3
         row: list[str] = []
         loaded = 0
         while loaded < values:
-            # a row of eight is read whole, so that the pointer ends at the next row
-            batch = window[: 4 if pitch == 8 else min(4, values - loaded)]
+            # one more than is used is read where the row then ends, so that the pointer is at the next row
+            batch = window[: min(4, (pitch if pitch == values + 1 else values) - loaded)]
             row.append(f"ldm r0!, {{{', '.join(batch)}}}")
             if loaded == 0:
                 row += [f"ldrsb {weight}, [r1], #1" for weight in weights]
             for column, total in enumerate(totals):
                 for tap, weight in enumerate(weights):
-                    if loaded <= column + tap < loaded + len(batch):
-                        row.append(f"mla {total}, {window[column + tap - loaded]}, {weight}, {total}")
+                    at = column * stride[1] + tap - loaded
+                    if 0 <= at < len(batch):
+                        row.append(f"mla {total}, {window[at]}, {weight}, {total}")
             loaded += len(batch)
         if loaded < pitch:
             row.append(f"add r0, r0, #{4 * (pitch - loaded)}")
         return Assembly(
-            f"{columns} columns of every row of a 3 x 3 depthwise convolution of one plane, {pitch} elements a row.",
+            f"{columns} columns of every row of a 3 x 3 depthwise convolution of one plane, {pitch} elements a row;"
+            f" strides {stride}.",
             ("const int32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
             [
                 "push {r2-r11, lr}",
@@ -91,7 +96,7 @@ class Armv7mRenderer(Thumb2Renderer):
                 "ldr r4, [r1], #4",
                 *(f"mov {total}, r4" for total in totals[1:]),
                 *row * 3,
-                f"sub r0, r0, #{8 * pitch}",
+                f"sub r0, r0, #{4 * (3 - stride[0]) * pitch}",
                 "ldrb r11, [r1]",
                 "ldrsh r10, [r1, #1]",
                 "ldr r9, [r1, #3]",

@@ -63,6 +63,12 @@ def rounding(op: lower.Convolution | lower.FullyConnected) -> int:
     return 2 * op.requantization.zero_point + 1
 
 
+def planes(op: lower.Convolution) -> bool:
+    """Whether kernels that compute a depthwise convolution plane by plane have its shape."""
+    _, height, width, _ = op.weights.shape
+    return (height, width, op.dilation, op.depth_multiplier) == (3, 3, (1, 1), 1) and max(op.stride) <= 2
+
+
 def windows(op: lower.Convolution) -> np.ndarray:
     """int64 (channels, 3): nine weights of a depthwise convolution, the right shift, `rounding` in 16 bits."""
     channels = op.weights.shape[3]

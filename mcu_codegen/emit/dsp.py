@@ -37,10 +37,11 @@ class DspRenderer(Thumb2Renderer):
         octets = weights.reshape(channels // 2, 2, depth // 4, 2, 2).transpose(0, 2, 4, 3, 1)
         return octets.reshape(channels // 2, 2 * depth)
 
-    def chunks(self, columns: int) -> tuple[list[tuple[int, int]], int]:
-        """Even starts, for two columns share a word."""
-        chunks = [(start, min(4, columns - start)) for start in range(0, columns, 4)] if columns != 5 else [(0, 5)]
-        return chunks, max(start + 2 * ((size + 3) // 2) for start, size in chunks)
+    def chunks(self, columns: int, stride: int) -> tuple[list[tuple[int, int]], int]:
+        """Starts at whole words of the plane, which hold two columns; four words of a row have registers."""
+        most = columns if (columns, stride) == (5, 1) else 4 if stride == 1 else 3
+        chunks = [(start, min(most, columns - start)) for start in range(0, columns, most)]
+        return chunks, max(start * stride + 2 * _words(size, stride) for start, size in chunks)
 
     def pack_rows(self, depth: int, rows: int) -> Assembly:
         raw = [f"r{2 + row}" for row in range(rows)]
@@ -79,20 +80,23 @@ class DspRenderer(Thumb2Renderer):
             source = "r2" if row % 2 == 0 else "r3"
             step += [f"smlad {a}, {source}, {w}, {a}" for a, w in ((first[row], "r12"), (second[row], "lr"))]
         most = self.most if rows > 1 else self.most // 4  # what is left over is not worth the flash
-        requantize = partial(_requantize, multiplier="r2", twice_addend="r3", shift="r12")
+        finish = partial(requantize, multiplier="r2", twice_addend="r3", shift="r12")
         steps = depth // 2
-        return pair_product(step, steps, divisor(steps, most), 2 * depth * rows, depth, channels, rows, requantize)
+        return pair_product(step, steps, divisor(steps, most), 2 * depth * rows, depth, channels, rows, finish)
 
-    def depthwise_rows(self, columns: int, row_bytes: int, pitch: int, channels: int) -> Assembly:
+    def depthwise_rows(
+        self, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
+    ) -> Assembly:
         """r4.. sum up the columns; r9.. hold a row of the plane, two columns a register; r3 and lr its weights."""
         totals = [f"r{4 + column}" for column in range(columns)]
-        row = [f"r{9 + word}" for word in range((columns + 3) // 2)]
+        row = [f"r{9 + word}" for word in range(_words(columns, stride[1]))]
         products = []
         for column, total in enumerate(totals):
-            left, right = row[column // 2], row[column // 2 + 1]
+            first = column * stride[1]
+            left, right = row[first // 2], row[first // 2 + 1]
             products += (
                 [f"smlad {total}, {left}, r3, {total}", f"smlabt {total}, {right}, lr, {total}"]
-                if column % 2 == 0
+                if first % 2 == 0
                 else [f"smlatb {total}, {left}, r3, {total}", f"smlad {total}, {right}, lr, {total}"]
             )
         load = [f"ldm r0!, {{{', '.join(row)}}}"]
@@ -104,7 +108,8 @@ class DspRenderer(Thumb2Renderer):
                 unpack += [f"ldrsb {register}, [r1], #1", f"lsl {register}, {register}, #1"]
             unpack += ["pkhbt r7, r4, r5, lsl #16", "pkhbt r8, r5, r6, lsl #16", f"strd r7, r8, [sp, #{at}]"]
         return Assembly(
-            f"{columns} columns of every row of a 3 x 3 depthwise convolution of one plane, {pitch} elements a row.",
+            f"{columns} columns of every row of a 3 x 3 depthwise convolution of one plane, {pitch} elements a row;"
+            f" strides {stride}.",
             ("const int16_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
             [
                 "push {r3-r11, lr}",
@@ -123,9 +128,9 @@ class DspRenderer(Thumb2Renderer):
                 "ldr r4, [sp, #24]",
                 *(f"mov {total}, r4" for total in totals[1:]),
                 *(line for at in range(0, 24, 8) for line in (*load, f"ldrd r3, lr, [sp, #{at}]", *products)),
-                f"sub r0, #{4 * pitch}",
+                f"sub r0, #{2 * (3 - stride[0]) * pitch}",
                 "ldm r1, {r9, r10, r11}",
-                *_requantize(totals, "r9", "r10", "r11"),
+                *requantize(totals, "r9", "r10", "r11"),
                 *(f"strb {total}, [r2, #{column * channels}]" for column, total in enumerate(totals)),
                 f"add r2, r2, #{row_bytes}",
                 "ldr r3, [sp, #40]",
@@ -136,6 +141,11 @@ class DspRenderer(Thumb2Renderer):
                 "pop {r4-r11, pc}",
             ],
         )
+
+
+def _words(columns: int, stride: int) -> int:
+    """Words of a plane's row under `columns` columns of output."""
+    return ((columns - 1) * stride + 4) // 2
 
 
 class WideDspRenderer(DspRenderer):
@@ -152,7 +162,7 @@ class WideDspRenderer(DspRenderer):
         return halves.astype("<i2").reshape(channels // 2, 2 * depth).view(np.int8)
 
 
-def _requantize(registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
+def requantize(registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
     """Doubled accumulators to int8 codes, in place."""
     lines = []
     for r in registers:

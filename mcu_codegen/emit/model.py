@@ -112,7 +112,8 @@ def emit_model(
             emit_selftest(plan, arena, selftest, golden or {}),
         ),
     }
-    return {file: banner(about, origin) + "\n" + text for file, (about, text) in texts.items()}
+    files = {file: banner(about, origin) + "\n" + text for file, (about, text) in texts.items()}
+    return files | plan.renderer.companions(name, origin)
 
 
 def _parameters(plan: Plan, entry: Entry | None, arena: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from .helpers import HELPERS
 from .kernel import Array, Helper, Kernel, Site, fill, plus, positions, times
 from .movement import Movement
 from .pooling import Pooling
+from .text import Origin
 
 __all__ = ["HELPERS", "OPTIMIZE", "Array", "Helper", "Kernel", "Renderer", "Site", "fill", "positions"]
 
@@ -35,6 +36,10 @@ class Renderer(Pooling, Elementwise, Movement):
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         """`optimize` is one of OPTIMIZE, for those who compile as much as for those who render."""
         self.optimize = optimize
+
+    def companions(self, name: str, origin: Origin) -> dict[str, str]:
+        """Further files, name to text, that belong to the C of the network called `name`."""
+        return {}
 
     def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
         """The kernel of `lowered` at `site`. Raises InputError where C cannot compute it."""
@@ -114,7 +119,7 @@ class Renderer(Pooling, Elementwise, Movement):
         code, arrays = self.quantize(op.requantization, "sums[channel - block]", site)
         text = fill(
             """
-            for (int32_t block = 0; block < $channels; block += 4) {
+            $each_block
                 int32_t sums[4];
 
                 ${prefix}_dot4(sums, bias + block, $source, weights + $offset, $count);
@@ -124,7 +129,7 @@ class Renderer(Pooling, Elementwise, Movement):
             }
             """,
             prefix=site.prefix,
-            channels=channels,
+            each_block=self.each_block(channels),
             source=source,
             offset=times("block", rows.shape[1]),
             count=rows.shape[1],
@@ -149,13 +154,13 @@ class Renderer(Pooling, Elementwise, Movement):
                         const int8_t **next = taps;
 
                         $find
-                        for (int32_t channel = 0; channel < $channels; channel++) {
+                        $each_channel
                             int32_t sum = bias[channel];
 
                             for (int32_t tap = 0; tap < $taps; tap++) {
                                 sum += taps[tap][$source] * weights[tap * $channels + channel];
                             }
-                            *output++ = $code;
+                            *output = $code;
                         }
                     }
                 }
@@ -164,6 +169,7 @@ class Renderer(Pooling, Elementwise, Movement):
                 columns=site.output.shape[2],
                 taps=height * width,
                 find=self.taps(op, site, "*next++ = tap;"),
+                each_channel=self.each_channel(channels, "output++"),
                 channels=channels,
                 source="channel" if copies == 1 else f"channel / {copies}",
                 code=code,
@@ -177,6 +183,14 @@ class Renderer(Pooling, Elementwise, Movement):
             helpers=("quantize",),
             macs=positions(site) * op.weights.size,
         )
+
+    def each_channel(self, channels: int, *advances: str) -> str:
+        """The head of a loop over the channels of a depthwise convolution; `advances` move pointers to the next one."""
+        return f"for (int32_t channel = 0; channel < {channels}; {', '.join(('channel++', *advances))}) {{"
+
+    def each_block(self, channels: int) -> str:
+        """The head of a loop over blocks of four output channels, which leaves ``output`` behind them."""
+        return f"for (int32_t block = 0; block < {channels}; block += 4) {{"
 
     def taps(self, op: lower.Convolution, site: Site, visit: str) -> str:
         """Loops over the window of output position (y, x) that point ``tap`` at each pixel and do `visit`."""

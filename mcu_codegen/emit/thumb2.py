@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import lower
 from ..memory import Demand
-from .assembly import REACH, Assembly, folded_bias, packed, requantizes, rounding, scaling, windows, words
+from .assembly import REACH, Assembly, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product
 from .renderer import Array, Kernel, Site, fill
 
@@ -36,12 +36,14 @@ class Thumb2Renderer(BlockRenderer):
         """Weights (channels, depth) as int8 (pairs of channels, bytes), as `multiply_rows` reads them."""
         raise NotImplementedError
 
-    def chunks(self, columns: int) -> tuple[list[tuple[int, int]], int]:
+    def chunks(self, columns: int, stride: int) -> tuple[list[tuple[int, int]], int]:
         """(start, size) of the columns that depthwise kernels compute together, and the plane's pitch in elements."""
         raise NotImplementedError
 
-    def depthwise_rows(self, columns: int, row_bytes: int, pitch: int, channels: int) -> Assembly:
-        """`columns` columns of every row of a plane. Parameters: plane, stream, output, rows."""
+    def depthwise_rows(
+        self, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
+    ) -> Assembly:
+        """`columns` columns of every row of output, from one plane. Parameters: plane, stream, output, rows."""
         raise NotImplementedError
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
@@ -67,24 +69,23 @@ class Thumb2Renderer(BlockRenderer):
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
         """Widens one channel's plane into a padded buffer, then computes its rows, a few columns at a time."""
-        _, height, width, channels = op.weights.shape
-        _, rows, columns, _ = site.inputs[0].shape
-        if (
-            (height, width, op.stride, op.dilation, op.depth_multiplier) != (3, 3, (1, 1), (1, 1), 1)
-            or op.pads != (1, 1, 1, 1)
-            or not requantizes(op)
-            or _COLUMNS * channels > REACH
-        ):
+        _, input_rows, input_columns, channels = site.inputs[0].shape
+        _, rows, columns, _ = site.output.shape
+        if not planes(op) or not requantizes(op) or _COLUMNS * channels > REACH:
             return super().depthwise(op, site)
-        chunks, pitch = self.chunks(columns)
-        widen = f"widen_{columns}_{channels}_{pitch}"
-        helpers = {widen: self._widen(columns, channels, pitch)}
+        top, _, left, _ = op.pads
+        chunks, pitch = self.chunks(columns, op.stride[1])
+        plane_rows = (rows - 1) * op.stride[0] + 3
+        inside = min(input_columns, pitch - left)
+        widen = f"widen_{inside}_{channels}_{input_columns * channels}_{pitch}"
+        helpers = {widen: self._widen(inside, channels, input_columns, pitch)}
         calls = []
         for start, size in chunks:
-            name = f"rows_{size}_{columns * channels}_{pitch}_{channels}"
-            helpers[name] = self.depthwise_rows(size, columns * channels, pitch, channels)
+            name = f"rows_{size}_{columns * channels}_{pitch}_{channels}_{op.stride[0]}_{op.stride[1]}"
+            helpers[name] = self.depthwise_rows(size, columns * channels, pitch, channels, op.stride)
             calls.append(
-                f"{site.prefix}_{name}(plane + {start}, stream + 5 * channel, output + {start * channels}, {rows});"
+                f"{site.prefix}_{name}(plane + {start * op.stride[1]}, stream + 5 * channel,"
+                f" output + {start * channels}, {rows});"
             )
         self.helpers |= {name: assembly.helper(name) for name, assembly in helpers.items()}
         return Kernel(
@@ -96,21 +97,22 @@ class Thumb2Renderer(BlockRenderer):
                     plane[i] = $zero_point;
                 }
                 $each_channel
-                    ${prefix}_$widen(input, plane + $first, $rows);
+                    ${prefix}_$widen(input, plane + $first, $inside_rows);
                     $calls
                 }
                 """,
                 element=f"int{8 * self.element_bytes}_t",
-                elements=(rows + 2) * pitch,
+                elements=plane_rows * pitch,
                 zero_point=op.input_zero_point,
                 each_channel=self.each_channel(channels, "input++", "output++"),
                 prefix=site.prefix,
                 widen=widen,
-                first=pitch + 1,
-                rows=rows,
+                first=top * pitch + left,
+                inside_rows=min(input_rows, plane_rows - top),
                 calls="\n".join(calls),
             ),
-            Demand(scratch_bytes=self.element_bytes * (rows + 2) * pitch, in_place=True),
+            # written over its input, a channel's output reaches only that channel's input, which has been copied
+            Demand(scratch_bytes=self.element_bytes * plane_rows * pitch, in_place=True),
             arrays=(self._depthwise_stream(op),),
             helpers=tuple(helpers),
             macs=rows * columns * op.weights.size,
@@ -122,17 +124,19 @@ class Thumb2Renderer(BlockRenderer):
         bias = self.scale * folded_bias(op, op.weights.reshape(9, channels).T)
         return words(bias[:, None], windows(op), scaling(op, channels)[0][:, None])
 
-    def _widen(self, columns: int, channels: int, pitch: int) -> Assembly:
+    def _widen(self, columns: int, channels: int, row_columns: int, pitch: int) -> Assembly:
         size = self.element_bytes
         load = [f"ldrsb r3, [r0], #{channels}"] if channels < 256 else ["ldrsb r3, [r0]", f"add r0, r0, #{channels}"]
+        skipped = (row_columns - columns) * channels
         store = f"{'strh' if size == 2 else 'str'} r3, [r1], #{size}"
         return Assembly(
-            f"One channel's rows of {columns} columns, {channels} bytes apart, as rows {pitch} elements apart.",
+            f"One channel of {columns} of {row_columns} columns, {channels} bytes apart; rows get {pitch} elements.",
             ("const int8_t *input", f"int{8 * size}_t *plane", "int32_t rows"),
             [
                 "1:",
                 *[*load, store] * columns,
-                f"adds r1, #{size * (pitch - columns)}",
+                *([f"add r0, r0, #{skipped}"] if skipped else []),
+                f"add r1, r1, #{size * (pitch - columns)}",
                 "subs r2, #1",
                 "bne 1b",
                 "bx lr",
