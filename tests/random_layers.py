@@ -9,6 +9,7 @@ import numpy as np
 from mcu_codegen.graph import (
     Conv2D,
     DepthwiseConv2D,
+    Elementwise,
     Entry,
     FullyConnected,
     Graph,
@@ -136,6 +137,14 @@ class Layers:
         output = self.new((1, 1, 1, channels), "int8", self.tensors[source].quantization or Quantization((), ()))
         self.append("AVERAGE_POOL_2D", source, output, Pool2D("VALID", (1, 1), (rows, columns)))
 
+    def any_add(self) -> None:
+        """Equal scales, and scales far apart."""
+        shape = (1, self.between(1, 5), self.between(1, 5), self.between(1, 9))
+        first, second, output = self.input(*shape), self.input(*shape), self.activation(shape)
+        if self.rng.random() < 0.3:
+            self.tensors[second].quantization = self.tensors[first].quantization
+        self.append(("ADD", "SUB")[self.between(0, 1)], first, output, Elementwise(), second)
+
     def any_mean(self) -> None:
         channels = 4 * self.between(1, 5)
         source, output = self.input(1, self.between(1, 9), self.between(1, 9), channels), self.activation((1, channels))
@@ -151,5 +160,6 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "in place": Layers.in_place,
     "pool": Layers.any_pool,
     "mean": Layers.any_mean,
+    "add": Layers.any_add,
 }
 """By name, what draws one or more layers."""

@@ -19,11 +19,11 @@ from mcu_codegen.targets import TARGETS
 
 REACHED = {
     "cortex-m0": {"multiply", "rows"},
-    "cortex-m3": {"multiply", "rows"},
-    "cortex-m4": {"multiply", "rows"},
-    "cortex-m55": {"multiply", "rows", "sums"},
+    "cortex-m3": {"multiply", "rows", "add", "subtract"},
+    "cortex-m4": {"multiply", "rows", "add", "subtract"},
+    "cortex-m55": {"multiply", "rows", "add", "subtract", "sums"},
 }
-"""By core, how the names of its kernels begin: matrices, depthwise rows, sums over an image."""
+"""By core, how the names of its kernels begin: matrices, depthwise rows, sums of two codes, sums over an image."""
 
 
 def executor(graph: Graph, core: str, compiler: str, renderer: Renderer) -> CoreExecutor:

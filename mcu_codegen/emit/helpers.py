@@ -68,6 +68,25 @@ static inline void ${prefix}_dot4(int32_t *sums, const int32_t *bias, const int8
     sums[3] = sum3;
 }
 """),
+    "sum4": Helper("""\
+/* sums[k] = from[k] + from[distance + k] + ...: four channels of so many pixels. */
+static inline void ${prefix}_sum4(int32_t *sums, const int8_t *from, int32_t pixels, int32_t distance)
+{
+    int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
+
+    while (pixels-- > 0) {
+        sum0 += from[0];
+        sum1 += from[1];
+        sum2 += from[2];
+        sum3 += from[3];
+        from += distance;
+    }
+    sums[0] = sum0;
+    sums[1] = sum1;
+    sums[2] = sum2;
+    sums[3] = sum3;
+}
+"""),
     "copy": Helper("""\
 static void ${prefix}_copy(int8_t *to, const int8_t *from, int32_t count)
 {

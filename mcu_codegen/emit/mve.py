@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import lower
 from ..memory import Demand
+from .addition import PARAMETERS, Addition, about
 from .assembly import Assembly, folded_bias, packed, requantizes, scaling, words
 from .blocks import BlockRenderer, Gathering, Product
 from .renderer import OPTIMIZE, Array, Kernel, Site, fill, positions
@@ -30,7 +31,7 @@ _OFFSETS = 1 << 16  # what a vector of 16-bit offsets reaches
 _ACCUMULATORS = ("r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr")  # VMLADAV names even registers only
 
 
-class MveRenderer(BlockRenderer):
+class MveRenderer(Addition, BlockRenderer):
     """Cortex-M55."""
 
     granule = 1
@@ -165,32 +166,50 @@ class MveRenderer(BlockRenderer):
             macs=positions(site) * op.weights.size,
         )
 
-    def average_pool(self, op: lower.AveragePool, site: Site) -> Kernel:
-        _, rows, columns, channels = site.inputs[0].shape
-        if op.filter != (rows, columns) or any(op.pads) or channels % 4:
-            return super().average_pool(op, site)
-        each = fill(
-            """
-            const int32_t mean = (sums[channel] > 0 ? sums[channel] + $half : sums[channel] - $half) / $count;
+    def add_codes(self, op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
+        """r4 to r9 are the stream's constants, lr counts."""
 
-            output[channel] = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
-            """,
-            count=rows * columns,
-            half=rows * columns // 2,
-            low=op.low,
-            high=op.high,
+        def round_shift(vector: str, addend: str, shift: int) -> list[str]:
+            lines = [f"vshr.s32 q2, {vector}, #31", f"vadd.i32 {vector}, {vector}, q2"]
+            if not addend:
+                return [*lines, f"vrshr.s32 {vector}, {vector}, #{shift}"] if shift else []
+            return [*lines, f"vadd.i32 {vector}, {vector}, {addend}", f"vshr.s32 {vector}, {vector}, #{shift}"]
+
+        lines = []
+        for vector, pointer, zero_point, multiplier, shift in (
+            ("q0", "r0", "r4", "r5", shifts[0]),
+            ("q1", "r1", "r6", "r7", shifts[1]),
+        ):
+            lines += [
+                f"vldrb.s32 {vector}, [{pointer}], #4",
+                f"vadd.i32 {vector}, {vector}, {zero_point}",
+                f"vshl.i32 {vector}, {vector}, #{op.left_shift}",
+                f"vqrdmulh.s32 {vector}, {vector}, {multiplier}",
+                *round_shift(vector, "", shift),
+            ]
+        return Assembly(
+            about(op, shifts),
+            PARAMETERS,
+            [
+                "push {r4-r9, r12, lr}",
+                "ldm r3, {r4-r9, r12}",
+                "wlstp.32 lr, r12, 2f",
+                "1:",
+                *lines,
+                f"{'vadd' if op.sign > 0 else 'vsub'}.i32 q0, q0, q1",
+                "vqrdmulh.s32 q0, q0, r8",
+                *round_shift("q0", "r9", shifts[2]),
+                "vqmovnb.s32 q0, q0",
+                "vqmovnb.s16 q0, q0",
+                "vstrb.32 q0, [r2], #4",
+                "letp lr, 1b",
+                "2:",
+                "pop {r4-r9, r12, pc}",
+            ],
         )
-        return self.image_sums(each, (), (), site)
-
-    def mean(self, op: lower.Mean, site: Site) -> Kernel:
-        shape = site.inputs[0].shape
-        if op.axes != (1, 2) or shape[0] != 1 or shape[-1] % 4:
-            return super().mean(op, site)
-        code, arrays = self.quantize(op.requantization, f"sums[channel] + {-op.input_zero_point * op.count}", site)
-        return self.image_sums(f"output[channel] = {code};", arrays, ("quantize",), site)
 
     def image_sums(self, each: str, arrays: tuple[Array, ...], helpers: tuple[str, ...], site: Site) -> Kernel:
-        """C that does `each` with the sums of every channel over the whole image."""
+        """Sums of all channels first, in scratch."""
         _, rows, columns, channels = site.inputs[0].shape
         sums = f"sums_{channels}"
         self.helpers[sums] = _sums(channels).helper(sums)
@@ -201,6 +220,8 @@ class MveRenderer(BlockRenderer):
 
                 ${prefix}_$sums(input, scratch, $pixels);
                 for (int32_t channel = 0; channel < $channels; channel++) {
+                    const int32_t sum = sums[channel];
+
                     $each
                 }
                 """,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import lower
-from .kernel import Kernel, Kernels, Site, fill, nest, plus, times
+from .kernel import Array, Kernel, Kernels, Site, fill, nest, plus, times
 
 
 class Pooling(Kernels):
@@ -11,6 +11,9 @@ class Pooling(Kernels):
 
     def average_pool(self, op: lower.AveragePool, site: Site) -> Kernel:
         """Sums over the part of each window that lies inside the image."""
+        _, rows, columns, channels = site.inputs[0].shape
+        if op.filter == (rows, columns) and not any(op.pads) and channels % 4 == 0:
+            return self.image_sums(_rounded_mean(op, rows * columns), (), (), site)
         count = "(bottom - top) * (right - left)" if any(op.pads) else op.filter[0] * op.filter[1]
         body = fill(
             """
@@ -56,6 +59,10 @@ class Pooling(Kernels):
 
     def mean(self, op: lower.Mean, site: Site) -> Kernel:
         """One loop per run of kept or reduced axes; the output is written in order."""
+        shape = site.inputs[0].shape
+        if op.axes == (1, 2) and shape[0] == 1 and shape[-1] % 4 == 0:
+            code, arrays = self.quantize(op.requantization, f"sum{plus(-op.input_zero_point * op.count)}", site)
+            return self.image_sums(f"output[channel] = {code};", arrays, ("quantize",), site)
         runs = _axis_runs(site.inputs[0].shape, op.axes)
         kept = [(f"i{n}", size, stride) for n, (size, stride, reduced) in enumerate(runs) if not reduced]
         summed = [(f"i{n}", size, stride) for n, (size, stride, reduced) in enumerate(runs) if reduced]
@@ -73,6 +80,47 @@ class Pooling(Kernels):
             code=code,
         )
         return Kernel(nest(((name, size) for name, size, _ in kept), each), arrays=arrays, helpers=("quantize",))
+
+    def image_sums(self, each: str, arrays: tuple[Array, ...], helpers: tuple[str, ...], site: Site) -> Kernel:
+        """C that does `each` with the ``sum`` of every ``channel`` over the whole image; channels come in fours."""
+        _, rows, columns, channels = site.inputs[0].shape
+        return Kernel(
+            fill(
+                """
+                for (int32_t block = 0; block < $channels; block += 4) {
+                    int32_t sums[4];
+
+                    ${prefix}_sum4(sums, input + block, $pixels, $channels);
+                    for (int32_t channel = block; channel < block + 4; channel++) {
+                        const int32_t sum = sums[channel - block];
+
+                        $each
+                    }
+                }
+                """,
+                prefix=site.prefix,
+                pixels=rows * columns,
+                channels=channels,
+                each=each,
+            ),
+            arrays=arrays,
+            helpers=(*helpers, "sum4"),
+        )
+
+
+def _rounded_mean(op: lower.AveragePool, count: int) -> str:
+    """C that makes an output of ``sum`` over `count` codes."""
+    return fill(
+        """
+        const int32_t mean = (sum > 0 ? sum + $half : sum - $half) / $count;
+
+        output[channel] = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
+        """,
+        count=count,
+        half=count // 2,
+        low=op.low,
+        high=op.high,
+    )
 
 
 def _code(site: Site) -> str:
