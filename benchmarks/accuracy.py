@@ -34,7 +34,7 @@ def trained(task: Task, model: str, seed: int, folder: Path) -> Checkpoint:
     """The checkpoint of a finished run; an interrupted one goes on, a missing one is made."""
     metrics = folder / "metrics.csv"
     if metrics.exists() and len(metrics.read_text().splitlines()) == 1 + Recipe().epochs:
-        return checkpoint.load(folder / train.BEST)
+        return checkpoint.load(folder / checkpoint.BEST)
     return train.train(task, model, "mfcc10", Recipe(), seed, folder, resume=(folder / train.LAST).exists())
 
 

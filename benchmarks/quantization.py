@@ -24,7 +24,7 @@ from kws.evaluate import features_of
 from kws.nncf_quantize import RANGES, Settings
 from kws.qat import Schedule
 from kws.quantize import quantize
-from kws.train import BEST
+from kws.checkpoint import BEST
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_commands"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +16,9 @@ from mcu_codegen.errors import InputError
 
 from . import models
 from .features import front_end
+from .personalize.gated import GatedNetwork
 
+BEST = "best.pt"  # in the --out folder of `kws train`
 _FORMAT = 1
 
 
@@ -28,12 +31,18 @@ class Checkpoint:
     front_end: str  # a name of frontend.PRESETS
     state_dict: dict[str, Tensor]
     recipe: dict[str, Any] = field(default_factory=dict)
+    gate_size: int = 0  # channels a gate; 0: a network without gates
 
     def network(self) -> nn.Module:
         """The network for inference: real feature values [N, 1, frames, coefficients] to logits [N, labels]."""
-        network = models.build(self.model, len(self.labels))
+        network = self._untrained()
         network.load_state_dict(self.state_dict)
         return network.eval()
+
+    def _untrained(self) -> nn.Module:
+        network = models.build(self.model, len(self.labels))
+        coefficients = front_end(self.front_end).coefficients
+        return GatedNetwork(network, self.gate_size, coefficients) if self.gate_size else network
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
@@ -76,14 +85,26 @@ def load(path: Path | str) -> Checkpoint:
         raise InputError(f"{path}: not a checkpoint of format {_FORMAT}; a file written by `kws train` is accepted")
     try:
         checkpoint = Checkpoint(**content | {"labels": tuple(content["labels"])})
-        front_end(checkpoint.front_end)
-        expected = models.build(checkpoint.model, len(checkpoint.labels)).state_dict()
+        expected = checkpoint._untrained().state_dict()
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not a whole checkpoint ({error})") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     _check_weights(path, checkpoint, expected)
     return checkpoint
+
+
+def of_run(path: Path) -> Path:
+    """The best checkpoint where `path` is the --out folder of `kws train`, else `path`."""
+    return path / BEST if path.is_dir() else path
+
+
+def fingerprint(network: nn.Module) -> str:
+    """SHA-256 of all weights, in hexadecimal."""
+    digest = hashlib.sha256()
+    for value in network.state_dict().values():
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _check_weights(path: Path, checkpoint: Checkpoint, expected: dict[str, Tensor]) -> None:

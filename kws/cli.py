@@ -10,6 +10,7 @@ VERBS = {
     "data": ("kws.data.command", "Show what a corpus holds, or make the synthetic one"),
     "train": ("kws.train", "Train a network on a corpus"),
     "quantize": ("kws.quantize", "Turn a trained network into an int8 .tflite"),
+    "enroll": ("kws.personalize.enroll", "Make a network one person's, from a few recordings"),
     "evaluate": ("kws.evaluate", "Accuracy of a float or int8 network on a corpus"),
     "demo": ("kws.demo", "Everything in one go: train, quantise, emit, verify, measure"),
 }

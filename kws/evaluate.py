@@ -88,11 +88,11 @@ def real(features: np.ndarray, spec: FrontEnd) -> Tensor:
 
 
 def logits(network: nn.Module, features: np.ndarray, spec: FrontEnd, batch: int = 512) -> Tensor:
-    """float32[N, labels] of int8 `features`; `network` is put into evaluation mode."""
+    """float32[N, labels] of int8 `features`; `network` is put into evaluation mode. Of several outputs, the first."""
     network.eval()
     with torch.no_grad():
         parts = [network(real(features[start : start + batch], spec)) for start in range(0, len(features), batch)]
-    return torch.cat(parts)
+    return torch.cat([part[0] if isinstance(part, tuple) else part for part in parts])
 
 
 def scores(graph: Graph, features: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ layer is one function and one line in `_EMITTERS`; a new architecture of known l
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -66,7 +66,7 @@ def module_of(node: fx.Node) -> nn.Module | None:
 
 
 def to_graph(name: str, traced: fx.GraphModule, codes: Codes, input_shape: tuple[int, ...], metadata: dict) -> g.Graph:
-    """The integer graph of `traced`, which ends in a softmax over its logits.
+    """The integer graph of `traced`, which ends in a softmax over its logits; further outputs stay as they are.
 
     `input_shape` is torch's, (1, channels, height, width); the graph's tensors are NHWC. Raises InputError for a layer
     that the integer graph lacks, naming it.
@@ -80,12 +80,35 @@ def to_graph(name: str, traced: fx.GraphModule, codes: Codes, input_shape: tuple
         if node.op == "placeholder":
             entry.inputs += (builder.activation(node, node, node.name),)
         elif node.op == "output":
-            (logits,) = node.all_input_nodes
-            entry.outputs = (builder.softmax(logits),)
+            logits, *others = node.all_input_nodes
+            entry.outputs = (builder.softmax(logits), *(builder.values[other] for other in others))
         else:
             _emitter(node)(builder, node)
     entry.operators = builder.operators
     return g.Graph(name, builder.tensors, [entry], metadata)
+
+
+def part(graph: g.Graph, outputs: Sequence[int], name: str, metadata: dict) -> g.Graph:
+    """What computes the tensors `outputs` in the entry `invoke` of `graph`, as a graph of its own."""
+    needed = set(outputs)
+    operators: list[g.Operator] = []
+    for each in reversed(graph.main.operators):
+        if each.outputs[0] in needed:
+            operators.insert(0, each)
+            needed.update(index for index in each.inputs if index >= 0)
+    kept = sorted(needed.union(graph.main.inputs))
+    place = {-1: -1} | {index: number for number, index in enumerate(kept)}
+
+    def moved(indices: Sequence[int]) -> tuple[int, ...]:
+        return tuple(place[index] for index in indices)
+
+    entry = g.Entry(
+        "invoke",
+        moved(graph.main.inputs),
+        moved(outputs),
+        [replace(each, inputs=moved(each.inputs), outputs=moved(each.outputs)) for each in operators],
+    )
+    return g.Graph(name, [graph.tensors[index] for index in kept], [entry], metadata)
 
 
 class _Tracer(fx.Tracer):
@@ -221,22 +244,23 @@ def _mean(builder: _Builder, node: fx.Node) -> None:
     dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
     rank = len(node.all_input_nodes[0].meta["tensor_meta"].shape)
     axes = sorted({int(dim) % rank for dim in (dims if isinstance(dims, tuple | list) else [dims])} if dims else ())
-    if rank != 4 or axes != [2, 3]:
-        raise InputError(f"{_describe(node)}: mean over axes {dims}; (2, 3), height and width, is accepted")
-    _average(builder, node, bool(node.kwargs.get("keepdim", len(node.args) > 2 and node.args[2])))
+    if rank != 4 or len(axes) != 2:
+        raise InputError(f"{_describe(node)}: mean over axes {dims}; two of an image's are accepted")
+    _average(builder, node, axes, bool(node.kwargs.get("keepdim", len(node.args) > 2 and node.args[2])))
 
 
 def _pool(builder: _Builder, node: fx.Node) -> None:
     size = getattr(module_of(node), "output_size", None)
     if size not in (1, (1, 1)):
         raise InputError(f"{_describe(node)}: output size {size}; 1, the mean over height and width, is accepted")
-    _average(builder, node, keep_dims=True)
+    _average(builder, node, [2, 3], keep_dims=True)
 
 
-def _average(builder: _Builder, node: fx.Node, keep_dims: bool) -> None:
+def _average(builder: _Builder, node: fx.Node, axes: Sequence[int], keep_dims: bool) -> None:
+    """`axes` are torch's, of NCHW."""
     source = builder.values[node.all_input_nodes[0]]
-    axes = builder.constant(f"{node.name}.axes", np.array([1, 2], np.int32))
-    builder.append("MEAN", node, (source, axes), g.Mean(keep_dims))
+    places = builder.constant(f"{node.name}.axes", np.array(sorted((0, 3, 1, 2)[axis] for axis in axes), np.int32))
+    builder.append("MEAN", node, (source, places), g.Mean(keep_dims))
 
 
 def _add(builder: _Builder, node: fx.Node) -> None:

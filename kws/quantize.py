@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,9 +24,9 @@ from .data import task as task_options
 from .data.corpus import open_corpus
 from .data.task import Examples, Task, build
 from .evaluate import features_of, logits, real, scores
+from .personalize.gated import Enrolment, GatedNetwork, layer_name
 from .qat import FineTuning, Schedule
 from .recipe import Augmentation, views
-from .train import BEST
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Quantized:
     folded: nncf_quantize.Folded  # float, batch normalisation folded
     network: torch.nn.Module  # NNCF's
     graph: Graph  # integers
+    enrolment: Graph | None = None  # of a gated network: its heads' logits, by the very same weights
 
     def compare(self, codes: np.ndarray, labels: np.ndarray) -> Comparison:
         """On int8 features [N, frames, coefficients] with labels int[N]."""
@@ -89,11 +91,12 @@ def quantize(
         raise InputError(f"labels {', '.join(task.labels)} do not match the network's: {', '.join(held.labels)}")
     spec = features.front_end(held.front_end)
     front_end = Quantization((spec.scale,), (spec.zero_point,))
-    folded = nncf_quantize.fold(held.network())
+    source = held.network()
+    folded = nncf_quantize.fold(Enrolment(source) if isinstance(source, GatedNetwork) else source)
     calibration = features.extract(_balanced(task.training, settings.calibration_clips, seed), held.front_end)
     network = nncf_quantize.quantize(folded, real(calibration, spec), front_end, settings)
     if schedule is not None:
-        identity = f"{_fingerprint(folded)} {task.fingerprint} {settings}"
+        identity = f"{checkpoint.fingerprint(folded)} {task.fingerprint} {settings}"
         tuning = FineTuning(network, folded, spec, schedule, identity, seed)
         if resume:
             tuning.restore(state)
@@ -103,7 +106,33 @@ def quantize(
     codes = nncf_quantize.read(network, folded, front_end)
     shape = (1, 1, *calibration.shape[1:])
     graph = export.to_graph(held.model.replace("-", "_"), export.trace(folded), codes, shape, metadata)
-    return Quantized(held, folded, network, graph)
+    if not isinstance(source, GatedNetwork):
+        return Quantized(held, folded, network, graph)
+    return Quantized(held, folded, network, *_split(graph, source))
+
+
+def _split(graph: Graph, gated: GatedNetwork) -> tuple[Graph, Graph]:
+    """The network and its enrolment, from the graph of both: the same tensors with the same scales in two graphs."""
+    scores, *said = graph.main.outputs
+    names = {
+        group.name: [
+            tensor.name
+            for position in group.layers
+            for tensor in graph.tensors
+            if re.fullmatch(rf"network\.{layer_name(position)}\.(depthwise_)?conv_2d", tensor.name)
+        ]
+        for group in gated.groups
+    }
+    gates = [{"name": name, "tensors": tensors, "size": gated.size} for name, tensors in names.items()]
+    model = export.part(graph, [scores], graph.name, graph.metadata | {"gates": gates})
+    model.sha256 = hashlib.sha256(tflite.write(model)).hexdigest()
+    about = {"front_end": graph.metadata["front_end"], "labels": graph.metadata["labels"], "model": model.sha256[:16]}
+    return model, export.part(graph, said, f"{graph.name}_enrol", about)
+
+
+def enrolment_of(model: Path) -> Path:
+    """Where the enrolment of a gated model lies: beside ``model.tflite`` is ``model.enrol.tflite``."""
+    return model.with_suffix(".enrol.tflite")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +157,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.qat_epochs < 0 or (options.resume and not options.qat_epochs):
         raise InputError(f"--qat-epochs {options.qat_epochs}: 0 or more is accepted, 1 or more with --resume")
-    held = checkpoint.load(options.checkpoint / BEST if options.checkpoint.is_dir() else options.checkpoint)
+    held = checkpoint.load(checkpoint.of_run(options.checkpoint))
     task = build(open_corpus(options.data), held.labels[2:], options.exclude)
     state = options.output.with_suffix(".qat.pt")
     try:
@@ -145,6 +174,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"interrupted; the epochs that are done are in {state}, --resume goes on from there", file=sys.stderr)
         raise
     files.write_whole(options.output, tflite.write(quantized.graph))
+    if quantized.enrolment:
+        files.write_whole(enrolment_of(options.output), tflite.write(quantized.enrolment))
     if options.qat_epochs:
         state.unlink()
     comparison = quantized.compare(features_of(task.testing, held.front_end), task.testing.labels)
@@ -158,10 +189,3 @@ def _balanced(training: Examples, count: int, seed: int) -> np.ndarray:
     classes = np.unique(training.labels)
     rows = [rng.permutation(np.flatnonzero(training.labels == label))[: -(-count // len(classes))] for label in classes]
     return training.audio[np.sort(np.concatenate(rows))]
-
-
-def _fingerprint(network: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for value in network.state_dict().values():
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()

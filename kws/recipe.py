@@ -81,10 +81,35 @@ def views(task: Task, preset: str, augmentation: Augmentation, seed: int) -> Vie
     return Views(np.load(folder / "features.npy"), np.load(folder / "labels.npy"), size)
 
 
+def view_clips(task: Task, augmentation: Augmentation, seed: int) -> npt.NDArray[np.int64]:
+    """The training clip that each example of `views` was made from, int64[count * size]; -1 for invented words and
+    silence, which nobody said."""
+    count = len(task.training) * augmentation.views
+    chances, silence = _chances(task, augmentation), task.labels.index(SILENCE)
+    parts = [_drawn(task, augmentation, chances, count, seed, number)[1:] for number in _chunks(count)]
+    rows, invented = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return np.where(invented | (task.training.labels[rows] == silence), -1, rows)
+
+
+def _chunks(count: int) -> range:
+    return range(-(-count // _CHUNK))
+
+
+def _drawn(
+    task: Task, augmentation: Augmentation, chances: np.ndarray, count: int, seed: int, number: int
+) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:
+    """What chunk `number` of `count` examples is made of: rows of the training clips, and which of them an invented
+    word replaces. Each chunk has a random stream of its own, returned to go on with, so threads change nothing."""
+    rng = np.random.default_rng([seed, number])
+    rows = np.sort(rng.choice(len(chances), min(_CHUNK, count - number * _CHUNK), p=chances))
+    labels = task.training.labels[rows]
+    return rng, rows, (labels == task.labels.index(UNKNOWN)) & (rng.random(len(labels)) < augmentation.invented)
+
+
 def _made(
     task: Task, preset: str, augmentation: Augmentation, count: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(features, labels) in chunks; each chunk has a random stream of its own, so threads change nothing."""
+    """(features, labels) in chunks."""
     chances = _chances(task, augmentation)
     alter = augment.Waveform(
         task.noises, speed=augmentation.speed, snr_db=augmentation.snr_db, noise_share=augmentation.noise_share
@@ -93,10 +118,8 @@ def _made(
     known = np.flatnonzero(task.training.labels > unknown)
 
     def chunk(number: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng([seed, number])
-        rows = rng.choice(len(chances), min(_CHUNK, count - number * _CHUNK), p=chances)
-        audio, labels = task.training.audio[np.sort(rows)], task.training.labels[np.sort(rows)]
-        invented = (labels == unknown) & (rng.random(len(labels)) < augmentation.invented)
+        rng, rows, invented = _drawn(task, augmentation, chances, count, seed, number)
+        audio, labels = task.training.audio[rows], task.training.labels[rows]
         if invented.any():
             sources = np.sort(rng.choice(known, 4 * _CHUNK))
             audio[invented] = augment.synthetic_unknown(
@@ -107,7 +130,7 @@ def _made(
         audio[silent] = noise.silences(task.noises, int(silent.sum()), rng)
         return features.extract(audio, preset), labels
 
-    numbers = range(-(-count // _CHUNK))
+    numbers = _chunks(count)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from progress(pool.map(chunk, numbers), "augmented features", len(numbers), "chunk")
 

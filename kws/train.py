@@ -22,16 +22,17 @@ from mcu_codegen import files
 from mcu_codegen.errors import InputError
 
 from . import checkpoint, models, plots
-from .checkpoint import Checkpoint
+from .checkpoint import BEST, Checkpoint
 from .data import augment
 from .data import task as task_options
 from .data.task import Task
 from .evaluate import Result, features_of, logits, real
 from .features import front_end
 from .models.count import count
+from .qat import divergence
 from .recipe import Recipe, Views, views
 
-BEST, LAST = "best.pt", "last.pt"
+LAST = "last.pt"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, metavar="N", help="of weights, order and augmentation (default: 0)"
     )
     parser.add_argument("--out", type=Path, default=Path("build/train"), metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument(
+        "--teacher", type=Path, metavar="RUN", help="learn from this network's answers too, a larger one's as a rule"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
 
 
@@ -51,8 +55,9 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--epochs {options.epochs}: at least 1 is needed")
     task = task_options.from_options(options)
     recipe = dataclasses.replace(Recipe(), epochs=options.epochs)
+    teacher = checkpoint.load(checkpoint.of_run(options.teacher)) if options.teacher else None
     try:
-        train(task, options.model, options.front_end, recipe, options.seed, options.out, options.resume)
+        train(task, options.model, options.front_end, recipe, options.seed, options.out, options.resume, teacher)
     except KeyboardInterrupt:
         print(f"interrupted; the epochs that are done are in {options.out}, --resume goes on from there")
         raise
@@ -60,16 +65,26 @@ def run(options: argparse.Namespace) -> int:
 
 
 def train(
-    task: Task, model: str, preset: str, recipe: Recipe, seed: int, out: Path, resume: bool = False
+    task: Task,
+    model: str,
+    preset: str,
+    recipe: Recipe,
+    seed: int,
+    out: Path,
+    resume: bool = False,
+    teacher: Checkpoint | None = None,
 ) -> Checkpoint:
-    """Train `model` on `task` and return the checkpoint of the epoch that was best on the validation clips.
+    """Train `model` on `task` and return the checkpoint that was best on the validation clips.
 
     `out` receives best.pt, last.pt (what --resume needs), metrics.csv, curves.png and confusion.png, all written anew
     after each epoch. Best means the highest mean recall of the classes, so that a class with many clips counts no more
-    than another. Every random number comes from `seed` and the epoch's number: a resumed run gives the weights of an
-    uninterrupted one, bit for bit, on the same number of threads.
+    than another; it is sought in the last tenth of the epochs, for the maximum of many noisy values is luck, and the
+    network still changes before (until then the newest epoch stands in). With a `teacher`, of the same labels and
+    front end, the loss is to one half the divergence from its answers (Hinton et al., arXiv 1503.02531). Every random
+    number comes from `seed` and the epoch's number: a resumed run gives the weights of an uninterrupted one, bit for
+    bit, on the same number of threads.
     """
-    run = _Run(task, model, preset, recipe, seed)
+    run = _Run(task, model, preset, recipe, seed, teacher)
     if resume:
         run.restore(out / LAST)
     spec = front_end(preset)
@@ -93,6 +108,12 @@ def train(
     return run.best()
 
 
+def softened_divergence(outputs: Tensor, answers: Tensor) -> Tensor:
+    """The divergence of the distribution of logits `outputs` from that of `answers`, both softened by temperature 2;
+    times its square, so that gradients keep their size (Hinton et al., section 2)."""
+    return 4 * divergence(outputs / 2, answers / 2)
+
+
 def _csv(history: list[dict[str, float]]) -> str:
     text = io.StringIO()
     rows = csv.DictWriter(text, history[0], lineterminator="\n")
@@ -104,8 +125,16 @@ def _csv(history: list[dict[str, float]]) -> str:
 class _Run:
     """All that changes during training, and how to put it aside and take it up again."""
 
-    def __init__(self, task: Task, model: str, preset: str, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self, task: Task, model: str, preset: str, recipe: Recipe, seed: int, teacher: Checkpoint | None = None
+    ) -> None:
         torch.manual_seed(seed)
+        if teacher and (teacher.labels, teacher.front_end) != (task.labels, preset):
+            raise InputError(
+                f"--teacher: front end {teacher.front_end}, labels {', '.join(teacher.labels)};"
+                f" accepted are {preset} and {', '.join(task.labels)}"
+            )
+        self.teacher = teacher.network().to(memory_format=torch.channels_last) if teacher else None  # type: ignore[call-overload]
         self.task, self.model, self.recipe, self.seed = task, model, recipe, seed
         self.front_end = front_end(preset)
         self.network = models.build(model, len(task.labels))
@@ -145,8 +174,13 @@ class _Run:
             rows = slice(step * self.recipe.batch, (step + 1) * self.recipe.batch)
             for group in self.optimizer.param_groups:
                 group["lr"] = self._learning_rate(number + step / steps)
-            outputs = self.network(real(codes[rows], self.front_end))
+            batch = real(codes[rows], self.front_end)
+            outputs = self.network(batch)
             loss = cross_entropy(outputs, labels[rows], label_smoothing=self.recipe.label_smoothing)
+            if self.teacher is not None:
+                with torch.no_grad():
+                    answers = self.teacher(batch)
+                loss = 0.5 * loss + 0.5 * softened_divergence(outputs, answers)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -165,7 +199,8 @@ class _Run:
                 "seconds": round(time.monotonic() - started, 1),
             }
         )
-        if self.best_epoch < 0 or result.balanced >= self.history[self.best_epoch]["validation_accuracy"]:
+        settled = self.recipe.epochs - max(1, self.recipe.epochs // 10)  # the learning rate is near zero from here on
+        if self.best_epoch < settled or result.balanced >= self.history[self.best_epoch]["validation_accuracy"]:
             self.best_epoch = number
             self.best_weights = {name: value.clone() for name, value in self.average.state_dict().items()}
         return result
@@ -209,6 +244,8 @@ class _Run:
 
     def _identity(self) -> dict[str, str]:
         settings = {"model": self.model, "front end": self.front_end, "seed": self.seed, "recipe": self.recipe}
+        if self.teacher is not None:
+            settings["teacher"] = checkpoint.fingerprint(self.teacher)
         return {"data": self.task.fingerprint} | {name: repr(value) for name, value in settings.items()}
 
     def _learning_rate(self, epoch: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,18 +19,24 @@ class Count:
 
 def count(model: nn.Module, frames: int, coefficients: int) -> Count:
     """Count one inference on features of (frames, coefficients)."""
-    macs = parameters = 0
+    macs = macs_by_layer(model, frames, coefficients)
+    weights = [model.get_parameter(f"{name}.weight") for name in macs]
+    return Count(sum(macs.values()), sum(weight.numel() + weight.shape[0] for weight in weights))
 
-    def observe(layer: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        nonlocal macs, parameters
-        weight = layer.weight
-        assert isinstance(weight, torch.Tensor)
-        positions = output[0, 0].numel()  # places where the kernel is applied; 1 for a linear layer
-        macs += positions * weight.numel()
-        parameters += weight.numel() + weight.shape[0]
 
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(observe) for layer in layers]
+def macs_by_layer(model: nn.Module, frames: int, coefficients: int) -> dict[str, int]:
+    """Multiply-accumulates of every convolution and linear layer that an inference runs, by the module's name."""
+    macs: dict[str, int] = {}
+
+    def observer(name: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
+        def observe(layer: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+            # output[0, 0]: the places where the kernel is applied; one for a linear layer
+            macs[name] = output[0, 0].numel() * layer.get_parameter("weight").numel()
+
+        return observe
+
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+    hooks = [layer.register_forward_hook(observer(name)) for name, layer in layers.items()]
     training = model.training
     try:
         with torch.no_grad():
@@ -38,4 +45,4 @@ def count(model: nn.Module, frames: int, coefficients: int) -> Count:
         model.train(training)
         for hook in hooks:
             hook.remove()
-    return Count(macs, parameters)
+    return macs

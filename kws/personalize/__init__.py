@@ -1,0 +1,1 @@
+"""What makes a network one person's, without retraining."""

@@ -1,0 +1,201 @@
+"""A network whose channels have gates that a person's voice opens and closes: PPP-style, reconstructed.
+
+Kim et al., "Prototype-based Personalized Pruning" (arXiv 2103.15564) gives the idea; the form of the gates follows
+ConvNet-AIG (Veit and Belongie, arXiv 1711.11503), with one gate per few channels instead of one per block. The same
+weights serve everybody: with all gates open they are the full network, which enrolment runs too.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mcu_codegen.errors import InputError
+
+from ..models.count import macs_by_layer
+
+HIDDEN = 32  # width of the embedding of an utterance
+
+
+@dataclass(frozen=True)
+class Group:
+    """Channels that live and die together: a convolution's outputs and those of the depthwise layer on them."""
+
+    name: str
+    layers: tuple[int, ...]  # the group's convolutions, as positions in the network
+    channels: int
+
+
+def groups(network: nn.Sequential) -> tuple[Group, ...]:
+    """The groups of a chain of convolutions. Raises InputError for a network that is no such chain."""
+    found: list[Group] = []
+    for position, layer in enumerate(network):
+        if isinstance(layer, nn.Conv2d) and layer.groups == 1:
+            found.append(Group(f"group{len(found)}", (position,), layer.out_channels))
+        elif isinstance(layer, nn.Conv2d):
+            found[-1] = Group(found[-1].name, (*found[-1].layers, position), found[-1].channels)
+    if not found:
+        raise InputError(f"network {type(network).__name__} has no convolutions to gate")
+    return tuple(found)
+
+
+class Gating(nn.Module):
+    """Gate logits of every group, [N, gates] each, from an embedding of the utterance.
+
+    The embedding sees the mean of the features over time, which is mostly voice and microphone, and the mean of the
+    last convolution's output, which is mostly words. Both are standardised over the training users, so that it sees
+    how this utterance differs from others.
+    """
+
+    def __init__(self, coefficients: int, channels: int, gates: Sequence[int]):
+        super().__init__()
+        self.voice_standard = nn.BatchNorm1d(coefficients, affine=False)
+        self.voice = nn.Linear(coefficients, HIDDEN)
+        self.words_standard = nn.BatchNorm1d(channels, affine=False)
+        self.words = nn.Linear(channels, HIDDEN)
+        self.relu = nn.ReLU()
+        self._heads = [f"head{number}" for number in range(len(gates))]
+        for name, count in zip(self._heads, gates, strict=True):
+            head = nn.Linear(HIDDEN, count)
+            nn.init.constant_(head.bias, 1.0)  # open at first
+            self.add_module(name, head)
+
+    def forward(self, features: Tensor, last: Tensor) -> list[Tensor]:
+        """From features [N, 1, frames, coefficients] and the network's pooled output [N, channels]."""
+        voice = self.voice(self.voice_standard(features.mean((1, 2))))
+        embedding = self.relu(voice + self.words(self.words_standard(last)))
+        return [self.get_submodule(name)(embedding) for name in self._heads]
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Put the standardisation into the weights; for inference only."""
+        for name, layer in (("voice_standard", self.voice), ("words_standard", self.words)):
+            norm = self.get_submodule(name)
+            assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
+            layer.weight /= (norm.running_var + norm.eps).sqrt()
+            layer.bias.sub_(layer.weight @ norm.running_mean)
+            self.set_submodule(name, nn.Identity())
+
+
+class GatedNetwork(nn.Module):
+    """A chain of convolutions, `network`, and the gates of its channels, `size` neighbouring channels each.
+
+    Batch normalisation keeps the statistics that it came with, in training too: they are constants of the network that
+    ships, whatever is closed. So there is one set of folded weights, for the full network and for everybody's.
+    """
+
+    def __init__(self, network: nn.Module, size: int, coefficients: int):
+        super().__init__()
+        if not isinstance(network, nn.Sequential) or not isinstance(network[-1], nn.Linear):
+            raise InputError(f"network {type(network).__name__} is no chain of layers to gate")
+        self.network, self.size = network, size
+        self.groups = groups(network)
+        for group in self.groups:
+            if group.channels % size:
+                raise InputError(
+                    f"--gate-size {size}: {group.name} has {group.channels} channels; a divisor is accepted"
+                )
+        gates = [group.channels // size for group in self.groups]
+        self.gating = Gating(coefficients, network[-1].in_features, gates)
+        # what leaving a label out adds to the gates' logits, [labels, gates] by group
+        self.absent = nn.ParameterList(torch.zeros(network[-1].out_features, count) for count in gates)
+
+    def train(self, mode: bool = True) -> GatedNetwork:
+        super().train(mode)
+        for layer in self.network:
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.eval()
+        return self
+
+    def forward(self, features: Tensor, gates: Sequence[Tensor] = ()) -> Tensor:
+        """Logits [N, labels] with `gates`, one [N or 1, gates] of ones and zeros per group; none: all open."""
+        return self.network[-1](self._pooled(features, gates))
+
+    def enrol(self, features: Tensor) -> list[Tensor]:
+        """The gates' logits [N, gates] by group, everything open. Gradients reach the gating only."""
+        with torch.no_grad():
+            pooled = self._pooled(features, ())
+        said: list[Tensor] = self.gating(features, pooled)
+        return said
+
+    def without(self, allowed: Tensor) -> list[Tensor]:
+        """What a user's words change in her gates' logits, [U, gates] by group, from bool [U, labels]: the sum over the
+        labels that are not `allowed`; nothing for a user of all words."""
+        return [(~allowed).float() @ table for table in self.absent]
+
+    def _pooled(self, value: Tensor, gates: Sequence[Tensor]) -> Tensor:
+        ends = {group.layers[-1]: number for number, group in enumerate(self.groups)}
+        closing = None
+        for position in range(len(self.network) - 1):
+            layer = self.network[position]
+            value = layer(value)
+            closing = ends.get(position, closing)
+            if gates and closing is not None and isinstance(layer, nn.ReLU):
+                # no layer of the group mixed channels before: once is enough for all of them
+                value = value * gates[closing].repeat_interleave(self.size, 1)[:, :, None, None]
+                closing = None
+        return value
+
+
+class Enrolment(nn.Module):
+    """What a board may run to enrol, with everything open, for inference: features to (logits, gate logits by group).
+
+    Its layers are its own children, not their container's: NNCF names them by the module that calls them.
+    """
+
+    def __init__(self, gated: GatedNetwork):
+        super().__init__()
+        gated = copy.deepcopy(gated).eval()
+        gated.gating.fold()
+        self.gating = gated.gating
+        self._names = [layer_name(position) for position in range(len(gated.network))]
+        for name, layer in zip(self._names, gated.network, strict=True):
+            self.add_module(name, layer)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        pooled = features
+        for name in self._names[:-1]:
+            pooled = self.get_submodule(name)(pooled)
+        return (self.get_submodule(self._names[-1])(pooled), *self.gating(features, pooled))
+
+
+def layer_name(position: int) -> str:
+    """What `Enrolment` calls the layer at `position` of the network."""
+    return f"layer{position}"
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Multiply-accumulates of a chain as a function of what is open.
+
+    Those of a group's first convolution go with open inputs times open outputs, those of its depthwise layer with its
+    channels, those of the last layer with its inputs.
+    """
+
+    products: tuple[float, ...]  # per group: MACs of its first convolution, all open
+    own: tuple[float, ...]  # per group: MACs of its depthwise layer
+    last: float
+
+    @staticmethod
+    def of(gated: GatedNetwork, frames: int, coefficients: int) -> Costs:
+        macs = macs_by_layer(gated.network, frames, coefficients)
+        return Costs(
+            tuple(macs[str(group.layers[0])] for group in gated.groups),
+            tuple(sum(macs[str(position)] for position in group.layers[1:]) for group in gated.groups),
+            macs[str(len(gated.network) - 1)],
+        )
+
+    def kept(self, gates: Sequence[Tensor]) -> Tensor:
+        """The share of MACs that remains, [N], for `gates` [N, gates] per group; differentiable."""
+        open = [each.mean(1) for each in gates]
+        inputs = [torch.ones_like(open[0]), *open[:-1]]
+        total = sum(self.products) + sum(self.own) + self.last
+        parts = [
+            product * before * after + own * after
+            for product, own, before, after in zip(self.products, self.own, inputs, open, strict=True)
+        ]
+        return (torch.stack(parts).sum(0) + self.last * open[-1]) / total
