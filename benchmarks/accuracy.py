@@ -20,7 +20,7 @@ from kws.checkpoint import Checkpoint
 from kws.data import task as task_options
 from kws.data.corpus import open_corpus
 from kws.data.task import Task
-from kws.evaluate import features_of
+from kws.inference import features_of
 from kws.qat import Schedule
 from kws.quantize import Comparison, quantize
 from kws.recipe import Recipe

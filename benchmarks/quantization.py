@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from kws import checkpoint
+from kws.checkpoint import BEST
 from kws.data.corpus import open_corpus
 from kws.data.task import build, word_list
-from kws.evaluate import features_of
+from kws.inference import features_of
 from kws.nncf_quantize import RANGES, Settings
 from kws.qat import Schedule
 from kws.quantize import quantize
-from kws.checkpoint import BEST
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_commands"
 

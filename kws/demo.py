@@ -27,7 +27,8 @@ from mcu_codegen.targets import TARGETS
 from . import plots
 from .data import task as task_options
 from .data.task import Task
-from .evaluate import Result, features_of, scores
+from .evaluate import Result
+from .inference import features_of, scores
 from .qat import Schedule
 from .quantize import Comparison, quantize
 from .recipe import Recipe

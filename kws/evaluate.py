@@ -9,22 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from mcu_codegen import files, tflite
 from mcu_codegen.errors import InputError
-from mcu_codegen.execute import numpy_executor, tinygrad_executor
-from mcu_codegen.execute.batches import BatchExecutor
-from mcu_codegen.frontend import FrontEnd
 from mcu_codegen.graph import Graph
 
 from . import checkpoint, plots
 from .data import task as task_options
-from .data.audio import cache_folder
 from .data.corpus import SILENCE, UNKNOWN, open_corpus
 from .data.task import Examples
-from .features import cached, front_end
+from .features import front_end
+from .inference import features_of, logits, scores
+from .personalize import evaluate as personal
 
 
 @dataclass(frozen=True)
@@ -82,37 +78,10 @@ class Result:
         }
 
 
-def real(features: np.ndarray, spec: FrontEnd) -> Tensor:
-    """int8[N, frames, coefficients] as the real values that a network takes, float32[N, 1, frames, coefficients]."""
-    return (torch.from_numpy(features).float() - spec.zero_point).mul_(spec.scale).unsqueeze(1)
-
-
-def logits(network: nn.Module, features: np.ndarray, spec: FrontEnd, batch: int = 512) -> Tensor:
-    """float32[N, labels] of int8 `features`; `network` is put into evaluation mode. Of several outputs, the first."""
-    network.eval()
-    with torch.no_grad():
-        parts = [network(real(features[start : start + batch], spec)) for start in range(0, len(features), batch)]
-    return torch.cat([part[0] if isinstance(part, tuple) else part for part in parts])
-
-
-def scores(graph: Graph, features: np.ndarray) -> np.ndarray:
-    """The int8 scores [N, labels] of an integer network, by tinygrad where it is installed, else by NumPy."""
-    missing = tinygrad_executor.unavailable()
-    executor: BatchExecutor = (
-        numpy_executor.NumpyExecutor(graph) if missing else tinygrad_executor.TinygradExecutor(graph)
-    )
-    return executor.run([features[:, np.newaxis, ..., np.newaxis]])[graph.entries[0].outputs[0]].reshape(
-        len(features), -1
-    )
-
-
-def features_of(examples: Examples, preset: str) -> np.ndarray:
-    """int8[N, frames, coefficients] of unaltered clips, from the cache where they were extracted before."""
-    return cached(examples.audio, preset, cache_folder() / "features")
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a checkpoint of `kws train`, or an int8 .tflite")
+    parser.add_argument(
+        "model", type=Path, nargs="+", metavar="MODEL", help="a checkpoint of `kws train`, or an int8 .tflite"
+    )
     parser.add_argument("--data", required=True, metavar="SPEC", help="corpus, as for `kws train`")
     parser.add_argument(
         "--exclude", type=task_options.word_list, default=[], metavar="A,B", help="words left out, also of _unknown_"
@@ -120,9 +89,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("testing", "validation"), default="testing", help="default: %(default)s")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="write the confusion matrix there")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    personal.configure(parser.add_argument_group("personal networks"))
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.personal:
+        return personal.run(options)
+    if len(options.model) > 1:
+        raise InputError(f"{options.model[1]}: one MODEL is accepted; several with --personal")
+    options.model = options.model[0]
     labels, preset, predict = _open(options.model)
     if labels[:2] != (SILENCE, UNKNOWN):
         raise InputError(f"{options.model}: labels {', '.join(labels)}; {SILENCE}, {UNKNOWN}, then words are accepted")

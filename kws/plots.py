@@ -20,7 +20,7 @@ def curves(history: Sequence[Mapping[str, float]]) -> bytes:
         axes.set(xlabel="epoch", ylabel=quantity)
         axes.grid(alpha=0.3)
         axes.legend()
-    return _png(figure)
+    return png(figure)
 
 
 def confusion(matrix: np.ndarray, labels: Sequence[str]) -> bytes:
@@ -37,10 +37,11 @@ def confusion(matrix: np.ndarray, labels: Sequence[str]) -> bytes:
     axes.set_xticks(places, labels, rotation=60, ha="right")
     axes.set_yticks(places, labels)
     axes.set(xlabel="predicted", ylabel="true")
-    return _png(figure)
+    return png(figure)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)

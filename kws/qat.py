@@ -22,7 +22,7 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.frontend import FrontEnd
 
 from . import checkpoint
-from .evaluate import logits, real
+from .inference import logits, real
 from .recipe import Views
 
 

@@ -23,7 +23,7 @@ from .checkpoint import Checkpoint
 from .data import task as task_options
 from .data.corpus import open_corpus
 from .data.task import Examples, Task, build
-from .evaluate import features_of, logits, real, scores
+from .inference import features_of, logits, real, scores
 from .personalize.gated import Enrolment, GatedNetwork, layer_name
 from .qat import FineTuning, Schedule
 from .recipe import Augmentation, views

@@ -26,9 +26,11 @@ from .checkpoint import BEST, Checkpoint
 from .data import augment
 from .data import task as task_options
 from .data.task import Task
-from .evaluate import Result, features_of, logits, real
+from .evaluate import Result
 from .features import front_end
+from .inference import features_of, logits, real
 from .models.count import count
+from .personalize.gate_training import GateRecipe, train_gates
 from .qat import divergence
 from .recipe import Recipe, Views, views
 
@@ -48,16 +50,43 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--teacher", type=Path, metavar="RUN", help="learn from this network's answers too, a larger one's as a rule"
     )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
+    gates = parser.add_argument_group("gates, by which the network becomes one person's (see `kws enroll`)")
+    gates.add_argument("--gates", action="store_true", help="train gates after the network; writes gated.pt too")
+    gates.add_argument(
+        "--keep-macs",
+        type=float,
+        default=GateRecipe.keep_macs,
+        metavar="SHARE",
+        help="default: %(default)s of the MACs",
+    )
+    gates.add_argument("--gate-size", type=int, default=4, metavar="N", help="channels a gate (default: %(default)s)")
+    gates.add_argument("--gate-steps", type=int, default=GateRecipe.steps, metavar="N", help="default: %(default)s")
+    gates.add_argument(
+        "--start", type=Path, metavar="RUN", help="give this trained network gates, instead of training one"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     if options.epochs < 1:
         raise InputError(f"--epochs {options.epochs}: at least 1 is needed")
+    if not 0 < options.keep_macs <= 1:
+        raise InputError(f"--keep-macs {options.keep_macs}: a share of 1 or less, above 0, is accepted")
+    if options.gate_size < 1 or options.gate_steps < 1 or (options.start and not options.gates):
+        raise InputError("--gate-size and --gate-steps are 1 or more; --start goes with --gates")
     task = task_options.from_options(options)
     recipe = dataclasses.replace(Recipe(), epochs=options.epochs)
     teacher = checkpoint.load(checkpoint.of_run(options.teacher)) if options.teacher else None
     try:
-        train(task, options.model, options.front_end, recipe, options.seed, options.out, options.resume, teacher)
+        if options.start:
+            held = checkpoint.load(checkpoint.of_run(options.start))
+            checkpoint.save(options.out / BEST, held)
+        else:
+            held = train(
+                task, options.model, options.front_end, recipe, options.seed, options.out, options.resume, teacher
+            )
+        if options.gates:
+            gates = GateRecipe(options.keep_macs, steps=options.gate_steps)
+            train_gates(held, task, gates, options.gate_size, options.seed, options.out, options.resume)
     except KeyboardInterrupt:
         print(f"interrupted; the epochs that are done are in {options.out}, --resume goes on from there")
         raise

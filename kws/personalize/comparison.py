@@ -24,17 +24,18 @@ class Subject:
 
     full: nn.Sequential  # by the ordinary recipe, whose weights the gates' training began with
     gated: GatedNetwork
-    small: nn.Sequential | None  # of about equal MACs, trained from scratch by the ordinary recipe
+    small: nn.Module | None  # of about equal MACs, trained from scratch by the ordinary recipe
     everybody: list[Tensor]  # mean gate logits of the training speakers, [1, gates] by group
     costs: Costs
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Accuracy and the share of MACs kept in each trial, by method."""
+    """Accuracy and the share of MACs kept in each trial, by method, and the gates that the users opened."""
 
     accuracy: dict[str, np.ndarray]
     kept: dict[str, np.ndarray]
+    open: np.ndarray  # bool[trials, gates of all groups]
 
 
 @torch.no_grad()
@@ -74,8 +75,8 @@ def compare(
     untrained = GatedNetwork(full, gated.size, features.shape[3])
     for network, into, suffix in ((gated, of_gated, ""), (untrained, of_full, " of the full network")):
         into[f"random{suffix}"] = [choices.random(each, generator) for each in own]
-        into[f"L1{suffix}"] = [choices.best(choices.magnitude(network), each) for each in own]
-        into[f"BN gamma{suffix}"] = [choices.best(choices.scale(network), each) for each in own]
+        for name, static in (("L1", choices.magnitude(network)), ("BN gamma", choices.scale(network))):
+            into[f"{name}{suffix}"] = [choices.best(static, each) for each in own]
         with torch.enable_grad():
             scores = [
                 choices.taylor(network, features[trial.enrol], torch.from_numpy(labels[trial.enrol]))
@@ -102,7 +103,7 @@ def compare(
         for methods in (of_gated, of_full)
         for name, gates in methods.items()
     }
-    return Outcome(accuracy, kept)
+    return Outcome(accuracy, kept, torch.stack([torch.cat(each, 1)[0] for each in own]).bool().numpy())
 
 
 def _in_batches(network: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:

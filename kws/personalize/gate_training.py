@@ -1,69 +1,106 @@
-"""Train a network's gates, and the network to live with them: PPP-style, reconstructed."""
+"""Train a network's gates, and the network to live with them: PPP-style, reconstructed.
+
+Known of the published method is its idea; the form of the loss is a reconstruction: cross-entropy under the user's
+prototype gates, under each utterance's own gates and with all gates open, a penalty for MACs off the budget, and a
+pull of each utterance's gates towards its user's.
+"""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
+from torch.nn.functional import cross_entropy, log_softmax
 from tqdm import tqdm
 
+from mcu_codegen.errors import InputError
 from mcu_codegen.frontend import FrontEnd
 
-from ..evaluate import real
-from ..recipe import Views
+from .. import checkpoint
+from ..checkpoint import Checkpoint
+from ..data.task import Task
+from ..features import front_end
+from ..inference import features_of, real
+from ..qat import divergence
+from ..recipe import Recipe, Views, view_clips, views
 from .gated import Costs, GatedNetwork
 from .users import Batch, Users
+
+GATED = "gated.pt"
+_ROUND = 250  # steps between two states on disk
 
 
 @dataclass(frozen=True)
 class GateRecipe:
-    """How gates are trained. The weights of the loss name what they weigh."""
+    """How gates are trained; the weights of the loss carry the names of its parts."""
 
-    keep_macs: float = 0.5
-    steps: int = 3000
+    keep_macs: float = 0.48  # of the full network's, for a user of all words
+    few_macs: float = 0.6  # of that, for a user of half of the words
+    steps: int = 4000
     users: int = 16  # a batch
-    enrol: tuple[int, ...] = (1, 3, 5, 10)  # utterances a user enrols with; a batch draws one of them
-    query: int = 12
-    full_batch: int = 64
+    enrol: tuple[int, ...] = (3, 10)  # utterances that a user enrols with; a batch draws one of them
+    query: int = 12  # utterances that a user is judged by
     words_share: float = 0.5  # of the users use half of the words
-    words_macs: float = 0.6  # of keep_macs is what they may keep
-    learning_rate: float = 2e-3
+    full_batch: int = 32
+    learning_rate: float = 2e-3  # the highest, after warm-up; then a cosine down to zero
+    common: float = 5.0  # how much quicker the part of the gates learns that all voices share
     warmup: float = 0.05  # of the steps
-    opening: float = 0.4  # of the steps: the budget falls from all to keep_macs
-    prototype: float = 1.0
-    sample: float = 0.3
-    full: float = 1.0
-    utilisation: float = 20.0
-    pull: float = 0.1
-    common: float = 5.0  # how much quicker the gates' biases learn, the part that all users share
-    teacher: float = 0.0
-    noise: float = 1.0  # logistic noise on logits
-    label_smoothing: float = 0.1
+    closing: float = 0.4  # of the steps, in which the budget falls from all MACs
     weight_decay: float = 1e-2
+    label_smoothing: float = 0.1
+    noise: float = 0.5  # standard deviation, on the logits of a user's gates
+    sample: float = 0.3
+    utilisation: float = 20.0
+    pull: float = 1.0
+    teacher: float = 1.0  # of the divergence from the full network's answers, for users of all words
 
 
-def straight_through(logits: Tensor, noise: float = 0.0) -> Tensor:
-    """Gates 0 or 1, open where a logit is above zero, with the gradient of the sigmoid."""
-    if noise:
-        uniform = torch.rand_like(logits).clamp_(1e-6, 1 - 1e-6)
-        logits = logits + noise * (uniform.log() - (-uniform).log1p())
-    chance = logits.sigmoid()
-    return (chance > 0.5).float() + chance - chance.detach()
+def train_gates(
+    held: Checkpoint, task: Task, recipe: GateRecipe, gate_size: int, seed: int, out: Path, resume: bool = False
+) -> Checkpoint:
+    """Give a trained network gates that keep about `recipe.keep_macs` of its MACs for each user.
+
+    `out` receives gated.pt in the end, and during training gates.pt, what `resume` needs. Raises InputError where the
+    task's labels are not the network's, or its channels do not divide into gates.
+    """
+    if task.labels != held.labels:
+        raise InputError(f"labels {', '.join(task.labels)} do not match the network's: {', '.join(held.labels)}")
+    torch.manual_seed(seed)
+    spec = front_end(held.front_end)
+    gated = GatedNetwork(held.network(), gate_size, spec.coefficients)
+    augmentation = Recipe().augmentation
+    training = views(task, held.front_end, augmentation, seed)
+    users = Users(task, view_clips(task, augmentation, seed), training.labels)
+    identity = f"{checkpoint.fingerprint(gated)} {task.fingerprint} {recipe} seed {seed}"
+    run = _Run(gated, users, training, features_of(task.training, held.front_end), spec, recipe, identity, seed)
+    state = out / "gates.pt"
+    if resume and state.exists():
+        run.restore(state)
+    while run.done < recipe.steps:
+        seen = run.go(min(_ROUND, recipe.steps - run.done))
+        checkpoint.write_tensors(state, run.state())
+        print(
+            f"step {run.done}: loss {seen['loss']:.3f}, accuracy {seen['accuracy']:.1%},"
+            f" MACs kept {seen['kept']:.0%} for all words, {seen['kept_few']:.0%} for few"
+        )
+    record = held.recipe | {"gates": dataclasses.asdict(recipe), "gates_seed": seed}
+    result = Checkpoint(held.model, held.labels, held.front_end, gated.state_dict(), record, gate_size)
+    checkpoint.save(out / GATED, result)
+    return result
 
 
-def prototypes(said: Sequence[Tensor], users: int) -> list[Tensor]:
-    """The mean of each user's logits, [users, gates] per group, from [users * K, gates]."""
-    return [each.unflatten(0, (users, -1)).mean(1) for each in said]
+class _Run:
+    """All that changes while gates are trained, and how to put it aside and take it up again."""
 
-
-class GateTraining:
     def __init__(
         self,
         gated: GatedNetwork,
@@ -72,13 +109,14 @@ class GateTraining:
         clips: np.ndarray,
         spec: FrontEnd,
         recipe: GateRecipe,
+        identity: str,
         seed: int,
     ) -> None:
-        torch.manual_seed(seed)
-        self.clips, self.clip_labels = clips, users.clip_labels
-        self.gated, self.users, self.training, self.spec, self.recipe = gated, users, training, spec, recipe
-        self.teacher = copy.deepcopy(gated.network).eval() if recipe.teacher else None
-        self.rng = np.random.default_rng(seed)
+        """`clips` are the features of the training clips as recorded, int8[N, frames, coefficients]."""
+        self.users, self.training, self.clips, self.spec = users, training, clips, spec
+        self.recipe, self.identity, self.seed = recipe, identity, seed
+        self.gated = gated.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker on a CPU
+        self.teacher = copy.deepcopy(gated.network).eval()
         self.costs = Costs.of(gated, training.features.shape[1], training.features.shape[2])
         named = list(gated.named_parameters())
         shared = {name for name, _ in named if re.search(r"head\d+\.bias|absent", name)}
@@ -90,107 +128,124 @@ class GateTraining:
                 {"params": weights, "weight_decay": recipe.weight_decay, "factor": 1.0},
                 {"params": others, "weight_decay": 0.0, "factor": 1.0},
                 {"params": heads, "weight_decay": 0.0, "factor": recipe.common},
-            ]
+            ],
+            fused=True,
         )
         self.done = 0
 
-    def run(self, steps: int) -> dict[str, float]:
+    def state(self) -> dict[str, Any]:
+        """Everything `restore` needs, as plain values and tensors."""
+        return {
+            "identity": self.identity,
+            "gated": self.gated.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "done": self.done,
+        }
+
+    def restore(self, path: Path) -> None:
+        """Take up the run whose state is in `path`. Raises InputError where it is a run of something else."""
+        state = checkpoint.read_tensors(path)
+        if state.get("identity") != self.identity:
+            raise InputError(f"{path}: --resume needs the same network, data and options as that run")
+        self.gated.load_state_dict(state["gated"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.done = state["done"]
+
+    def go(self, steps: int) -> dict[str, float]:
+        """Train that many steps; the means of the loss, its parts and what else was seen."""
         self.gated.train()
-        sums: dict[str, float] = {}
-        for _ in tqdm(range(steps), "gates", leave=False, mininterval=0.5, disable=None):
-            for name, value in self._step().items():
-                sums[name] = sums.get(name, 0.0) + value / steps
-        return sums
+        sums: Counter[str] = Counter()
+        for _ in tqdm(range(steps), f"gates from {self.done}", leave=False, mininterval=0.5, disable=None):
+            sums.update(self._step())
+        return {name: value / steps for name, value in sums.items()}
 
     def _step(self) -> dict[str, float]:
-        recipe, rng = self.recipe, self.rng
+        recipe, rng = self.recipe, np.random.default_rng([self.seed, self.done])
+        torch.manual_seed(int(rng.integers(2**31)))
         progress = self.done / recipe.steps
-        rate = recipe.learning_rate * (
-            min(1.0, (progress + 1e-3) / recipe.warmup)
-            if progress < recipe.warmup
-            else 0.5 * (1 + math.cos(math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)))
-        )
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
-        opened = min(1.0, progress / recipe.opening)
+            group["lr"] = recipe.learning_rate * group["factor"] * _ramp(progress, recipe.warmup)
         batch = self.users.batch(recipe.users, int(rng.choice(recipe.enrol)), recipe.query, recipe.words_share, rng)
-        parts = self._loss(batch, opened)
+        everyday = rng.integers(len(self.training.labels), size=recipe.full_batch)
+        parts, seen = self._loss(batch, everyday, min(1.0, progress / recipe.closing))
         loss = torch.stack(list(parts.values())).sum()
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.gated.parameters(), 5.0)
         self.optimizer.step()
         self.done += 1
-        return {name: float(value.detach()) for name, value in parts.items()} | self._seen
+        return {"loss": float(loss.detach())} | {name: float(value.detach()) for name, value in parts.items()} | seen
 
     def _real(self, features: np.ndarray) -> Tensor:
         return real(features, self.spec).to(memory_format=torch.channels_last)
 
-    def _loss(self, batch: Batch, opened: float) -> dict[str, Tensor]:
-        recipe, gated = self.recipe, self.gated
-        users = len(batch.enrol)
-        any_rows = self.rng.integers(len(self.training.labels), size=recipe.full_batch)
-        outputs = gated(self._real(self.training.features[any_rows]))
+    def _loss(self, batch: Batch, everyday: np.ndarray, closed: float) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """The parts of the loss, and what a person wants to see. `everyday` are rows of the views for the full
+        network; `closed`, 0 to 1, says how much of the budget is in force."""
+        recipe, gated, smoothing = self.recipe, self.gated, self.recipe.label_smoothing
+        users, judged = batch.query.shape
+        allowed = torch.from_numpy(batch.allowed)
         enrolled = self._real(self.clips[batch.enrol.reshape(-1)])
-        everyday = gated.enrol(enrolled)
-        mean = prototypes(everyday, users)
-        absent = gated.without(torch.from_numpy(batch.allowed))
-        wanted = [each + change for each, change in zip(mean, absent, strict=True)]
-        gates = [straight_through(each, recipe.noise) for each in wanted]
-        gates = [torch.where(each.detach().sum(1, keepdim=True) > 0, each, each + 1.0) for each in gates]
-        judged = batch.query.shape[1]
+        said = gated.enrol(enrolled)
+        prototype = [each.unflatten(0, (users, -1)).mean(1) for each in said]
+        absent = gated.without(allowed)
+        wanted = [each + change for each, change in zip(prototype, absent, strict=True)]
+        gates = [straight_through(each + recipe.noise * torch.randn_like(each)) for each in wanted]
+
         query = self._real(self.training.features[batch.query.reshape(-1)])
         labels = torch.from_numpy(batch.labels).reshape(-1)
-        allowed = torch.from_numpy(batch.allowed).repeat_interleave(judged, 0)
-        theirs = gated(query, [each.repeat_interleave(judged, 0) for each in gates])
+        may = allowed.repeat_interleave(judged, 0)
+        outputs = gated(query, [each.repeat_interleave(judged, 0) for each in gates])
+        full = gated(self._real(self.training.features[everyday]))
+        all_words = allowed.all(1)
         kept = self.costs.kept(gates)
-        few = torch.from_numpy(~batch.allowed.all(1)).float()
-        budget = 1 - (1 - recipe.keep_macs * (1 - few * (1 - recipe.words_macs))) * opened
+        target = recipe.keep_macs * torch.where(all_words, 1.0, recipe.few_macs)
         parts = {
-            "prototype": recipe.prototype * restricted(theirs, labels, allowed, recipe.label_smoothing),
-            "full": recipe.full
-            * cross_entropy(
-                outputs,
-                torch.from_numpy(self.training.labels[any_rows]),
-                label_smoothing=recipe.label_smoothing,
-            ),
-            "utilisation": recipe.utilisation * (kept - budget).square().mean(),
+            "prototype": restricted(outputs, labels, may, smoothing),
+            "full": cross_entropy(full, torch.from_numpy(self.training.labels[everyday]), label_smoothing=smoothing),
+            "utilisation": recipe.utilisation * (kept - (1 - (1 - target) * closed)).square().mean(),
+            "pull": recipe.pull
+            * torch.stack(
+                [
+                    (each.sigmoid().unflatten(0, (users, -1)) - middle.detach().sigmoid()[:, None]).square().mean()
+                    for each, middle in zip(said, prototype, strict=True)
+                ]
+            ).sum(),
         }
-        if recipe.pull:
-            parts["pull"] = recipe.pull * sum(
-                (each.sigmoid().unflatten(0, (users, -1)) - middle.detach().sigmoid()[:, None]).square().mean()
-                for each, middle in zip(everyday, mean, strict=True)
-            )
-        if recipe.sample:  # PPP's path for ordinary data: an utterance opens its own gates
-            first = slice(None, None, batch.enrol.shape[1])
-            alone = gated(
-                enrolled[first],
-                [straight_through(each[first] + change) for each, change in zip(everyday, absent, strict=True)],
-            )
-            spoken = torch.from_numpy(self.clip_labels[batch.enrol[:, 0]])
-            parts["sample"] = recipe.sample * restricted(
-                alone, spoken, torch.from_numpy(batch.allowed), recipe.label_smoothing
-            )
-        if self.teacher is not None:
+        if recipe.teacher:
+            whole = all_words.repeat_interleave(judged)
             with torch.no_grad():
-                told = self.teacher(query)
-            told = softmax(told.masked_fill(~allowed, -1e4), 1)
-            whole = allowed.all(1)
-            parts["teacher"] = recipe.teacher * kl_div(
-                log_softmax(theirs[whole], 1), told[whole], reduction="batchmean"
-            )
+                answers = self.teacher(query[whole])
+            parts["teacher"] = recipe.teacher * divergence(outputs[whole], answers)
+        if recipe.sample:  # the path of ordinary data: an utterance opens its own gates
+            first = slice(None, None, batch.enrol.shape[1])
+            alone = [straight_through(each[first] + change) for each, change in zip(said, absent, strict=True)]
+            spoken = torch.from_numpy(self.users.clip_labels[batch.enrol[:, 0]])
+            parts["sample"] = recipe.sample * restricted(gated(enrolled[first], alone), spoken, allowed, smoothing)
         with torch.no_grad():
-            hard = [(each > 0).float() for each in wanted]
-            self._seen = {
-                "accuracy": float((theirs.masked_fill(~allowed, -1e4).argmax(1) == labels).float().mean()),
-                "kept": float(self.costs.kept(hard)[few == 0].mean()),
-                "kept_words": float(self.costs.kept(hard)[few == 1].mean()),
-                "within": float(
-                    np.mean([float((each.unflatten(0, (users, -1)) > 0).float().var(1).mean()) for each in everyday])
-                ),
-                "differs": float(np.mean([float((each - each.mean(0)).abs().mean()) for each in hard])),
+            decided = outputs.masked_fill(~may, -torch.inf).argmax(1)
+            seen = {
+                "accuracy": float((decided == labels).float().mean()),
+                "kept": float(kept[all_words].mean()) if all_words.any() else 0.0,
+                "kept_few": float(kept[~all_words].mean()) if not all_words.all() else 0.0,
             }
-        return parts
+        return parts, seen
+
+
+def straight_through(logits: Tensor) -> Tensor:
+    """Gates [N, gates], 1 where a logit is above zero, with the gradient of the sigmoid; the greatest of a group is
+    open where none is."""
+    chance = logits.sigmoid()
+    hard = (logits > 0).float()
+    hard = torch.where(hard.any(1, keepdim=True), hard, (logits == logits.amax(1, keepdim=True)).float())
+    return hard + chance - chance.detach()
+
+
+def _ramp(progress: float, warmup: float) -> float:
+    """Linear warm-up, then a cosine to zero, over progress 0 to 1."""
+    if progress < warmup:
+        return (progress + 1e-3) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
 def restricted(outputs: Tensor, labels: Tensor, allowed: Tensor, smoothing: float) -> Tensor:

@@ -89,10 +89,21 @@ class Speakers:
         return trials
 
 
-def per_speaker(trials: Sequence[Trial], right: Sequence[float]) -> npt.NDArray[np.float64]:
+def per_speaker(trials: Sequence[Trial], right: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """The mean over each speaker's trials, in order of the speakers; `right` is the accuracy in each trial."""
     owners = np.array([trial.speaker for trial in trials])
     return np.array([np.mean(np.asarray(right)[owners == owner]) for owner in np.unique(owners)])
+
+
+def overlap(trials: Sequence[Trial], chosen: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """The mean Jaccard index of what two trials chose, bool[trials, gates]: of the same speaker, of two speakers."""
+    owners = np.array([trial.speaker for trial in trials])
+    both = chosen.astype(np.float32) @ chosen.T.astype(np.float32)
+    held = chosen.sum(1)
+    index = both / (held[:, None] + held - both)
+    same = owners[:, None] == owners
+    pairs = ~np.eye(len(owners), dtype=bool)
+    return float(index[same & pairs].mean()), float(index[~same].mean())
 
 
 def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..data.corpus import SILENCE, UNKNOWN
+from ..data.corpus import UNKNOWN
 from ..data.task import Task
 
 _LEAST = 6  # clips of the task's words that make a speaker a user
@@ -34,47 +34,49 @@ class Users:
     def __init__(self, task: Task, clips: np.ndarray, labels: np.ndarray) -> None:
         """`clips` int64[N]: the training clip behind each example (recipe.view_clips); `labels` int64[N], theirs."""
         self.labels = len(task.labels)
-        self.silence, self.unknown = task.labels.index(SILENCE), task.labels.index(UNKNOWN)
-        self.clip_labels = self._label = task.training.labels
+        self.unknown = task.labels.index(UNKNOWN)
+        self.clip_labels = task.training.labels
         order = np.argsort(clips, kind="stable")
         bounds = np.searchsorted(clips[order], np.arange(len(task.training) + 1))
         self._examples = [order[start:stop] for start, stop in itertools.pairwise(bounds)]
         nobody = order[: bounds[0]]
-        self._nobody = {label: nobody[labels[nobody] == label] for label in (self.silence, self.unknown)}
+        self._nobody = {label: nobody[labels[nobody] == label] for label in np.unique(labels[nobody])}
         self._speakers = []
         for speaker in np.unique(task.training.speakers):
             held = [row for row in np.flatnonzero(task.training.speakers == speaker) if len(self._examples[row])]
-            if speaker and sum(self._label[row] > self.unknown for row in held) >= _LEAST:
+            if speaker and sum(self.clip_labels[row] > self.unknown for row in held) >= _LEAST:
                 self._speakers.append(np.array(held))
 
     def batch(self, users: int, enrol: int, query: int, words_share: float, rng: np.random.Generator) -> Batch:
         """`words_share` of the users use half of the words. A sixth of the query is silence and words nobody says."""
-        rows, asked, labels, allowed = [], [], [], np.ones((users, self.labels), bool)
-        for user in range(users):
-            clips = rng.permutation(self._speakers[rng.integers(len(self._speakers))])
-            said = np.unique(self._label[clips])
-            said = said[said > self.unknown]
-            if rng.random() < words_share and len(said) > 1:
-                few = (self.labels - 2) // 2
-                mine = rng.permutation(said)[:few]
-                rest = np.setdiff1d(np.arange(self.unknown + 1, self.labels), mine)
-                mine = np.concatenate([mine, rng.permutation(rest)[: few - len(mine)]])
-                allowed[user, self.unknown + 1 :] = False
-                allowed[user, mine] = True
-            own = clips[allowed[user, self._label[clips]] & (self._label[clips] > self.unknown)]
-            others = clips[~np.isin(clips, own)]
-            if allowed[user].all():
-                own, others = clips, clips[:0]
-            kept = own[: max(1, min(enrol, len(own) // 2))]
-            judged = own[len(kept) :]
-            rows.append(np.resize(kept, enrol))
-            strangers = max(1, query // 6)
-            foreign = min(query // 3, 2 * len(others)) if len(others) else 0
-            told = query - strangers - foreign
-            whose = np.concatenate([rng.choice(judged, told), rng.choice(others, foreign) if foreign else others[:0]])
-            quiet = np.where(rng.random(strangers) < 0.5, self.silence, self.unknown)
-            nobody = [rng.choice(self._nobody[label]) for label in quiet]
-            truth = np.where(allowed[user, self._label[whose]], self._label[whose], self.unknown)
-            asked.append(np.concatenate([[rng.choice(self._examples[clip]) for clip in whose], nobody]))
-            labels.append(np.concatenate([truth, quiet]))
-        return Batch(np.array(rows), np.array(asked, np.int64), np.array(labels, np.int64), allowed)
+        drawn = [self._user(enrol, query, rng.random() < words_share, rng) for _ in range(users)]
+        return Batch(*(np.stack(each) for each in zip(*drawn, strict=True)))
+
+    def _user(self, enrol: int, query: int, few: bool, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """The fields of `Batch` for one user, with `few` of half of the words where she said more than one."""
+        clips = rng.permutation(self._speakers[rng.integers(len(self._speakers))])
+        spoken = self.clip_labels[clips]
+        said = np.unique(spoken[spoken > self.unknown])
+        allowed = np.ones(self.labels, bool)
+        own, others = clips, clips[:0]
+        if few and len(said) > 1:
+            allowed[self.unknown + 1 :] = False
+            allowed[self._half(said, rng)] = True
+            mine = allowed[spoken] & (spoken > self.unknown)
+            own, others = clips[mine], clips[~mine]
+        kept, judged = np.split(own, [max(1, min(enrol, len(own) // 2))])
+        strangers = max(1, query // 6)
+        foreign = min(query // 3, 2 * len(others))
+        asked = rng.choice(judged, query - strangers - foreign)
+        if foreign:
+            asked = np.concatenate([asked, rng.choice(others, foreign)])
+        quiet = rng.choice(list(self._nobody), strangers)
+        truth = np.where(allowed[self.clip_labels[asked]], self.clip_labels[asked], self.unknown)
+        rows = [rng.choice(self._examples[clip]) for clip in asked] + [rng.choice(self._nobody[one]) for one in quiet]
+        return np.resize(kept, enrol), np.array(rows), np.concatenate([truth, quiet]), allowed
+
+    def _half(self, said: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Half of the words: as many as can be of those that the speaker `said`, others for the rest."""
+        count = (self.labels - self.unknown - 1) // 2
+        others = np.setdiff1d(np.arange(self.unknown + 1, self.labels), said)
+        return np.concatenate([rng.permutation(said), rng.permutation(others)])[:count]

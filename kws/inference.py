@@ -1,0 +1,45 @@
+"""Float and integer networks on many clips at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mcu_codegen.execute import numpy_executor, tinygrad_executor
+from mcu_codegen.execute.batches import BatchExecutor
+from mcu_codegen.frontend import FrontEnd
+from mcu_codegen.graph import Graph
+
+from .data.audio import cache_folder
+from .data.task import Examples
+from .features import cached
+
+
+def real(features: np.ndarray, spec: FrontEnd) -> Tensor:
+    """int8[N, frames, coefficients] as the real values that a network takes, float32[N, 1, frames, coefficients]."""
+    return (torch.from_numpy(features).float() - spec.zero_point).mul_(spec.scale).unsqueeze(1)
+
+
+def logits(network: nn.Module, features: np.ndarray, spec: FrontEnd, batch: int = 512) -> Tensor:
+    """float32[N, labels] of int8 `features`; `network` is put into evaluation mode. Of several outputs, the first."""
+    network.eval()
+    with torch.no_grad():
+        parts = [network(real(features[start : start + batch], spec)) for start in range(0, len(features), batch)]
+    return torch.cat([part[0] if isinstance(part, tuple) else part for part in parts])
+
+
+def scores(graph: Graph, features: np.ndarray) -> np.ndarray:
+    """The int8 scores [N, labels] of an integer network, by tinygrad where it is installed, else by NumPy."""
+    missing = tinygrad_executor.unavailable()
+    executor: BatchExecutor = (
+        numpy_executor.NumpyExecutor(graph) if missing else tinygrad_executor.TinygradExecutor(graph)
+    )
+    return executor.run([features[:, np.newaxis, ..., np.newaxis]])[graph.entries[0].outputs[0]].reshape(
+        len(features), -1
+    )
+
+
+def features_of(examples: Examples, preset: str) -> np.ndarray:
+    """int8[N, frames, coefficients] of unaltered clips, from the cache where they were extracted before."""
+    return cached(examples.audio, preset, cache_folder() / "features")

@@ -1,0 +1,218 @@
+"""The personal table: every method on speakers never heard in training, averaged inside speakers, over seeds."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from mcu_codegen import files
+from mcu_codegen.errors import InputError
+from mcu_codegen.report import Table
+
+from .. import checkpoint
+from ..checkpoint import Checkpoint
+from ..data import task as task_options
+from ..data.corpus import open_corpus
+from ..data.task import Examples, Task
+from ..features import front_end
+from ..inference import features_of, real
+from . import plots
+from .comparison import FULL, OWN, Subject, compare
+from .gate_training import GATED
+from .gated import Costs, GatedNetwork
+from .protocol import Speakers, Summary, Trial, overlap, per_speaker
+
+COUNTS = (1, 3, 5, 10, 20)  # utterances to enrol with
+THRESHOLDS = (-2.0, -1.0, 1.0, 2.0)  # beside 0: of the gates' logits, for the curve over kept MACs
+LEAST = 6  # clips that a speaker is judged by, at least
+SETS = 30  # of half of the words
+
+
+@dataclass
+class Result:
+    """One protocol: by method, accuracy of each speaker, averaged over draws and seeds, and the share of MACs kept."""
+
+    title: str
+    speakers: int
+    accuracy: dict[str, np.ndarray]
+    kept: dict[str, float]
+    most: float  # MACs that the costliest user keeps
+    overlap: tuple[float, float]  # Jaccard index of the gates opened: of one speaker, of two
+    open: np.ndarray  # [speakers, gates]: how often each opened each, with the first seed
+    seeds: list[dict[str, float]]  # accuracy by method
+
+    def summaries(self) -> dict[str, Summary]:
+        return {name: Summary.of(values, self.accuracy[OWN]) for name, values in self.accuracy.items()}
+
+    def text(self) -> str:
+        """For a terminal; the smallest effect that the intervals resolve is half the width of the first one."""
+        rows = [
+            (
+                name,
+                f"{self.kept[name]:.0%}" if name in self.kept else "",
+                f"{each.mean:.2%}",
+                f"{each.median:.2%}",
+                f"{each.worst_tenth:.2%}",
+                f"{each.harmed:.0%}" if name != OWN else "",
+                f"{100 * each.own_minus:+.2f} [{100 * each.low:+.2f}, {100 * each.high:+.2f}]" if name != OWN else "",
+            )
+            for name, each in self.summaries().items()
+        ]
+        full = self.summaries()[FULL]
+        return (
+            f"{self.title}: {self.speakers} speakers, {len(self.seeds)} seeds;\nown gates keep {self.kept[OWN]:.1%}"
+            f" of the MACs on average, {self.most:.1%} at most;\noverlap of the gates opened (Jaccard):"
+            f" {self.overlap[0]:.3f} within a speaker, {self.overlap[1]:.3f} between two;\n"
+            f"differences to the full network are resolved from {50 * (full.high - full.low):.1f} points on\n"
+            + Table(("", "MACs", "mean", "median", "worst 10 %", "harmed", "own - this, points"), rows).text()
+        )
+
+    def summary(self) -> dict[str, object]:
+        """The same for machines."""
+        return {
+            "title": self.title,
+            "speakers": self.speakers,
+            "most_kept": self.most,
+            "overlap": {"within": self.overlap[0], "between": self.overlap[1]},
+            "seeds": self.seeds,
+            "methods": {name: asdict(each) | {"kept": self.kept.get(name)} for name, each in self.summaries().items()},
+        }
+
+
+def subject(folder: Path, small: Path | None, task: Task) -> tuple[Subject, Checkpoint]:
+    """What a folder of `kws train --gates` holds, beside the small network of another run."""
+    gated_held, full_held = checkpoint.load(folder / GATED), checkpoint.load(folder / checkpoint.BEST)
+    gated, full = gated_held.network(), full_held.network()
+    if not isinstance(gated, GatedNetwork) or not isinstance(full, nn.Sequential):
+        raise InputError(f"{folder}: no gated network; an --out folder of `kws train --gates` is accepted")
+    little: nn.Module | None = None
+    if small is not None:
+        held = checkpoint.load(checkpoint.of_run(small))
+        little = held.network()
+        if held.labels != gated_held.labels:
+            raise InputError(f"{small}: its labels are not those of {folder}")
+    spec = front_end(gated_held.front_end)
+    codes = features_of(task.training, gated_held.front_end)
+    spoken = codes[task.training.labels > 0]
+    with torch.no_grad():
+        parts = [gated.enrol(real(spoken[start : start + 512], spec)) for start in range(0, len(spoken), 512)]
+    everybody = [torch.cat(each).mean(0, keepdim=True) for each in zip(*parts, strict=True)]
+    costs = Costs.of(gated, codes.shape[1], codes.shape[2])
+    return Subject(full, gated, little, everybody, costs), gated_held
+
+
+def judge(
+    title: str,
+    subjects: Sequence[Subject],
+    features: torch.Tensor,
+    labels: np.ndarray,
+    trials: Sequence[Trial],
+    threshold: float = 0.0,
+) -> Result:
+    """All methods on `trials`, for every seed's subject."""
+    outcomes = [compare(each, features, labels, trials, seed, threshold) for seed, each in enumerate(subjects)]
+    accuracy = {
+        name: np.mean([per_speaker(trials, outcome.accuracy[name]) for outcome in outcomes], axis=0)
+        for name in sorted(outcomes[0].accuracy, key=lambda name: (name != OWN, name != FULL))
+    }
+    return Result(
+        title,
+        len(accuracy[OWN]),
+        accuracy,
+        {name: float(np.mean([outcome.kept[name].mean() for outcome in outcomes])) for name in outcomes[0].kept},
+        max(float(outcome.kept[OWN].max()) for outcome in outcomes),
+        tuple(np.mean([overlap(trials, outcome.open) for outcome in outcomes], axis=0).tolist()),
+        np.stack([per_speaker(trials, gate) for gate in outcomes[0].open.T], axis=1),
+        [
+            {name: float(per_speaker(trials, values).mean()) for name, values in outcome.accuracy.items()}
+            for outcome in outcomes
+        ],
+    )
+
+
+def evaluate(
+    subjects: Sequence[Subject], preset: str, task: Task, examples: Examples, speakers: Speakers, draws: int
+) -> dict[str, Result]:
+    """The protocols of the table, by name: a voice for every K, and a voice with half of the words."""
+    spec = front_end(preset)
+    features = real(features_of(examples, preset), spec)
+    results = {}
+    for count in COUNTS:
+        trials = speakers.voice(count, draws, LEAST, np.random.default_rng(count))
+        if len({trial.speaker for trial in trials}) > 1:
+            results[f"voice-{count}"] = judge(f"a voice, K = {count}", subjects, features, examples.labels, trials)
+    rng = np.random.default_rng(0)
+    words = range(2, len(task.labels))
+    sets = list(itertools.combinations(words, len(words) // 2))
+    few = [sets[pick] for pick in rng.permutation(len(sets))[:SETS]]
+    trials = speakers.words(10, few, rng)
+    title = f"a voice and {len(few[0])} of {len(words)} words, K up to 10"
+    results["words"] = judge(title, subjects, features, examples.labels, trials)
+    trials = speakers.voice(10, draws, LEAST, np.random.default_rng(10))
+    for threshold in THRESHOLDS:
+        title = f"a voice, K = 10, gates above {threshold:+g}"
+        results[f"voice-10@{threshold:+g}"] = judge(title, subjects, features, examples.labels, trials, threshold)
+    return results
+
+
+def configure(parser: argparse._ArgumentGroup) -> None:
+    parser.add_argument(
+        "--personal", action="store_true", help="MODEL is an --out folder of `kws train --gates`, or one per seed"
+    )
+    parser.add_argument("--small", type=Path, metavar="RUN", help="a network of about as many MACs, for comparison")
+    parser.add_argument("--keywords", type=int, default=0, metavar="N", help="only speakers with N clips of the words")
+    parser.add_argument("--each", type=int, default=3, metavar="N", help="and N of each (default: %(default)s)")
+    parser.add_argument(
+        "--draws", type=int, default=10, metavar="N", help="enrolments a speaker (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write personal.json and pictures there")
+
+
+def run(options: argparse.Namespace) -> int:
+    """`kws evaluate RUN... --personal`: prints the tables, and writes JSON and pictures into --out."""
+    held = checkpoint.load(options.model[0] / GATED)
+    task = task_options.build(open_corpus(options.data), held.labels[2:], options.exclude)
+    examples: Examples = getattr(task, options.split)
+    pairs = [subject(folder, options.small, task) for folder in options.model]
+    if len({(held.labels, held.front_end) for _, held in pairs}) > 1:
+        raise InputError("the runs differ in labels or front end; seeds of one training are accepted")
+    subjects = [each for each, _ in pairs]
+    speakers = Speakers(examples, task.labels, options.keywords, options.each)
+    results = evaluate(subjects, pairs[0][1].front_end, task, examples, speakers, options.draws)
+    summary = {name: result.summary() for name, result in results.items()}
+    if options.json:
+        print(json.dumps(summary))
+    else:
+        print("\n\n".join(result.text() for name, result in results.items() if "@" not in name))
+    if options.out:
+        files.write_all(
+            options.out,
+            {"personal.json": json.dumps(summary, indent=2) + "\n", **_pictures(results, subjects[0], speakers.names)},
+        )
+    return 0
+
+
+def _pictures(results: Mapping[str, Result], subject: Subject, names: Sequence[str]) -> dict[str, bytes]:
+    voice = results["voice-10"]
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for key, result in results.items():
+        if key.startswith("voice-10"):
+            for name, share in result.kept.items():
+                curves.setdefault(name, []).append((share, float(result.accuracy[name].mean())))
+    counts = [group.channels // subject.gated.size for group in subject.gated.groups]
+    gains = {
+        results[key].title: results[key].accuracy[OWN] - results[key].accuracy[FULL] for key in ("voice-10", "words")
+    }
+    return {
+        "macs.png": plots.over_macs(curves, float(voice.accuracy[FULL].mean())),
+        "gains.png": plots.gains(gains),
+        "channels.png": plots.channels(voice.open, np.cumsum(counts).tolist(), names),
+    }

@@ -1,0 +1,254 @@
+"""Gates: one set of weights for everybody, users apart from what judges them, and the statistics of the tables."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from kws import checkpoint, models
+from kws.data.task import LENGTH, Examples, Task
+from kws.models import ds_cnn
+from kws.models.count import count
+from kws.personalize import choices, gate_training, protocol
+from kws.personalize.comparison import FULL, OWN, Subject, compare
+from kws.personalize.gate_training import GateRecipe, train_gates
+from kws.personalize.gated import Costs, Enrolment, GatedNetwork
+from kws.personalize.users import Users
+from kws.quantize import quantize
+from mcu_codegen import gates as integer_gates
+from mcu_codegen import tflite
+from mcu_codegen.errors import InputError
+from mcu_codegen.user import User
+
+LABELS = ("_silence_", "_unknown_", "ab", "cd", "ef", "gh")
+FRAMES, COEFFICIENTS = 49, 10
+
+
+@pytest.fixture
+def gated():
+    torch.manual_seed(0)
+    network = GatedNetwork(models.build("ds-cnn-s", len(LABELS)), 4, COEFFICIENTS).eval()
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
+            layer.running_mean.uniform_(-0.2, 0.2)
+            layer.running_var.uniform_(0.5, 2.0)
+    return network
+
+
+@pytest.fixture
+def features():
+    return torch.randn(8, 1, FRAMES, COEFFICIENTS, generator=torch.Generator().manual_seed(1))
+
+
+def some_gates(gated, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    like = [torch.ones(1, group.channels // gated.size) for group in gated.groups]
+    half = [each.clone().index_fill_(1, torch.arange(each.shape[1] // 2), 0.0) for each in like]
+    return choices.random(half, generator)
+
+
+def test_open_gates_change_nothing_and_closed_ones_do(gated, features):
+    plain = gated.network(features)
+    opened = [torch.ones(1, group.channels // gated.size) for group in gated.groups]
+    assert torch.equal(gated(features), plain)
+    assert torch.equal(gated(features, opened), plain)
+    assert not torch.allclose(gated(features, some_gates(gated)), plain)
+
+
+def test_a_closed_channel_is_a_channel_less(gated, features):
+    """Masked channels give what a network without them gives, and cost what it costs."""
+    gates = some_gates(gated)
+    kept = [each.repeat_interleave(gated.size, 1)[0].bool() for each in gates]
+    width = int(kept[0].sum())
+    small = ds_cnn.ds_cnn(width, (2, 2), [(1, 1)] * 4, len(LABELS)).eval()
+    before = torch.ones(1, dtype=torch.bool)
+    group = -1
+    for large_layer, small_layer in zip(gated.network, small, strict=True):
+        if isinstance(large_layer, torch.nn.Conv2d):
+            group += large_layer.groups == 1
+            inputs = slice(None) if large_layer.groups > 1 else before
+            small_layer.weight.data = large_layer.weight.data[kept[group]][:, inputs]
+            before = kept[group]
+        elif isinstance(large_layer, torch.nn.BatchNorm2d):
+            small_layer.load_state_dict(
+                {name: value[kept[group]] if value.ndim else value for name, value in large_layer.state_dict().items()}
+            )
+        elif isinstance(large_layer, torch.nn.Linear):
+            small_layer.load_state_dict({"weight": large_layer.weight[:, before], "bias": large_layer.bias})
+    torch.testing.assert_close(gated(features, gates), small(features), rtol=1e-4, atol=1e-4)
+    share = count(small, FRAMES, COEFFICIENTS).macs / count(gated.network, FRAMES, COEFFICIENTS).macs
+    assert float(Costs.of(gated, FRAMES, COEFFICIENTS).kept(gates)) == pytest.approx(share)
+
+
+def test_gradients_of_gates_reach_the_gating_alone(gated, features):
+    said = gated.train().enrol(features)
+    sum(each.sum() for each in said).backward()
+    assert all(parameter.grad is None for parameter in gated.network.parameters())
+    assert all(parameter.grad is not None for parameter in gated.gating.parameters())
+
+
+def test_straight_through_leaves_one_open():
+    logits = torch.tensor([[-3.0, -1.0, -2.0], [0.5, -1.0, 2.0]], requires_grad=True)
+    gates = gate_training.straight_through(logits)
+    assert gates.tolist() == [[0, 1, 0], [1, 0, 1]]
+    gates.sum().backward()
+    assert (logits.grad > 0).all()
+
+
+def test_enrolment_says_what_training_says(gated, features):
+    logits, *said = Enrolment(gated)(features)
+    torch.testing.assert_close(logits, gated(features), rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(said, gated.enrol(features), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_gates_that_do_not_divide_the_channels_are_refused():
+    with pytest.raises(InputError, match=r"--gate-size 5: group0 has 64 channels"):
+        GatedNetwork(models.build("ds-cnn-s", 4), 5, COEFFICIENTS)
+
+
+def speech(count: int, seed: int) -> Examples:
+    """Noise of a word's and a speaker's loudness; every speaker says everything."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % len(LABELS)
+    speakers = np.where(labels == 0, "", np.char.add("speaker", (np.arange(count) // len(LABELS) % 3).astype(str)))
+    loud = 100 * (1 + labels)[:, None]
+    audio = np.rint(rng.normal(0, 1, (count, LENGTH)) * loud).astype(np.int16)
+    return Examples(audio, labels.astype(np.int64), np.array(LABELS)[labels], speakers)
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setenv("KWS_CACHE", str(tmp_path_factory.mktemp("cache")))
+    patch.setattr(gate_training, "Recipe", lambda: _short())
+    noises = (np.random.default_rng(9).normal(0, 300, 3 * LENGTH).astype(np.int16),)
+    yield Task("noise", LABELS, "noise-1", speech(144, 0), speech(36, 1), speech(72, 2), noises)
+    patch.undo()
+
+
+def _short():
+    from kws.recipe import Augmentation, Recipe
+
+    return Recipe(augmentation=Augmentation(views=2))
+
+
+@pytest.fixture(scope="module")
+def held():
+    torch.manual_seed(1)
+    network = models.build("ds-cnn-s", len(LABELS))
+    return checkpoint.Checkpoint("ds-cnn-s", LABELS, "mfcc10", network.state_dict())
+
+
+QUICK = GateRecipe(steps=4, users=3, query=6, full_batch=8, closing=0.5)
+
+
+@pytest.fixture(scope="module")
+def trained(task, held, tmp_path_factory):
+    out = tmp_path_factory.mktemp("gates")
+    return out, train_gates(held, task, QUICK, 4, 0, out)
+
+
+def test_an_interrupted_run_resumes_to_the_same_bits(trained, task, held, tmp_path, monkeypatch):
+    step = gate_training._Run._step
+
+    def interrupted(self):
+        if self.done == 2:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(gate_training, "_ROUND", 1)
+    monkeypatch.setattr(gate_training._Run, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_gates(held, task, QUICK, 4, 0, tmp_path)
+    monkeypatch.setattr(gate_training._Run, "_step", step)
+    again = train_gates(held, task, QUICK, 4, 0, tmp_path, resume=True)
+    _, whole = trained
+    assert all(torch.equal(again.state_dict[name], value) for name, value in whole.state_dict.items())
+    other = dataclasses.replace(QUICK, keep_macs=0.3)
+    with pytest.raises(InputError, match="--resume needs the same"):
+        train_gates(held, task, other, 4, 0, tmp_path, resume=True)
+
+
+def test_the_quantised_pair_enrols_like_the_float_network(trained, task):
+    """The integer gates are those of the float network, but for few whose logits are near the threshold."""
+    _, gated_held = trained
+    quantized = quantize(gated_held, task)
+    assert quantized.enrolment is not None
+    model = quantized.graph
+    codes = gate_training.features_of(task.testing, "mfcc10")[:5]
+    user = User.enrol(model, quantized.enrolment, codes[:, None, ..., None])
+    opened = user.gates(integer_gates.groups(model))
+    gated = gated_held.network()
+    said = gated.enrol(gate_training.real(codes, gate_training.front_end("mfcc10")))
+    wanted = np.concatenate([logits.mean(0).detach().numpy() > 0 for logits in said])
+    assert 0 < wanted.sum() < len(wanted)
+    assert np.mean(np.concatenate(opened) == wanted) >= 0.9
+    assert hashlib.sha256(tflite.write(model)).hexdigest() == model.sha256
+
+
+def test_training_users_are_judged_by_other_clips(task):
+    rng = np.random.default_rng(0)
+    clips = np.repeat(np.arange(144), 2)
+    clips[task.training.labels[clips] == 0] = -1
+    labels = task.training.labels[np.repeat(np.arange(144), 2)]
+    users = Users(task, clips, labels)
+    words = 0
+    for _ in range(20):
+        batch = users.batch(4, 3, 12, 0.5, rng)
+        for enrol, query, truth, allowed in zip(batch.enrol, batch.query, batch.labels, batch.allowed, strict=True):
+            judged = clips[query]
+            assert not set(enrol) & set(judged)
+            speakers = {task.training.speakers[row] for row in (*enrol, *judged[judged >= 0])}
+            assert len(speakers) == 1
+            assert allowed[truth].all()
+            assert allowed[task.training.labels[enrol]].all()
+            words += not allowed.all()
+            foreign = (judged >= 0) & ~allowed[labels[query]]
+            assert (truth[foreign] == 1).all()
+    assert 0 < words < 80
+
+
+def test_trials_keep_enrolment_and_query_apart(task):
+    speakers = protocol.Speakers(task.testing, LABELS, each=3)
+    rng = np.random.default_rng(0)
+    for trial in speakers.voice(5, 3, 4, rng) + speakers.words(10, [(2, 3), (4, 5)], rng):
+        assert not set(trial.enrol) & set(trial.query)
+        assert {task.testing.speakers[row] for row in (*trial.enrol, *trial.query)} == {speakers.names[trial.speaker]}
+        assert trial.allowed[trial.truth].all()
+        if not trial.allowed.all():
+            assert set(task.testing.labels[trial.enrol]) == set(np.flatnonzero(trial.allowed)[2:])
+            assert set(np.flatnonzero(trial.allowed)[1:]) == set(trial.truth)
+    with pytest.raises(InputError, match="two or more are needed"):
+        protocol.Speakers(task.testing, LABELS, each=1000)
+
+
+def test_every_method_keeps_as_much_as_the_own_gates(trained, task, gated):
+    _, gated_held = trained
+    network = gated_held.network()
+    codes = gate_training.features_of(task.testing, "mfcc10")
+    features = gate_training.real(codes, gate_training.front_end("mfcc10"))
+    everybody = [each.mean(0, keepdim=True).detach() for each in network.enrol(features)]
+    costs = Costs.of(network, FRAMES, COEFFICIENTS)
+    subject = Subject(network.network, network, None, everybody, costs)
+    speakers = protocol.Speakers(task.testing, LABELS)
+    trials = speakers.words(4, [(2, 3), (4, 5)], np.random.default_rng(0))
+    outcome = compare(subject, features, task.testing.labels, trials, 0)
+    for name in ("random", "L1", "BN gamma", "Taylor", "all speakers'", "L1 of the full network"):
+        np.testing.assert_allclose(outcome.kept[name], outcome.kept[OWN], rtol=1e-6)
+    assert outcome.accuracy[FULL].shape == (len(trials),)
+    np.testing.assert_array_equal(outcome.accuracy[FULL], outcome.accuracy["own weights, all open"])
+
+
+def test_intervals_and_overlap_by_hand():
+    low, high = protocol.interval(np.array([0.1, 0.1, 0.1]))
+    assert low == high == pytest.approx(0.1)
+    low, high = protocol.interval(np.array([-1.0, 1.0] * 50))
+    assert -0.25 < low < -0.1 < 0.1 < high < 0.25
+    trials = [protocol.Trial(owner, *([np.zeros(1, int)] * 3), np.ones(2, bool)) for owner in (0, 0, 1)]
+    chosen = np.array([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 1, 1]], bool)
+    assert protocol.overlap(trials, chosen) == pytest.approx((2 / 3, (0 + 1 / 4) / 2))
+    summary = protocol.Summary.of(np.array([0.5, 0.9]), np.array([0.6, 0.8]))
+    assert summary.harmed == 0.5 and summary.own_minus == pytest.approx(0.0) and summary.worst_tenth == 0.5
