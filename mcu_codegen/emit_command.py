@@ -6,17 +6,14 @@ import argparse
 import shlex
 from pathlib import Path
 
-from . import files, render_options, targets, tflite
-from .bake import bake
+from . import files, personal_options, render_options, targets, tflite
 from .emit.decision import emit_decision
 from .emit.frontend import emit_frontend
 from .emit.model import ARENAS, emit_model
 from .emit.selftest import SELFTESTS
 from .emit.text import Origin
 from .emit.user import emit_user
-from .gates import groups, join
 from .pipeline import Pipeline
-from .user import User
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"core to choose kernels for: {', '.join(targets.TARGETS)} (default: portable C for any)",
     )
     render_options.configure(parser)
-    personal = parser.add_mutually_exclusive_group()
-    personal.add_argument(
-        "--user", metavar="FILE.user", help="cut a gated model to the channels and words of this user"
-    )
-    personal.add_argument(
+    personal_options.configure(parser)
+    parser.add_argument(
         "--enrol", metavar="ENROL.tflite", help="enrol users on the board, with the enrolment network of a gated model"
     )
     parser.add_argument("--name", default="kws_model", help="prefix of every file and C name (default: %(default)s)")
@@ -55,17 +49,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the network, and the front end and decision where the model names them. Raises InputError."""
     graph = tflite.read(options.model)
-    if options.user is not None:
-        user = User.load(options.user, graph)
-        graph = bake(graph, user.gates(groups(graph)), user.words)
-    sources: dict[str, str] = {}
-    if options.enrol is not None:
-        enrolment = tflite.read(options.enrol)
-        origin = Origin(_command(options), graph.sha256)
-        sources = emit_user(graph, enrolment, options.name, origin)
-        graph = join(graph, enrolment)
-    renderer = render_options.renderer(options, targets.find(options.target) if options.target else None)
+    enrolment = None if options.enrol is None else tflite.read(options.enrol)
     origin = Origin(_command(options), graph.sha256)
+    sources = {} if enrolment is None else emit_user(graph, enrolment, options.name, origin)
+    target = targets.find(options.target) if options.target else None
+    graph, renderer = personal_options.shipped(options, graph, target, enrolment)
     sources |= emit_model(graph, options.name, renderer, options.arena, options.selftest, origin.command)
     if "front_end" in graph.metadata:
         pipeline, prefix = Pipeline.of(graph), options.name.removesuffix("_model")
@@ -83,4 +71,5 @@ def _command(options: argparse.Namespace) -> str:
     names = ("target", "user", "enrol", "optimize", "weights", "name", "arena", "selftest", "out")
     named = {f"--{name}": getattr(options, name) for name in names}
     words = [word for option, value in named.items() if value is not None for word in (option, value)]
+    words += ["--switchable"] if options.switchable else []
     return shlex.join(["mcu-codegen", "emit", options.model, *words])

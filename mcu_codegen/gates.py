@@ -14,7 +14,7 @@ no open gate opens the one with the greatest sum, the first of equals. `emit.use
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from .errors import InputError
 from .graph import Entry, Graph, Operator
 
 MAX_UTTERANCES = 65535  # so that a sum of int8 logits, and K times a zero point, are far inside int32
+
+ENROLMENT = "enrol/"  # before the names of the enrolment network's tensors in a joined graph
 
 Gates = Sequence[np.ndarray]
 """By group, bool[count]: True where a gate is open."""
@@ -130,7 +132,7 @@ def join(model: Graph, enrolment: Graph) -> Graph:
         Operator(each.kind, moved(each.inputs), moved(each.outputs), each.options) for each in enrolment.main.operators
     ]
     entry = Entry("enrol", moved(enrolment.main.inputs), moved(enrolment.main.outputs), operators)
-    tensors = [*model.tensors, *enrolment.tensors]
+    tensors = [*model.tensors, *(replace(each, name=ENROLMENT + each.name) for each in enrolment.tensors)]
     return Graph(model.name, tensors, [model.main, entry], model.metadata, model.sha256)
 
 

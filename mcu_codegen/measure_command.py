@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from . import files, render_options, targets, tflite
+from . import files, personal_options, render_options, targets, tflite
 from .arena_picture import arena_picture
 from .emit.model import compile_plan
 from .emulate import toolchain
@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--compiler", metavar="NAME", help=f"cross compiler, of {', '.join(toolchain.NAMES)}")
     render_options.configure(parser)
+    personal_options.configure(parser)
     parser.add_argument("--picture", type=Path, metavar="SVG", help="write a picture of the arena over time there")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
@@ -32,8 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The exit status."""
     target = targets.find(options.target)
-    graph = tflite.read(options.model)
-    renderer = render_options.renderer(options, target)
+    graph, renderer = personal_options.shipped(options, tflite.read(options.model), target)
     result = measure(graph, target, toolchain.choose(options.compiler), renderer)
     if options.picture is not None:
         plan = compile_plan(graph, renderer)

@@ -13,11 +13,15 @@ import numpy as np
 from . import parity
 from .bake import Restored, bake
 from .emit.renderer import Renderer
-from .emulate.machine import MachineError
+from .emit.switchable import SWITCHABLE
+from .emulate.core_executor import CoreExecutor
+from .emulate.host_executor import HostExecutor
+from .emulate.machine import Machine, MachineError
+from .emulate.toolchain import Toolchain
 from .emulate.user_executor import Answers, CoreUserExecutor, HostUserExecutor
 from .errors import InputError
 from .execute.numpy_executor import NumpyExecutor
-from .gates import groups, open_channels
+from .gates import Gates, groups, open_channels
 from .graph import Graph
 from .parity import Absent, Comparison, Executor, Report
 from .targets import TARGETS, Target
@@ -43,45 +47,72 @@ def compare(
     cores: Cores = Cores(),  # noqa: B008 - frozen
     progress: Progress = lambda comparison: None,
 ) -> Report:
-    """The user's network baked, on every executor, every layer; and enrolment in C, where there is `enrolment`.
+    """The user's network, baked on every executor, and switchable in C: every layer. Where there is `enrolment`,
+    enrolment in C too.
 
     `inputs` are int8 (N, *input shape); for enrolment they are N utterances. Closed channels are compared as what they
     are by definition, zero points.
     """
-    comparisons = _baked(model, user, inputs, cores, progress)
+    gates = user.gates(groups(model))
+    executors = [*_baked(model, gates, cores), *_switchable(model, gates, cores)]
+    given = {model.main.name: [inputs]}
+    comparisons = parity.compare(model, executors, given, progress, open_channels(model, gates)).comparisons
     if enrolment is not None:
         comparisons += _enrolment(model, enrolment, user, inputs, cores, progress)
     return Report(comparisons)
 
 
-def _baked(model: Graph, user: User, inputs: np.ndarray, cores: Cores, progress: Progress) -> list[Comparison]:
-    gates = user.gates(groups(model))
+def _baked(model: Graph, gates: Gates, cores: Cores) -> list[Executor | Absent]:
     baked = bake(model, gates)
     every = [NumpyExecutor(baked), *parity.executors(baked, cores.targets, cores.compiler, cores.renderers)]
-    executors: list[Executor | Absent] = [
+    return [
         replace(each, name=f"{each.name}, baked") if isinstance(each, Absent) else Restored(each, model, gates)
         for each in every
     ]
-    given = {model.main.name: [inputs]}
-    return parity.compare(model, executors, given, progress, open_channels(model, gates)).comparisons
+
+
+def _switchable(model: Graph, gates: Gates, cores: Cores) -> list[Executor | Absent]:
+    def on_core(target: Target, machine: Machine, compiler: Toolchain) -> Executor:
+        optimize = cores.renderers[target.name].optimize if target.name in cores.renderers else "speed"
+        renderer = SWITCHABLE[target.instruction_set](optimize, model, None, gates)
+        return CoreExecutor(model, target, machine, compiler, renderer)
+
+    found: list[Executor | Absent] = []
+    try:
+        found.append(HostExecutor(model, SWITCHABLE["portable"]("speed", model, None, gates)))
+    except InputError as error:
+        found.append(Absent("host", str(error)))
+    found += parity.on_cores(cores.targets, cores.compiler, on_core)
+    return [_named(each, "switchable") for each in found]
+
+
+def _named(executor: Executor | Absent, way: str) -> Executor | Absent:
+    if isinstance(executor, Absent):
+        return replace(executor, name=f"{executor.name}, {way}")
+    executor.name = f"{executor.name}, {way}"
+    return executor
 
 
 def _enrolment(
     model: Graph, enrolment: Graph, user: User, features: np.ndarray, cores: Cores, progress: Progress
 ) -> list[Comparison]:
-    """Enrolment against `User.enrol`; the blob of `user` loaded, and refused with any of its bytes changed."""
+    """Enrolment against `User.enrol`; the blob of `user` loaded, and refused with any of its bytes changed; the network
+    switched to what was loaded."""
+    gates = user.gates(groups(model))
     data = user.blob(model)
     blobs = [data, *(data[:at] + bytes([byte ^ 0xFF]) + data[at + 1 :] for at, byte in enumerate(data))]
     expected = Answers(
         blob(model, User.enrol(model, enrolment, features).gates(groups(model))),
-        [loaded(model, each) for each in blobs],
+        loaded(model, blobs, features[-1]),
     )
     executors: list[HostUserExecutor | CoreUserExecutor | Absent] = []
     try:
-        executors.append(HostUserExecutor(model, enrolment))
+        executors.append(HostUserExecutor(model, enrolment, gates))
     except InputError as error:
         executors.append(Absent("host", str(error)))
-    executors += parity.on_cores(cores.targets, cores.compiler, lambda *core: CoreUserExecutor(model, enrolment, *core))
+    executors += parity.on_cores(
+        cores.targets, cores.compiler, lambda *core: CoreUserExecutor(model, enrolment, gates, *core)
+    )
 
     def one(executor: HostUserExecutor | CoreUserExecutor | Absent) -> Comparison:
         done = Comparison(f"{executor.name}, enrolment")
@@ -99,10 +130,18 @@ def _enrolment(
         return list(pool.map(one, executors))
 
 
-def loaded(model: Graph, data: bytes) -> bytes:
-    """What the C makes of a blob: status (int32), gates, words, as in `Answers`."""
-    status, gates, words = read_blob(model, data)
-    return struct.pack("<i", status) + pack(np.concatenate(gates)) + pack(np.array(words))
+def loaded(model: Graph, blobs: Sequence[bytes], utterance: np.ndarray) -> list[bytes]:
+    """What the C makes of `blobs`, as in `Answers`; `utterance` are int8 features of the input's shape."""
+    outputs: dict[bytes, bytes] = {}  # by gates: most blobs are refused
+    answers = []
+    for data in blobs:
+        status, gates, words = read_blob(model, data)
+        packed = pack(np.concatenate(gates))
+        if packed not in outputs:
+            values = NumpyExecutor(model, open_channels(model, gates)).run([utterance[np.newaxis]])
+            outputs[packed] = values[model.main.outputs[0]].tobytes()
+        answers.append(struct.pack("<i", status) + packed + pack(np.array(words)) + outputs[packed])
+    return answers
 
 
 def _answers(done: Comparison, expected: Answers, found: Answers) -> Comparison:

@@ -7,18 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gated_models import features, gated_model
+from gated_models import features, gated_model, random_gates
 from test_user import odd_blobs
 
 from mcu_codegen import cli, files, personal, tflite
 from mcu_codegen.emulate import host
+from mcu_codegen.emulate.host_executor import HostExecutor
 from mcu_codegen.emulate.machine import machines
 from mcu_codegen.emulate.toolchain import choose
 from mcu_codegen.emulate.user_executor import CoreUserExecutor, HostUserExecutor
 from mcu_codegen.errors import InputError
-from mcu_codegen.gates import groups
+from mcu_codegen.execute.numpy_executor import NumpyExecutor
+from mcu_codegen.gates import Gates, groups, join
 from mcu_codegen.targets import TARGETS, find
 from mcu_codegen.user import User, blob
+
+
+def _some_gates(pair) -> Gates:
+    return random_gates(np.random.default_rng(5), [group.count for group in groups(pair[0])])
 
 
 def _same(executor: HostUserExecutor | CoreUserExecutor, pair, utterances: int) -> None:
@@ -30,8 +36,7 @@ def _same(executor: HostUserExecutor | CoreUserExecutor, pair, utterances: int) 
     blobs = [user.blob(model), blob(model, gates), *(data for _, data in odd_blobs(user.blob(model)))]
     found = executor.run(heard, blobs)
     assert found.blob == blob(model, gates)
-    for data, answer in zip(blobs, found.loaded, strict=True):
-        assert answer == personal.loaded(model, data)
+    assert found.loaded == personal.loaded(model, blobs, heard[-1])
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +45,14 @@ def pair():
 
 
 def test_on_this_host(pair) -> None:
-    executor = HostUserExecutor(*pair, sanitize=["undefined"])
+    executor = HostUserExecutor(*pair, _some_gates(pair), sanitize=["undefined"])
     for utterances in (1, 2, 7):
         _same(executor, pair, utterances)
 
 
 def test_bytes_filled_to_the_last_bit() -> None:
     pair = gated_model(3, frames=7, size=2)  # 24 gates
-    _same(HostUserExecutor(*pair), pair, 3)
+    _same(HostUserExecutor(*pair, _some_gates(pair)), pair, 3)
 
 
 def test_a_group_that_closes_opens_one_gate(pair) -> None:
@@ -58,7 +63,7 @@ def test_a_group_that_closes_opens_one_gate(pair) -> None:
     user = User.enrol(model, enrolment, features(model, 3))
     assert [gate.sum() for gate in user.gates(groups(model))] == [1, 1, 1]
     try:
-        _same(HostUserExecutor(model, enrolment), (model, enrolment), 3)
+        _same(HostUserExecutor(*pair, _some_gates(pair)), pair, 3)
     finally:
         gated = gated_model(frames=7)[1]
         for index in enrolment.main.outputs:
@@ -73,7 +78,7 @@ def test_on_cores(pair, name: str) -> None:
     present = [machine for machine in machines(target).values() if not isinstance(machine, str)]
     if not present:
         pytest.skip(f"no emulator of {name}")
-    _same(CoreUserExecutor(*pair, target, present[0], toolchain), pair, 2)
+    _same(CoreUserExecutor(*pair, _some_gates(pair), target, present[0], toolchain), pair, 2)
 
 
 def test_commands(pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,18 +99,27 @@ def test_commands(pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert [row["differing"] for row in rows] == [0] * len(rows)
     names = " ".join(row["name"] for row in rows)
     assert "numpy, baked" in names and "cortex-m0" in names and "host, enrolment" in names
+    assert "host cc, switchable" in names or "host clang (ziglang), switchable" in names
     assert cli.main(["verify", paths["model.tflite"], "--enrol", paths["enrol.tflite"]]) == 2
+    enrol = ["emit", paths["model.tflite"], "--user", paths["anna.user"], "--enrol", paths["enrol.tflite"], "-o"]
+    assert cli.main([*enrol, str(tmp_path / "refused")]) == 2
+    assert cli.main([*enrol, str(out), "--switchable"]) == 0
+    sources = {path.name: path.read_text() for path in out.iterdir()}
+    assert "void kws_model_set_gates(" in sources["kws_model_user.h"] and "--switchable" in sources["kws_model.c"]
+    assert "{0, 0, 1, 0, 1, 1}" in sources["kws_decision.c"]
+    host.build_shared_library(sources, defines=["KWS_MODEL_SELFTEST"])
 
 
 def test_a_model_without_labels(pair) -> None:
     model, enrolment = gated_model(frames=7)
     del model.metadata["labels"]
     with pytest.raises(InputError, match="labels"):
-        HostUserExecutor(model, enrolment)
+        HostUserExecutor(model, enrolment, _some_gates(pair))
 
 
-def test_a_difference_is_seen(pair) -> None:
+def test_enrolment_beside_an_ordinary_network(pair) -> None:
     model, enrolment = pair
-    user = User.enrol(model, enrolment, features(model, 2))
-    other = [np.roll(gate, 1) for gate in user.gates(groups(model))]
-    assert personal.loaded(model, user.blob(model)) != personal.loaded(model, blob(model, other))
+    joined, heard = join(model, enrolment), features(model, 3)
+    found, expected = HostExecutor(joined).run([heard], "enrol"), NumpyExecutor(enrolment).run([heard])
+    for own, index in zip(joined.entries[1].outputs, enrolment.main.outputs, strict=True):
+        assert np.array_equal(found[own], expected[index])

@@ -357,7 +357,7 @@ def _reset(plan: Plan, pool: _Pool, arena: str) -> str:
     for index, tensor in enumerate(plan.graph.tensors):
         if tensor.persistent:
             lines.append(f"{plan.name}_copy(arena + {places[index].at}, {pool.constant(plan, index)}, {tensor.bytes});")
-    return _function(plan, None, lines, arena)
+    return _function(plan, None, [*lines, *plan.renderer.resets(plan.name)], arena)
 
 
 def _function(plan: Plan, entry: Entry | None, lines: list[str], arena: str) -> str:

@@ -11,9 +11,12 @@ negative integer is arithmetic and that conversion to a signed type wraps; it ha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from .. import lower
+from ..graph import Graph
 from ..memory import Demand
 from .elementwise import Elementwise
 from .helpers import HELPERS
@@ -40,6 +43,14 @@ class Renderer(Pooling, Elementwise, Movement):
     def companions(self, name: str, origin: Origin) -> dict[str, str]:
         """Further files, name to text, that belong to the C of the network called `name`."""
         return {}
+
+    def resets(self, name: str) -> list[str]:
+        """C by which the reset of the network called `name` does more than give persistent tensors their values."""
+        return []
+
+    def open_channels(self, graph: Graph) -> Mapping[int, np.ndarray] | None:
+        """What the network computes of `graph` after a reset, as `NumpyExecutor` takes it; None: everything."""
+        return None
 
     def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
         """The kernel of `lowered` at `site`. Raises InputError where C cannot compute it."""

@@ -91,7 +91,7 @@ def golden_inputs(graph: Graph, entry: Entry, golden: Mapping[str, Sequence[np.n
 
 def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequence[np.ndarray]]) -> str:
     """The text of `<name>_selftest.c` below its banner. `golden` is as in `model.emit_model`."""
-    executor = NumpyExecutor(plan.graph)
+    executor = NumpyExecutor(plan.graph, plan.renderer.open_channels(plan.graph))
     own = f"{plan.name}_selftest"
     arrays, buffers, calls, checks = [], [], [], []
     tensors: list[tuple[str, np.ndarray]] = []

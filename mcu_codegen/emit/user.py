@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ..decision import keywords
 from ..errors import InputError
-from ..gates import MAX_UTTERANCES, groups
+from ..gates import MAX_UTTERANCES, Gates, check_gates, groups
 from ..graph import Graph
 from ..user import GATES, MAGIC, VERSION, WORDS, Status, blob_bytes, labels_of, pack
 from .text import CRC32, Origin, banner, header
 
 
 def emit_user(
-    model: Graph, enrolment: Graph | None, name: str = "kws_model", origin: Origin | None = None
+    model: Graph,
+    enrolment: Graph | None,
+    name: str = "kws_model",
+    origin: Origin | None = None,
+    gates: Gates | None = None,
 ) -> dict[str, str]:
     """File name to text: `name`_user.h and `name`_user.c. Without `enrolment` they only read and write blobs.
+
+    `gates` are given where the network is switchable: those that are open at first.
 
     `name` is that of the network's C. Raises InputError where the model has no gates or no labels.
     """
@@ -50,6 +56,22 @@ def emit_user(
     }
     head = _HEADER + (_ENROLMENT_HEADER if enrolment else "")
     source = _SOURCE + (_ENROLMENT_SOURCE if enrolment else "")
+    if gates is not None:
+        check_gates(listed, gates)
+        head, source = head + _SWITCH_HEADER, source + _SWITCH_SOURCE
+        pairs = list(enumerate(gates))
+        values["declared"] = "\n".join(
+            f"extern uint8_t name_open_{group}[{len(each)}];\nextern uint16_t name_list_{group}[{len(each) + 1}];"
+            for group, each in pairs
+        )
+        values["defined"] = "\n".join(
+            f"uint8_t name_open_{group}[{len(each)}] = {{{_numbers(each)}}};\n"
+            f"uint16_t name_list_{group}[{len(each) + 1}] = {{{_numbers([each.sum(), *np.flatnonzero(each)])}}};"
+            for group, each in pairs
+        )
+        values["switches"] = ", ".join(f"{{name_open_{group}, name_list_{group}}}" for group, _ in pairs)
+        values["initial"] = _bytes(pack(np.concatenate(gates)))
+        values["switch_bytes"] = str(sum(3 * len(each) + 2 for each in gates))
     texts = {
         f"{name}_user.h": ("Users of the network: which channels and words one person keeps.", head),
         f"{name}_user.c": ("Users of the network.", source),
@@ -75,6 +97,10 @@ _ABOUT = {
 
 def _bytes(data: bytes | Sequence[int]) -> str:
     return ", ".join(f"0x{byte:02X}u" for byte in data)
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return ", ".join(str(int(value)) for value in values)
 
 
 _HEADER = """
@@ -358,5 +384,52 @@ int name_enrolment_finish(const name_enrolment *enrolment, name_user *user)
         first += counts[group];
     }
     return 0;
+}
+"""
+
+_SWITCH_HEADER = """
+/* Which channels the network computes from its next call on: the gates of a user, or of the full network as
+   name_user_reset makes it. name_enrol always runs the full network. */
+void name_set_gates(const uint8_t *gates);
+
+/* The gates that were chosen at generation; they are set at first, and by name_reset. */
+void name_reset_gates(void);
+
+/* For the network to read; $switch_bytes$ bytes of RAM beside the arena. */
+$declared$
+"""
+
+_SWITCH_SOURCE = """
+$defined$
+
+static const struct {
+    uint8_t *open; /* by gate */
+    uint16_t *list; /* how many gates are open, then which */
+} switches[GROUPS] = {$switches$};
+
+void name_set_gates(const uint8_t *gates)
+{
+    uint32_t gate = 0;
+
+    for (uint32_t group = 0; group < GROUPS; group++) {
+        uint16_t *next = switches[group].list + 1;
+
+        for (uint32_t i = 0; i < counts[group]; i++) {
+            const uint32_t open = bit(gates, gate++);
+
+            switches[group].open[i] = (uint8_t)open;
+            if (open != 0u) {
+                *next++ = (uint16_t)i;
+            }
+        }
+        switches[group].list[0] = (uint16_t)(next - switches[group].list - 1);
+    }
+}
+
+void name_reset_gates(void)
+{
+    static const uint8_t initial[NAME_USER_GATE_BYTES] = {$initial$};
+
+    name_set_gates(initial);
 }
 """

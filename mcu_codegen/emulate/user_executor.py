@@ -1,4 +1,7 @@
-"""The generated C of users and enrolment, executed: on this host, and on an emulated core."""
+"""The generated C of users and enrolment, executed: on this host, and on an emulated core.
+
+The network is the switchable one, and begins with the channels of some user, which enrolment must not mind.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,9 @@ from string import Template
 
 import numpy as np
 
-from ..emit.instruction_sets import RENDERERS
 from ..emit.model import emit_model
-from ..emit.user import emit_user
-from ..gates import groups, join
+from ..emit.switchable import SWITCHABLE
+from ..gates import Gates, groups, join
 from ..graph import Graph
 from ..targets import Target
 from ..user import labels_of
@@ -34,7 +36,8 @@ _MAIN = Template("""\
 
 int main(void);
 
-static $input;
+static $input; /* the last utterance */
+static $output;
 static int8_t $logits;
 static kws_model_enrolment enrolment;
 static kws_model_user user;
@@ -79,6 +82,9 @@ int main(void)
         answer(&status, sizeof status);
         answer(user.gates, sizeof user.gates);
         answer(user.words, sizeof user.words);
+        kws_model_set_gates(user.gates);
+        kws_model_invoke(input, output);
+        answer(output, sizeof output);
     }
     return 0;
 }
@@ -90,18 +96,19 @@ class Answers:
     """What the C made of utterances and blobs."""
 
     blob: bytes  # of the user that the utterances enrolled
-    loaded: list[bytes]  # of each blob: status (int32), gates, words
+    loaded: list[bytes]  # of each blob: status (int32), gates, words, and then the output for the last utterance
 
 
 class HostUserExecutor:
     """On this host."""
 
-    def __init__(self, model: Graph, enrolment: Graph, *, sanitize: Sequence[str] = ()) -> None:
-        """`sanitize` as in `host.build_shared_library`."""
+    def __init__(self, model: Graph, enrolment: Graph, gates: Gates, *, sanitize: Sequence[str] = ()) -> None:
+        """The network begins with `gates`. `sanitize` as in `host.build_shared_library`."""
         self.name = "host"
         self._enrolment, self._counts = enrolment, [group.count for group in groups(model)]
         self._bytes = -(-sum(self._counts) // 8) + -(-len(labels_of(model)) // 8)
-        sources = _sources(model, enrolment, "portable")
+        self._output = model.tensors[model.main.outputs[0]].bytes
+        sources = _sources(model, enrolment, gates, "portable")
         self._library = ctypes.CDLL(str(host.build_shared_library(sources, sanitize=sanitize)))
 
     def run(self, features: np.ndarray, blobs: Sequence[bytes]) -> Answers:
@@ -116,29 +123,35 @@ class HostUserExecutor:
             assert library.kws_model_enrolment_add(enrolment, *logits) == 0
         library.kws_model_user_reset(user)
         assert library.kws_model_enrolment_finish(enrolment, user) == 0
-        blob = ctypes.create_string_buffer(_LONGEST)
+        blob, output = ctypes.create_string_buffer(_LONGEST), ctypes.create_string_buffer(self._output)
         length = library.kws_model_user_save(user, blob)
         loaded = []
         for each in blobs:
             # a buffer of its very length, so that a sanitiser sees a byte too many
             status = library.kws_model_user_load(user, (ctypes.c_uint8 * len(each)).from_buffer_copy(each), len(each))
-            loaded.append(struct.pack("<i", status) + user.raw)
+            library.kws_model_set_gates(user)
+            library.kws_model_invoke(features[-1].tobytes(), output)
+            loaded.append(struct.pack("<i", status) + user.raw + output.raw)
         return Answers(blob.raw[:length], loaded)
 
 
 class CoreUserExecutor:
     """On an emulated core."""
 
-    def __init__(self, model: Graph, enrolment: Graph, target: Target, machine: Machine, toolchain: Toolchain) -> None:
-        """Builds; `machine` emulates `target`."""
+    def __init__(
+        self, model: Graph, enrolment: Graph, gates: Gates, target: Target, machine: Machine, toolchain: Toolchain
+    ) -> None:
+        """Builds; `machine` emulates `target`. The network begins with `gates`."""
         self.name = f"{target.name} {machine.name} {toolchain.name}"
         self._bytes = 4 + -(-sum(group.count for group in groups(model)) // 8) + -(-len(labels_of(model)) // 8)
         self._machine = machine
         self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
-        tensor = enrolment.tensors[enrolment.main.inputs[0]]
+        source, output = (model.tensors[index] for index in (model.main.inputs[0], model.main.outputs[0]))
+        self._bytes += output.bytes
         counts = [group.count for group in groups(model)]
         main = _MAIN.substitute(
-            input=f"{tensor.dtype}_t input[{tensor.bytes}]",
+            input=f"{source.dtype}_t input[{source.bytes}]",
+            output=f"{output.dtype}_t output[{output.bytes}]",
             logits=", ".join(f"logits_{group}[{count}]" for group, count in enumerate(counts)),
             names=", ".join(f"logits_{group}" for group in range(len(counts))),
             longest=_LONGEST,
@@ -146,7 +159,7 @@ class CoreUserExecutor:
             blobs=_BLOBS,
             answers=_ANSWERS,
         )
-        sources = {**_sources(model, enrolment, target.instruction_set), "main.c": main, **stubs(*RUNTIME)}
+        sources = {**_sources(model, enrolment, gates, target.instruction_set), "main.c": main, **stubs(*RUNTIME)}
         self._program = build(Path(self._folder.name), sources, target, toolchain)
 
     def run(self, features: np.ndarray, blobs: Sequence[bytes]) -> Answers:
@@ -161,7 +174,8 @@ class CoreUserExecutor:
         return Answers(content[4:start], [rest[at : at + self._bytes] for at in range(0, len(rest), self._bytes)])
 
 
-def _sources(model: Graph, enrolment: Graph, instruction_set: str) -> dict[str, str]:
-    network = emit_model(join(model, enrolment), renderer=RENDERERS[instruction_set]())
+def _sources(model: Graph, enrolment: Graph, gates: Gates, instruction_set: str) -> dict[str, str]:
+    renderer = SWITCHABLE[instruction_set]("speed", model, enrolment, gates)
+    network = emit_model(join(model, enrolment), renderer=renderer)
     del network["kws_model_selftest.c"]
-    return network | emit_user(model, enrolment)
+    return network

@@ -1,0 +1,53 @@
+"""The options by which a verb ships a gated model: one meaning wherever C is made."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from . import render_options
+from .bake import bake
+from .emit.renderer import Renderer
+from .emit.switchable import SWITCHABLE
+from .errors import InputError
+from .gates import groups, join
+from .graph import Graph
+from .targets import Target
+from .user import User
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add them."""
+    parser.add_argument(
+        "--user",
+        metavar="FILE.user",
+        help="cut a gated model to the channels and words of this user; with --switchable, only begin with them",
+    )
+    parser.add_argument(
+        "--switchable", action="store_true", help="let users of a gated model be switched while the firmware runs"
+    )
+
+
+def shipped(
+    options: argparse.Namespace, graph: Graph, target: Target | None, enrolment: Graph | None = None
+) -> tuple[Graph, Renderer]:
+    """What the options make of `graph`, with the entry ``enrol`` where there is `enrolment`, and the renderer for it.
+
+    Raises InputError where the options or the files do not go together.
+    """
+    user = None if options.user is None else User.load(options.user, graph)
+    gates = None if user is None else user.gates(groups(graph))
+    if options.switchable:
+        if options.weights != "int8":
+            raise InputError(f"--weights {options.weights}: accepted without --switchable")
+        instruction_set = target.instruction_set if target else "portable"
+        renderer: Renderer = SWITCHABLE[instruction_set](options.optimize, graph, enrolment, gates)
+        if user is not None and user.words is not None:
+            graph = replace(graph, metadata=graph.metadata | {"words": list(user.words)})
+    else:
+        renderer = render_options.renderer(options, target)
+        if user is not None and gates is not None:
+            if enrolment is not None:
+                raise InputError("--enrol: accepted with --user and --switchable; what is cut to a user cannot enrol")
+            graph = bake(graph, gates, user.words)
+    return graph if enrolment is None else join(graph, enrolment), renderer
