@@ -22,6 +22,7 @@ int main(int count, char **arguments)
     int8_t *features = malloc(KWS_FRONTEND_COEFFICIENTS);
     int8_t *scores = malloc(4);
     uint32_t state = 1u;
+    volatile int8_t last;
     kws_decision_detection detection;
 
     (void)arguments;
@@ -43,11 +44,12 @@ int main(int count, char **arguments)
             (void)kws_decision_step(scores, &detection);
         }
     }
-    state = (uint32_t)features[KWS_FRONTEND_COEFFICIENTS - (count == 1)]; /* with an argument: one too far */
+    last = features[KWS_FRONTEND_COEFFICIENTS - (count == 1)]; /* with an argument: one too far */
     free(hop);
     free(features);
     free(scores);
-    return state == 1234567u;
+    (void)last;
+    return 0;
 }
 """
 
