@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +179,51 @@ def test_emission_needs_nothing_but_numpy_and_flatbuffers(model, tmp_path):
     assert {path.name for path in (tmp_path / "c").iterdir()} == {
         f"kws_model{suffix}" for suffix in (".h", ".c", "_weights.h", "_selftest.c")
     }
+
+
+def test_an_interrupt_in_the_middle_of_training(tmp_path):
+    """A real SIGINT to the real command: status 130, no traceback, whole files only, and --resume finishes."""
+    folder, out = write_folder(tmp_path / "corpus", ("yes", "no", "later"), 12), tmp_path / "run"
+    command = [sys.executable, "-c", "import sys, kws.cli; sys.exit(kws.cli.main())", "train", "--data", str(folder)]
+    command += ["--words", "yes,no", "--min-clips", "1", "--epochs", "30", "--out", str(out)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (out / "metrics.csv").exists() and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert errors.strip().splitlines()[-1] == "kws: interrupted"
+    left = {path.name for path in out.iterdir()}
+    assert left <= {"best.pt", "last.pt", "metrics.csv", "curves.png", "confusion.png"}
+    done = len(checkpoint.read_tensors(out / "last.pt")["history"])
+    assert 0 < done < 30
+    checkpoint.load(out / "best.pt")
+    again = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert len((out / "metrics.csv").read_text().splitlines()) == 1 + 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gates", "--keep-macs", "1.5"], r"--keep-macs 1\.5: a share of 1 or less, above 0, is accepted"),
+        (["--gates", "--gate-size", "0"], "--gate-size and --gate-steps are 1 or more"),
+        (["--start", "run"], "--start goes with --gates"),
+        (["--teacher", "missing.pt"], r"missing\.pt: cannot read"),
+    ],
+)
+def test_options_of_training_that_make_no_sense(arguments, message, tmp_path, capsys):
+    folder = write_folder(tmp_path / "corpus", ("yes", "no", "later"), 2)
+    common = ["--data", folder, "--words", "yes,no", "--min-clips", "1", "--out", tmp_path / "run"]
+    assert re.search(message, refused(capsys, "kws", "train", *common, *arguments))
+    assert not (tmp_path / "run").exists()
+
+
+def test_enrolling_with_a_model_without_gates(model, tmp_path, capsys):
+    folder = write_folder(tmp_path / "corpus")
+    clip = next(folder.glob("*.wav"))
+    found = refused(capsys, "kws", "enroll", "--model", model, "--user", tmp_path / "anna", clip)
+    assert "model.enrol.tflite: " in found
+    assert not (tmp_path / "anna.user").exists()
