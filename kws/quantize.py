@@ -126,7 +126,12 @@ def _split(graph: Graph, gated: GatedNetwork) -> tuple[Graph, Graph]:
     gates = [{"name": name, "tensors": tensors, "size": gated.size} for name, tensors in names.items()]
     model = export.part(graph, [scores], graph.name, graph.metadata | {"gates": gates})
     model.sha256 = hashlib.sha256(tflite.write(model)).hexdigest()
+    absent = [
+        np.clip(np.rint(table.detach().numpy() / graph.tensors[index].scale), -127, 127).astype(int).tolist()
+        for table, index in zip(gated.absent, said, strict=True)
+    ]
     about = {"front_end": graph.metadata["front_end"], "labels": graph.metadata["labels"], "model": model.sha256[:16]}
+    about["absent"] = absent
     return model, export.part(graph, said, f"{graph.name}_enrol", about)
 
 

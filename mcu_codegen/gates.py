@@ -7,8 +7,10 @@ point by definition. `enrol.tflite` takes the same input; its outputs are one in
 same order, of the network without gates. Its metadata name the model, under "model": the first 8 bytes of the
 SHA-256 of `model.tflite`, in hexadecimal.
 
-Over K utterances a gate is open where the sum of its logits exceeds K times their zero point. A group that would have
-no open gate opens the one with the greatest sum, the first of equals. `emit.user` writes the same as C.
+They may say, under "absent", what leaving a word out changes: by group, label and gate an int8 step of the logits,
+``[[[...] by gate] by label] by group``. Over K utterances a gate is open where the sum of its logits, and K times the
+steps of all labels that the user does without, exceeds K times their zero point. A group that would have no open gate
+opens the one with the greatest sum, the first of equals. `emit.user` writes the same as C.
 """
 
 from __future__ import annotations
@@ -86,6 +88,27 @@ def decide(sums: Sequence[np.ndarray], zero_points: Sequence[int], utterances: i
             gate[np.argmax(total)] = True
         decided.append(gate)
     return decided
+
+
+def absent_steps(enrolment: Graph) -> list[np.ndarray]:
+    """What leaving labels out changes, int8[labels, gates] by group; all zero where the metadata say nothing.
+
+    Raises InputError where they do not fit the outputs.
+    """
+    labels = len(enrolment.metadata.get("labels", []))
+    shapes = [(labels, enrolment.tensors[index].shape[-1]) for index in enrolment.main.outputs]
+    listed = enrolment.metadata.get("absent")
+    if listed is None:
+        return [np.zeros(shape, np.int8) for shape in shapes]
+    try:
+        tables = [np.array(table) for table in listed]
+    except (TypeError, ValueError):
+        tables = []
+    if [table.shape for table in tables] != shapes or not all(
+        table.dtype.kind == "i" and abs(table).max(initial=0) <= 127 for table in tables
+    ):
+        raise InputError(f"model '{enrolment.name}': absent: accepted are int8 steps of shapes {shapes}")
+    return [table.astype(np.int8) for table in tables]
 
 
 def open_channels(graph: Graph, gates: Gates) -> dict[int, np.ndarray]:

@@ -25,7 +25,7 @@ from .gates import Gates, groups, open_channels
 from .graph import Graph
 from .parity import Absent, Comparison, Executor, Report
 from .targets import TARGETS, Target
-from .user import User, blob, pack, read_blob
+from .user import User, pack, read_blob
 
 Progress = Callable[[Comparison], None]
 
@@ -102,7 +102,7 @@ def _enrolment(
     data = user.blob(model)
     blobs = [data, *(data[:at] + bytes([byte ^ 0xFF]) + data[at + 1 :] for at, byte in enumerate(data))]
     expected = Answers(
-        blob(model, User.enrol(model, enrolment, features).gates(groups(model))),
+        User.enrol(model, enrolment, features, user.words).blob(model),
         loaded(model, blobs, features[-1]),
     )
     executors: list[HostUserExecutor | CoreUserExecutor | Absent] = []
@@ -120,7 +120,7 @@ def _enrolment(
             done = replace(done, trouble=executor.reason, absent=True)
         else:
             try:
-                done = _answers(done, expected, executor.run(features, blobs))
+                done = _answers(done, expected, executor.run(features, data, blobs))
             except MachineError as error:
                 done = replace(done, trouble=str(error))
         progress(done)

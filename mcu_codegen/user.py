@@ -28,7 +28,7 @@ from . import files
 from .decision import allowed, keywords
 from .errors import InputError
 from .execute.numpy_executor import NumpyExecutor
-from .gates import MAX_UTTERANCES, Gates, Group, all_open, check_gates, check_pair, decide, groups
+from .gates import MAX_UTTERANCES, Gates, Group, absent_steps, all_open, check_gates, check_pair, decide, groups
 from .graph import Graph
 
 FORMAT = 1  # of the file
@@ -54,6 +54,7 @@ class User:
     utterances: int  # K
     sums: tuple[tuple[int, ...], ...]  # of the logits of K utterances, by group and gate
     zero_points: tuple[int, ...]  # of the logits, by group
+    steps: tuple[tuple[int, ...], ...]  # by group and gate: what the words that she does without change, an utterance
     words: tuple[str, ...] | None = None  # the keywords that this user uses; None: all
 
     @staticmethod
@@ -63,11 +64,11 @@ class User:
         Raises InputError where they do not belong together.
         """
         check_pair(model, enrolment)
-        if words is not None:
-            allowed(labels_of(model), words)
+        absent = ~np.array(allowed(labels_of(model), words), bool)
+        steps = tuple(tuple(table[absent].sum(axis=0, dtype=np.int64).tolist()) for table in absent_steps(enrolment))
         zero_points = tuple(enrolment.tensors[index].zero_point for index in enrolment.main.outputs)
         sums = tuple((0,) * group.count for group in groups(model))
-        nobody = User(model.sha256, 0, sums, zero_points, None if words is None else tuple(words))
+        nobody = User(model.sha256, 0, sums, zero_points, steps, None if words is None else tuple(words))
         return nobody.heard(enrolment, features)
 
     def heard(self, enrolment: Graph, features: np.ndarray) -> User:
@@ -112,7 +113,11 @@ class User:
             raise InputError(
                 f"user: {[len(sums) for sums in self.sums]} gates; {[group.count for group in groups]} are accepted"
             )
-        return decide([np.array(sums, np.int64) for sums in self.sums], self.zero_points, self.utterances)
+        totals = [
+            np.array(sums, np.int64) + self.utterances * np.array(steps, np.int64)
+            for sums, steps in zip(self.sums, self.steps, strict=True)
+        ]
+        return decide(totals, self.zero_points, self.utterances)
 
     def blob(self, model: Graph) -> bytes:
         """For the board."""
@@ -225,9 +230,25 @@ def _user(values: Any, model: Graph) -> User:
         or not all(type(each) is int and -128 <= each <= 127 for each in points)
     ):
         raise InputError(f"zero_points: found {points!r}; accepted are {len(counts)} int8 codes")
+    steps = values["steps"]
+    most = 127 * len(model.metadata.get("labels", []))
+    if (
+        not isinstance(steps, list)
+        or not all(isinstance(each, list) for each in steps)
+        or [len(each) for each in steps] != counts
+        or not all(type(each) is int and abs(each) <= most for row in steps for each in row)
+    ):
+        raise InputError(f"steps: accepted are {counts} integers, each a sum of int8 steps")
     words = values["words"]
     if words is not None:
         if not isinstance(words, list):
             raise InputError(f"words: found {words!r}; a list of labels, or null, is accepted")
         allowed(labels_of(model), words)
-    return User(model.sha256, count, tuple(map(tuple, sums)), tuple(points), None if words is None else tuple(words))
+    return User(
+        model.sha256,
+        count,
+        tuple(map(tuple, sums)),
+        tuple(points),
+        tuple(map(tuple, steps)),
+        None if words is None else tuple(words),
+    )

@@ -66,6 +66,8 @@ def gated_model(
         _used(Graph("model", builder.tensors, [Entry("invoke", (features,), (output,), own)], metadata))
     )
     model = tflite.read_bytes(data, "model.tflite")
+    steps = np.random.default_rng([seed, 1]).integers(-40, 41, (len(groups), len(LABELS), channels // size))
+    metadata["absent"] = steps.tolist()
     metadata["model"] = hashlib.sha256(data).hexdigest()[:16]
     outputs = tuple(head[-1].outputs[0] for head in heads)
     gates = Entry("invoke", (features,), outputs, builder.operators[: trunk + sum(len(head) for head in heads)])

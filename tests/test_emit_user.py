@@ -18,7 +18,7 @@ from mcu_codegen.emulate.toolchain import choose
 from mcu_codegen.emulate.user_executor import CoreUserExecutor, HostUserExecutor
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
-from mcu_codegen.gates import Gates, groups, join
+from mcu_codegen.gates import Gates, all_open, groups, join
 from mcu_codegen.targets import TARGETS, find
 from mcu_codegen.user import User, blob
 
@@ -33,9 +33,10 @@ def _same(executor: HostUserExecutor | CoreUserExecutor, pair, utterances: int) 
     heard = features(model, utterances, seed=utterances)
     user = User.enrol(model, enrolment, heard, ["yes", "up"])
     gates = user.gates(groups(model))
+    before = blob(model, all_open(groups(model)), user.words)
     blobs = [user.blob(model), blob(model, gates), *(data for _, data in odd_blobs(user.blob(model)))]
-    found = executor.run(heard, blobs)
-    assert found.blob == blob(model, gates)
+    found = executor.run(heard, before, blobs)
+    assert found.blob == user.blob(model)
     assert found.loaded == personal.loaded(model, blobs, heard[-1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zlib
 from pathlib import Path
@@ -42,6 +43,28 @@ def test_enrolment_sums_logits(pair, anna) -> None:
     opened = anna.gates(gates.groups(model))
     assert [len(gate) for gate in opened] == [4, 4, 4]
     assert 0 < sum(gate.sum() for gate in opened) < 12  # the test network decides something
+
+
+def test_words_that_she_does_without_change_the_logits(pair, anna) -> None:
+    """Once an utterance and missing label: "no" and "down" here, by hand."""
+    model, enrolment = pair
+    missing = [LABELS.index("no"), LABELS.index("down")]
+    for steps, table in zip(anna.steps, enrolment.metadata["absent"], strict=True):
+        assert list(steps) == np.array(table)[missing].sum(axis=0).tolist()
+    listed, everything = gates.groups(model), User.enrol(model, enrolment, features(model, 5))
+    assert everything.sums == anna.sums and not np.any(everything.steps)
+    for gate, sums, steps, zero_point in zip(anna.gates(listed), anna.sums, anna.steps, anna.zero_points, strict=True):
+        above = np.array(sums) + 5 * np.array(steps) > 5 * zero_point
+        assert not above.any() or (gate == above).all()
+    assert np.concatenate(anna.gates(listed)).tolist() != np.concatenate(everything.gates(listed)).tolist()
+
+
+@pytest.mark.parametrize("listed", [5, [[[0]]], [[[0.5] * 4] * 6] * 3, [[[128] * 4] * 6] * 3])
+def test_odd_steps_are_refused(pair, listed) -> None:
+    model, enrolment = pair
+    odd = dataclasses.replace(enrolment, metadata=enrolment.metadata | {"absent": listed})
+    with pytest.raises(InputError, match="absent: accepted are int8 steps of shapes"):
+        User.enrol(model, odd, features(model, 1), ["yes"])
 
 
 def test_more_utterances_later(pair, anna, tmp_path: Path) -> None:

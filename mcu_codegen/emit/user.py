@@ -8,10 +8,10 @@ import numpy as np
 
 from ..decision import keywords
 from ..errors import InputError
-from ..gates import MAX_UTTERANCES, Gates, check_gates, groups
+from ..gates import MAX_UTTERANCES, Gates, absent_steps, check_gates, groups
 from ..graph import Graph
 from ..user import GATES, MAGIC, VERSION, WORDS, Status, blob_bytes, labels_of, pack
-from .text import CRC32, Origin, banner, header
+from .text import CRC32, Origin, banner, comment, header
 
 
 def emit_user(
@@ -36,7 +36,6 @@ def emit_user(
         "gates": str(sum(counts)),
         "gate_bytes": str(-(-sum(counts) // 8)),
         "groups": str(len(listed)),
-        "names": ", ".join(f"{group.name}: {group.count}" for group in listed),
         "labels": str(len(labels)),
         "label_bytes": str(-(-len(labels) // 8)),
         "blob_bytes": str(blob_bytes(model)),
@@ -51,6 +50,7 @@ def emit_user(
         "crc32": CRC32,
         "most": str(MAX_UTTERANCES),
         "zero_points": ", ".join(map(str, zero_points)),
+        "steps": "" if enrolment is None else _tables(absent_steps(enrolment)),
         "parameters": ", ".join(f"const int8_t *logits_{group}" for group in range(len(listed))),
         "logits": ", ".join(f"logits_{group}" for group in range(len(listed))),
     }
@@ -82,6 +82,7 @@ def emit_user(
             text = text.replace(f"${key}$", value)
         text = text.replace("DECISION", f"{name.removesuffix('_model')}_decision")
         text = text.replace("NAME", name.upper()).replace("name_", f"{name}_")
+        text = text.replace("$names$", comment(", ".join(f"{group.name!a}: {group.count}" for group in listed)))
         files[file] = banner(about, origin or Origin()) + (header(file, text) if file.endswith(".h") else text)
     return files
 
@@ -97,6 +98,11 @@ _ABOUT = {
 
 def _bytes(data: bytes | Sequence[int]) -> str:
     return ", ".join(f"0x{byte:02X}u" for byte in data)
+
+
+def _tables(tables: Sequence[np.ndarray]) -> str:
+    """Steps [labels, gates] by group as rows of labels over all gates."""
+    return ",\n".join(f"    {{{_numbers(row)}}}" for row in np.concatenate(tables, axis=1))
 
 
 def _numbers(values: Iterable[int]) -> str:
@@ -146,8 +152,8 @@ void name_enrolment_begin(name_enrolment *enrolment);
 /* Add one utterance: the outputs of name_enrol. Returns 0; 1 where there are NAME_ENROLMENT_MOST already. */
 int name_enrolment_add(name_enrolment *enrolment, $parameters$);
 
-/* Give `user` the gates that the utterances chose; words stay. Returns 0; 1 where there are no utterances, and
-   nothing is changed. */
+/* Give `user` the gates that the utterances chose, and the words of `user`, which stay. Returns 0; 1 where there are
+   no utterances, and nothing is changed. */
 int name_enrolment_finish(const name_enrolment *enrolment, name_user *user);
 """
 
@@ -331,6 +337,23 @@ uint32_t name_user_save(const name_user *user, uint8_t *blob)
 _ENROLMENT_SOURCE = """
 static const int8_t zero_points[GROUPS] = {$zero_points$}; /* of the logits: a gate opens above */
 
+/* What doing without a label changes in the logits, by gate of all groups. */
+static const int8_t absent[NAME_USER_LABELS][NAME_USER_GATES] = {
+$steps$};
+
+/* The sum of a gate's logits, as the words of `user` change it. */
+static int32_t total(const name_enrolment *enrolment, const name_user *user, uint32_t gate)
+{
+    int32_t steps = 0;
+
+    for (uint32_t label = 0; label < NAME_USER_LABELS; label++) {
+        if (bit(user->words, label) == 0u) {
+            steps += absent[label][gate];
+        }
+    }
+    return enrolment->sums[gate] + (int32_t)enrolment->utterances * steps;
+}
+
 void name_enrolment_begin(name_enrolment *enrolment)
 {
     enrolment->utterances = 0;
@@ -367,17 +390,20 @@ int name_enrolment_finish(const name_enrolment *enrolment, name_user *user)
         user->gates[i] = 0;
     }
     for (uint32_t group = 0; group < GROUPS; group++) {
-        const int32_t *const sums = enrolment->sums + first;
         const int32_t threshold = (int32_t)enrolment->utterances * zero_points[group];
+        int32_t most = total(enrolment, user, first);
         uint32_t best = 0;
 
-        for (uint32_t i = 0; i < counts[group]; i++) {
-            if (sums[i] > sums[best]) {
+        for (uint32_t i = 1; i < counts[group]; i++) {
+            const int32_t sum = total(enrolment, user, first + i);
+
+            if (sum > most) {
+                most = sum;
                 best = i;
             }
         }
         for (uint32_t i = 0; i < counts[group]; i++) {
-            const uint32_t open = sums[i] > threshold || (i == best && sums[best] <= threshold);
+            const uint32_t open = total(enrolment, user, first + i) > threshold || (i == best && most <= threshold);
 
             user->gates[(first + i) / 8u] = (uint8_t)(user->gates[(first + i) / 8u] | open << ((first + i) % 8u));
         }

@@ -20,7 +20,7 @@ from ..emit.switchable import SWITCHABLE
 from ..gates import Gates, groups, join
 from ..graph import Graph
 from ..targets import Target
-from ..user import labels_of
+from ..user import Status, labels_of
 from . import host
 from .build import RUNTIME, build, stubs
 from .machine import Machine
@@ -67,7 +67,10 @@ int main(void)
             return 2;
         }
     }
-    kws_model_user_reset(&user);
+    if (semihosting_read(blobs, &bytes, sizeof bytes) != 0 || bytes > sizeof blob ||
+        semihosting_read(blobs, blob, bytes) != 0 || kws_model_user_load(&user, blob, bytes) != KWS_MODEL_USER_OK) {
+        return 2;
+    }
     if (kws_model_enrolment_finish(&enrolment, &user) != 0) {
         return 2;
     }
@@ -111,8 +114,8 @@ class HostUserExecutor:
         sources = _sources(model, enrolment, gates, "portable")
         self._library = ctypes.CDLL(str(host.build_shared_library(sources, sanitize=sanitize)))
 
-    def run(self, features: np.ndarray, blobs: Sequence[bytes]) -> Answers:
-        """Enrol from int8 features (K, *input shape), then load every blob."""
+    def run(self, features: np.ndarray, before: bytes, blobs: Sequence[bytes]) -> Answers:
+        """Enrol from int8 features (K, *input shape) the user of the blob `before`, then load every one of `blobs`."""
         library, user = self._library, ctypes.create_string_buffer(self._bytes)
         enrolment = ctypes.create_string_buffer(4 + 4 * sum(self._counts))
         logits = [ctypes.create_string_buffer(count) for count in self._counts]
@@ -121,7 +124,7 @@ class HostUserExecutor:
         for utterance in features:
             library.kws_model_enrol(utterance.tobytes(), *logits)
             assert library.kws_model_enrolment_add(enrolment, *logits) == 0
-        library.kws_model_user_reset(user)
+        assert library.kws_model_user_load(user, before, len(before)) == Status.OK
         assert library.kws_model_enrolment_finish(enrolment, user) == 0
         blob, output = ctypes.create_string_buffer(_LONGEST), ctypes.create_string_buffer(self._output)
         length = library.kws_model_user_save(user, blob)
@@ -162,11 +165,14 @@ class CoreUserExecutor:
         sources = {**_sources(model, enrolment, gates, target.instruction_set), "main.c": main, **stubs(*RUNTIME)}
         self._program = build(Path(self._folder.name), sources, target, toolchain)
 
-    def run(self, features: np.ndarray, blobs: Sequence[bytes]) -> Answers:
-        """Enrol from int8 features (K, *input shape), then load every blob. Raises MachineError."""
+    def run(self, features: np.ndarray, before: bytes, blobs: Sequence[bytes]) -> Answers:
+        """Enrol from int8 features (K, *input shape) the user of the blob `before`, then load every one of `blobs`.
+
+        Raises MachineError.
+        """
         folder = Path(self._folder.name)
         (folder / _UTTERANCES).write_bytes(features.tobytes())
-        (folder / _BLOBS).write_bytes(b"".join(struct.pack("<I", len(each)) + each for each in blobs))
+        (folder / _BLOBS).write_bytes(b"".join(struct.pack("<I", len(each)) + each for each in (before, *blobs)))
         self._machine.run(self._program, folder)
         content = (folder / _ANSWERS).read_bytes()
         start = 4 + int.from_bytes(content[:4], "little")
