@@ -206,6 +206,14 @@ class Graph:
     def main(self) -> Entry:
         return self.entries[0]
 
+    def entry(self, name: str | None = None) -> Entry:
+        """The entry called `name`; the main one where there is no name. Raises InputError."""
+        for entry in self.entries:
+            if name in (None, entry.name):
+                return entry
+        accepted = ", ".join(entry.name for entry in self.entries)
+        raise InputError(f"model '{self.name}' has no entry '{name}'; accepted are {accepted}")
+
     def layers(self, entry: Entry | None = None) -> Iterator[tuple[str, Operator]]:
         """(layer name, operator) in order. The name is what reports, C functions and errors call the layer:
 

@@ -148,7 +148,7 @@ def test_no_samples_give_no_values() -> None:
         ([], None, "takes 1 inputs, not 0"),
         ([np.zeros((2, 4), np.int8)], None, r"input 'x' is int8 \(2, 4\); int8 \(N, 3\) is accepted"),
         ([np.zeros((2, 3), np.int16)], None, r"input 'x' is int16 \(2, 3\)"),
-        ([np.zeros((2, 3), np.int8)], "enrol", "has no entry 'enrol'; invoke are accepted"),
+        ([np.zeros((2, 3), np.int8)], "enrol", "has no entry 'enrol'; accepted are invoke"),
     ],
 )
 def test_other_inputs_are_refused(inputs: list[np.ndarray], entry: str | None, message: str) -> None:

@@ -172,7 +172,7 @@ def test_litert_carries_persistent_tensors_as_the_specification_does() -> None:
 
 @needs_litert
 def test_litert_names_an_unknown_entry() -> None:
-    with pytest.raises(InputError, match="'train'; invoke, enrol"):
+    with pytest.raises(InputError, match="'train'; accepted are invoke, enrol"):
         LiteRTExecutor(tflite.write(small_graph())).run([], "train")
 
 

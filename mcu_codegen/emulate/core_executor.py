@@ -42,7 +42,7 @@ class CoreExecutor:
 
     def run(self, inputs: list[np.ndarray], entry: str | None = None) -> dict[int, np.ndarray]:
         """Values (N, *shape) of every operator's output, by tensor index; `inputs` are (N, *shape) each."""
-        chosen = harness.find_entry(self.graph, entry)
+        chosen = self.graph.entry(entry)
         folder = Path(self._folder.name)
         number = self.graph.entries.index(chosen)
         (folder / harness.INPUTS).write_bytes(bytes([number]) + harness.samples(self.graph, chosen, inputs))

@@ -264,12 +264,3 @@ def marks(program: Elf, layers: Iterable[int]) -> list[list[int]]:
     """For each of `layers`, the addresses at which it ends in a program built with MARK."""
     pairs = list(struct.iter_unpack("<II", program.section(_MARKS)))
     return [[address & ~1 for number, address in pairs if number == layer] for layer in layers]
-
-
-def find_entry(graph: Graph, name: str | None) -> Entry:
-    """The entry called `name`; the main one where there is no name. Raises InputError."""
-    for entry in graph.entries:
-        if name in (None, entry.name):
-            return entry
-    accepted = ", ".join(entry.name for entry in graph.entries)
-    raise InputError(f"model '{graph.name}' has no entry '{name}'; accepted are {accepted}")

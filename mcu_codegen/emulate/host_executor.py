@@ -43,7 +43,7 @@ class HostExecutor:
 
     def run(self, inputs: list[np.ndarray], entry: str | None = None) -> dict[int, np.ndarray]:
         """Values (N, *shape) of every operator's output, by tensor index; `inputs` are (N, *shape) each."""
-        chosen = harness.find_entry(self.graph, entry)
+        chosen = self.graph.entry(entry)
         content = harness.samples(self.graph, chosen, inputs)
         count = len(inputs[0])
         results = np.empty(count * harness.observed_bytes(self.graph, chosen), np.int8)

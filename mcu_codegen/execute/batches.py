@@ -39,7 +39,7 @@ class BatchExecutor:
         Samples run one after the other and persistent tensors are carried from one to the next. Raises InputError where
         the inputs are not the entry's.
         """
-        chosen = self._entry(entry)
+        chosen = self.graph.entry(entry)
         count = self._count(chosen, inputs)
         written = {operator.outputs[0] for operator in chosen.operators}
         updated = written & self._state.keys()
@@ -59,13 +59,6 @@ class BatchExecutor:
     def _invoke(self, entry: Entry, values: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         """Every operator's output for a batch; `values` are inputs (n, *shape) and persistent tensors (1, *shape)."""
         raise NotImplementedError
-
-    def _entry(self, name: str | None) -> Entry:
-        for entry in self.graph.entries:
-            if name in (None, entry.name):
-                return entry
-        accepted = ", ".join(entry.name for entry in self.graph.entries)
-        raise InputError(f"model '{self.graph.name}' has no entry '{name}'; {accepted} are accepted")
 
     def _count(self, entry: Entry, inputs: list[np.ndarray]) -> int:
         if len(inputs) != len(entry.inputs):

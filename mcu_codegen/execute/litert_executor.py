@@ -67,10 +67,7 @@ class LiteRTExecutor:
 
         Samples run one after the other and persistent tensors are carried from one to the next.
         """
-        entry = entry or self.graph.main.name
-        if entry not in self._entries:
-            raise InputError(f"the model has no entry '{entry}'; {', '.join(self._entries)} are accepted")
-        chosen, model, written = self._entries[entry]
+        chosen, model, written = self._entries[self.graph.entry(entry).name]
         interpreter = _interpreter(model)
         results: dict[int, list[np.ndarray]] = {index: [] for index in written}
         read = {index for operator in chosen.operators for index in operator.inputs}
