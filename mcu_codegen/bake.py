@@ -94,8 +94,7 @@ class Restored:
     def run(self, inputs: list[np.ndarray], entry: str | None = None) -> dict[int, np.ndarray]:
         """As `execute.batches.BatchExecutor.run`."""
         found = self.inner.run(inputs, entry)
-        position = next(at for at, each in enumerate(self.graph.entries) if entry in (None, each.name))
-        pairs = zip(self.graph.entries[position].operators, self._baked.entries[position].operators, strict=True)
+        pairs = zip(self.graph.entry(entry).operators, self._baked.entry(entry).operators, strict=True)
         places = {own.outputs[0]: operator.outputs[0] for operator, own in pairs}
         return {places[index]: restore(self.graph, self.kept, places[index], values) for index, values in found.items()}
 
