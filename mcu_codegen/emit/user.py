@@ -180,7 +180,7 @@ static int equal(const uint8_t *a, const uint8_t *b, uint32_t bytes)
     return bytes == 0u;
 }
 
-static uint32_t bit(const uint8_t *bits, uint32_t item)
+static uint32_t is_set(const uint8_t *bits, uint32_t item)
 {
     return (uint32_t)bits[item / 8u] >> (item % 8u) & 1u;
 }
@@ -217,7 +217,7 @@ static int all_groups_open(const uint8_t *gates)
         uint32_t open = 0;
 
         for (uint32_t i = 0; i < counts[group]; i++) {
-            open |= bit(gates, gate++);
+            open |= is_set(gates, gate++);
         }
         if (open == 0u) {
             return 0;
@@ -347,7 +347,7 @@ static int32_t total(const name_enrolment *enrolment, const name_user *user, uin
     int32_t steps = 0;
 
     for (uint32_t label = 0; label < NAME_USER_LABELS; label++) {
-        if (bit(user->words, label) == 0u) {
+        if (is_set(user->words, label) == 0u) {
             steps += absent[label][gate];
         }
     }
@@ -441,7 +441,7 @@ void name_set_gates(const uint8_t *gates)
         uint16_t *next = switches[group].list + 1;
 
         for (uint32_t i = 0; i < counts[group]; i++) {
-            const uint32_t open = bit(gates, gate++);
+            const uint32_t open = is_set(gates, gate++);
 
             switches[group].open[i] = (uint8_t)open;
             if (open != 0u) {
