@@ -27,6 +27,7 @@ from mcu_codegen.targets import TARGETS
 from . import plots
 from .data import task as task_options
 from .data.task import Task
+from .demo_users import People, people
 from .evaluate import Result
 from .inference import features_of, scores
 from .qat import Schedule
@@ -36,6 +37,7 @@ from .train import train
 
 STREAM_CLIPS = 8  # test clips in the recording that the emulated boards hear
 VIEWS = 20  # augmented copies of the training clips; more would learn more, and take longer
+GATE_STEPS = 500
 CORE_CLIPS = 3  # test clips that go through every layer on every emulated core
 
 
@@ -51,6 +53,7 @@ class Outcome:
     stream: parity.Report  # from waveform to decision
     heard: list[str]  # in that recording: words and when
     costs: dict[str, Measurement | str]  # by core, or why it was not measured
+    people: People
     sources: list[Path]
     seconds: float
 
@@ -81,6 +84,7 @@ class Outcome:
                 for core, cost in self.costs.items()
                 if isinstance(cost, Measurement)
             },
+            "users": self.people.summary(),
             "files": [str(path) for path in self.sources],
             "seconds": round(self.seconds, 1),
         }
@@ -88,7 +92,7 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Whether every executor that is present agrees."""
-        return all(report.passed for report in (self.layers, self.whole, self.stream))
+        return all(report.passed for report in (self.layers, self.whole, self.stream)) and self.people.passed
 
     def accuracy(self) -> Table:
         """The three forms of the network on the test clips."""
@@ -141,6 +145,18 @@ class Outcome:
                     self.costs_table(),
                 ],
             ),
+            Section(
+                "One person's network",
+                [
+                    Paragraph(
+                        "Two voices that training never heard enrolled with a few utterances. What they said chose the"
+                        " channels that they keep; nothing was trained. Accuracy is on other utterances of theirs."
+                    ),
+                    self.people.table(),
+                    Paragraph("Every way to ship a user's network, every layer, on every core, and enrolment in C:"),
+                    *(each.parity.table() for each in self.people.persons),
+                ],
+            ),
             Section("Training", [Picture(curves, "Loss and accuracy over epochs.")]),
             Section("The C", [Table(("file", "bytes"), [(str(path), path.stat().st_size) for path in self.sources])]),
         ]
@@ -151,6 +167,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=40, metavar="N", help="of training (default: %(default)s)")
     parser.add_argument("--qat-epochs", type=int, default=1, metavar="N", help="of fine-tuning (default: %(default)s)")
     parser.add_argument(
+        "--gate-steps", type=int, default=GATE_STEPS, metavar="N", help="of training gates (default: %(default)s)"
+    )
+    parser.add_argument(
         "--target", default="cortex-m4", metavar="CORE", help="that the C is for (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
@@ -160,8 +179,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Status 1 where two executors differ."""
     started = time.monotonic()
-    if options.epochs < 1 or options.qat_epochs < 0:
-        raise InputError("--epochs: 1 or more is accepted; --qat-epochs: 0 or more")
+    if min(options.epochs, options.gate_steps) < 1 or options.qat_epochs < 0:
+        raise InputError("--epochs and --gate-steps: 1 or more is accepted; --qat-epochs: 0 or more")
     out: Path = options.out
     with _step("Corpus"):
         task = task_options.from_options(options)
@@ -198,6 +217,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"spoken: {', '.join(spoken)}\nheard:  {', '.join(heard) or 'nothing'}")
     with _step("Costs"):
         costs = {core: _cost(graph, core) for core in TARGETS}
+    with _step("Two people"):
+        persons = people(
+            held, task, options.gate_steps, recipe.augmentation, options.target, options.seed, out / "people"
+        )
+        print(persons.table().text())
     result = Result.of(task.labels, task.testing.labels, scores(graph, codes).argmax(1))
     outcome = Outcome(
         task,
@@ -208,6 +232,7 @@ def run(options: argparse.Namespace) -> int:
         stream,
         heard,
         costs,
+        persons,
         sorted((out / "c").iterdir()),
         time.monotonic() - started,
     )
@@ -259,7 +284,8 @@ def _write(out: Path, outcome: Outcome) -> None:
         outcome.sections(confusion, out / "train" / "curves.png"),
     )
     files.write_all(out, {"index.html": content, "summary.json": json.dumps(outcome.summary(), indent=2) + "\n"})
-    print(f"{outcome.accuracy().text()}\n\n{outcome.costs_table().text()}\n")
+    tables = (outcome.accuracy(), outcome.costs_table(), outcome.people.table())
+    print("".join(f"{table.text()}\n\n" for table in tables))
     print(f"the C:    {out / 'c'}\nthe page: {out / 'index.html'}\nnumbers:  {out / 'summary.json'}")
     print(f"{'every byte agrees' if outcome.passed else 'SOME BYTES DIFFER'}; {outcome.seconds:.0f} s")
 

@@ -15,8 +15,10 @@ from kws.personalize import choices, gate_training, protocol
 from kws.personalize.comparison import FULL, OWN, Subject, compare
 from kws.personalize.gate_training import GateRecipe, train_gates
 from kws.personalize.gated import Costs, Enrolment, GatedNetwork
+from kws.personalize.runners import FloatRunner
 from kws.personalize.users import Users
 from kws.quantize import quantize
+from kws.recipe import Augmentation
 from mcu_codegen import gates as integer_gates
 from mcu_codegen import tflite
 from mcu_codegen.errors import InputError
@@ -123,16 +125,9 @@ def speech(count: int, seed: int) -> Examples:
 def task(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("KWS_CACHE", str(tmp_path_factory.mktemp("cache")))
-    patch.setattr(gate_training, "Recipe", lambda: _short())
     noises = (np.random.default_rng(9).normal(0, 300, 3 * LENGTH).astype(np.int16),)
     yield Task("noise", LABELS, "noise-1", speech(144, 0), speech(36, 1), speech(72, 2), noises)
     patch.undo()
-
-
-def _short():
-    from kws.recipe import Augmentation, Recipe
-
-    return Recipe(augmentation=Augmentation(views=2))
 
 
 @pytest.fixture(scope="module")
@@ -142,13 +137,14 @@ def held():
     return checkpoint.Checkpoint("ds-cnn-s", LABELS, "mfcc10", network.state_dict())
 
 
+FEW = Augmentation(views=2)
 QUICK = GateRecipe(steps=4, users=3, query=6, full_batch=8, closing=0.5)
 
 
 @pytest.fixture(scope="module")
 def trained(task, held, tmp_path_factory):
     out = tmp_path_factory.mktemp("gates")
-    return out, train_gates(held, task, QUICK, 4, 0, out)
+    return out, train_gates(held, task, QUICK, 4, 0, out, augmentation=FEW)
 
 
 def test_an_interrupted_run_resumes_to_the_same_bits(trained, task, held, tmp_path, monkeypatch):
@@ -162,14 +158,14 @@ def test_an_interrupted_run_resumes_to_the_same_bits(trained, task, held, tmp_pa
     monkeypatch.setattr(gate_training, "_ROUND", 1)
     monkeypatch.setattr(gate_training._Run, "_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train_gates(held, task, QUICK, 4, 0, tmp_path)
+        train_gates(held, task, QUICK, 4, 0, tmp_path, augmentation=FEW)
     monkeypatch.setattr(gate_training._Run, "_step", step)
-    again = train_gates(held, task, QUICK, 4, 0, tmp_path, resume=True)
+    again = train_gates(held, task, QUICK, 4, 0, tmp_path, resume=True, augmentation=FEW)
     _, whole = trained
     assert all(torch.equal(again.state_dict[name], value) for name, value in whole.state_dict.items())
     other = dataclasses.replace(QUICK, keep_macs=0.3)
     with pytest.raises(InputError, match="--resume needs the same"):
-        train_gates(held, task, other, 4, 0, tmp_path, resume=True)
+        train_gates(held, task, other, 4, 0, tmp_path, resume=True, augmentation=FEW)
 
 
 def test_the_quantised_pair_enrols_like_the_float_network(trained, task):
@@ -232,7 +228,9 @@ def test_every_method_keeps_as_much_as_the_own_gates(trained, task, gated):
     features = gate_training.real(codes, gate_training.front_end("mfcc10"))
     everybody = [each.mean(0, keepdim=True).detach() for each in network.enrol(features)]
     costs = Costs.of(network, FRAMES, COEFFICIENTS)
-    subject = Subject(network.network, network, None, everybody, costs)
+    subject = Subject(
+        network, network, FloatRunner(network, features), FloatRunner(network, features), None, everybody, costs
+    )
     speakers = protocol.Speakers(task.testing, LABELS)
     trials = speakers.words(4, [(2, 3), (4, 5)], np.random.default_rng(0))
     outcome = compare(subject, features, task.testing.labels, trials, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,19 +12,22 @@ from torch import Tensor, nn
 from . import choices
 from .choices import Gates
 from .gated import Costs, GatedNetwork
-from .protocol import Trial
+from .protocol import Trial, merged
+from .runners import Runner
 
-_BATCH = 512
 OWN, FULL = "own gates", "full network"
+TOLD = ", others as unknown"  # the words that the user does without speak for _unknown_ instead of falling silent
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What one seed trained. All networks take the same features and know the same labels."""
+    """What one seed trained, over one set of clips; everything knows the same labels."""
 
-    full: nn.Sequential  # by the ordinary recipe, whose weights the gates' training began with
     gated: GatedNetwork
-    small: nn.Module | None  # of about equal MACs, trained from scratch by the ordinary recipe
+    full: GatedNetwork  # by the ordinary recipe, where the gates' training began; its own gates are untrained
+    answers: Runner  # of `gated`
+    full_answers: Runner  # of `full`
+    small: Tensor | None  # logits [N, labels] of a network of about equal MACs, trained from scratch
     everybody: list[Tensor]  # mean gate logits of the training speakers, [1, gates] by group
     costs: Costs
 
@@ -38,19 +41,16 @@ class Outcome:
     open: np.ndarray  # bool[trials, gates of all groups]
 
 
-@torch.no_grad()
 def compare(
     subject: Subject, features: Tensor, labels: np.ndarray, trials: Sequence[Trial], seed: int, threshold: float = 0.0
 ) -> Outcome:
-    """All methods on all `trials`, whose rows index `features` [N, 1, frames, coefficients] and `labels` int64[N]."""
-    gated, full = subject.gated.eval(), subject.full.eval()
+    """All methods on all `trials`, whose rows index the subject's clips, `labels` int64[N], and `features`
+    [N, 1, frames, coefficients], which Taylor pruning needs."""
     generator = torch.Generator().manual_seed(seed)
-    said = _in_batches(lambda part: torch.cat(gated.enrol(part), 1), features)
-    sizes = [group.channels // gated.size for group in gated.groups]
-    by_group = said.split(sizes, 1)
-    nothing: list[Tensor] = [torch.zeros(1, size) for size in sizes]
-    words = any(not trial.allowed.all() for trial in trials)
-    changes = [gated.without(torch.from_numpy(trial.allowed)[None]) if words else nothing for trial in trials]
+    by_group = subject.answers.said()
+    allowed = torch.from_numpy(np.stack([trial.allowed for trial in trials]))
+    words = not bool(allowed.all())
+    changes = [[table[None] for table in tables] for tables in zip(*_without(subject.gated, allowed), strict=True)]
 
     def heard(rows: np.ndarray) -> list[Tensor]:
         return [each[rows] for each in by_group]
@@ -71,33 +71,32 @@ def compare(
         ]
     of_gated["all speakers'"] = [choices.best(subject.everybody, each) for each in own]
     of_full: dict[str, list[Gates]] = {}
-    # the full network, with gates that nobody trained
-    untrained = GatedNetwork(full, gated.size, features.shape[3])
-    for network, into, suffix in ((gated, of_gated, ""), (untrained, of_full, " of the full network")):
+    for network, into, suffix in ((subject.gated, of_gated, ""), (subject.full, of_full, " of the full network")):
         into[f"random{suffix}"] = [choices.random(each, generator) for each in own]
         for name, static in (("L1", choices.magnitude(network)), ("BN gamma", choices.scale(network))):
             into[f"{name}{suffix}"] = [choices.best(static, each) for each in own]
-        with torch.enable_grad():
-            scores = [
-                choices.taylor(network, features[trial.enrol], torch.from_numpy(labels[trial.enrol]))
-                for trial in trials
-            ]
+        scores = [
+            choices.taylor(network, features[trial.enrol], torch.from_numpy(labels[trial.enrol])) for trial in trials
+        ]
         into[f"Taylor{suffix}"] = [choices.best(score, each) for score, each in zip(scores, own, strict=True)]
 
-    whole = {FULL: _in_batches(full, features), "own weights, all open": _in_batches(gated, features)}
+    queries = [trial.query for trial in trials]
+    told: dict[str, list[Tensor]] = {}  # logits of every trial's queries, by method
+    whole = {FULL: subject.full_answers.whole(), "own weights, all open": subject.answers.whole()}
     if subject.small is not None:
-        whole["small network from scratch"] = _in_batches(subject.small.eval(), features)
-    accuracy = {
-        name: np.array([_right(outputs[trial.query], trial) for trial in trials]) for name, outputs in whole.items()
-    }
-    if words:
-        accuracy["full network, all words"] = np.array([_free(whole[FULL][trial.query], trial) for trial in trials])
-    for network, methods in ((gated, of_gated), (untrained, of_full)):
+        whole["small network from scratch"] = subject.small
+    for name, outputs in whole.items():
+        told[name] = [outputs[query] for query in queries]
+    for answers, methods in ((subject.answers, of_gated), (subject.full_answers, of_full)):
         for name, gates in methods.items():
-            accuracy[name] = _masked(network, features, trials, gates)
-    pooled = _in_batches(full[:-1], features)
+            told[name] = answers.outputs(queries, gates)
+    pooled = subject.full_answers.pooled()
     for clips in (1, 2):
-        accuracy[f"last layer tuned, {clips} a word"] = _tuned(full, pooled, labels, trials, clips)
+        told[f"last layer tuned, {clips} a word"] = _tuned(subject.full, pooled, labels, trials, clips)
+    accuracy = {name: _right(outputs, trials) for name, outputs in told.items()}
+    if words:
+        for name in (FULL, OWN, "another user's", "all speakers'", "own weights, all open"):
+            accuracy[name + TOLD] = _right(told[name], trials, told=True)
     kept = {
         name: np.array([float(subject.costs.kept(each)) for each in gates])
         for methods in (of_gated, of_full)
@@ -106,20 +105,21 @@ def compare(
     return Outcome(accuracy, kept, torch.stack([torch.cat(each, 1)[0] for each in own]).bool().numpy())
 
 
-def _in_batches(network: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
-    return torch.cat([network(features[start : start + _BATCH]) for start in range(0, len(features), _BATCH)])
+@torch.no_grad()
+def _without(gated: GatedNetwork, allowed: Tensor) -> list[Tensor]:
+    return gated.without(allowed)
 
 
-def _right(outputs: Tensor, trial: Trial) -> float:
-    """Accuracy of logits [Q, labels] among the labels that may be decided."""
-    decided = outputs.masked_fill(~torch.from_numpy(trial.allowed), -torch.inf).argmax(1).numpy()
-    return float(np.mean(decided == trial.truth))
-
-
-def _free(outputs: Tensor, trial: Trial) -> float:
-    """Accuracy where all labels compete, and a word that is not the user's counts as _unknown_ afterwards."""
-    decided = outputs.argmax(1).numpy()
-    return float(np.mean(np.where(trial.allowed[decided], decided, 1) == trial.truth))
+def _right(outputs: Sequence[Tensor], trials: Sequence[Trial], told: bool = False) -> np.ndarray:
+    """Accuracy of logits [Q, labels] in each trial among the labels that its user may decide; where `told`, others
+    speak for _unknown_."""
+    shares = []
+    for logits, trial in zip(outputs, trials, strict=True):
+        allowed = torch.from_numpy(trial.allowed)[None]
+        logits = merged(logits, allowed) if told else logits
+        decided = logits.masked_fill(~allowed, -torch.inf).argmax(1).numpy()
+        shares.append(float(np.mean(decided == trial.truth)))
+    return np.array(shares)
 
 
 def _others(trials: Sequence[Trial], generator: torch.Generator) -> list[int]:
@@ -142,26 +142,14 @@ def _same_words(other: Trial, labels: np.ndarray, trial: Trial) -> np.ndarray:
     return (alike if len(alike) else other.enrol)[: len(trial.enrol)]
 
 
-def _masked(network: GatedNetwork, features: Tensor, trials: Sequence[Trial], gates: list[Gates]) -> np.ndarray:
-    """Accuracy in each trial with its gates; the queries of all trials run together."""
-    rows = np.concatenate([trial.query for trial in trials])
-    owner = np.repeat(np.arange(len(trials)), [len(trial.query) for trial in trials])
-    stacked = [torch.cat(each) for each in zip(*gates, strict=True)]
-    parts = []
-    for start in range(0, len(rows), _BATCH):
-        here = slice(start, start + _BATCH)
-        parts.append(network(features[rows[here]], [each[owner[here]] for each in stacked]))
-    outputs = torch.cat(parts).split([len(trial.query) for trial in trials])
-    return np.array([_right(each, trial) for each, trial in zip(outputs, trials, strict=True)])
-
-
-def _tuned(full: nn.Sequential, pooled: Tensor, labels: np.ndarray, trials: Sequence[Trial], clips: int) -> np.ndarray:
-    """The full network with its last layer fine-tuned on the first `clips` enrolled clips of each word."""
+def _tuned(full: GatedNetwork, pooled: Tensor, labels: np.ndarray, trials: Sequence[Trial], clips: int) -> list[Tensor]:
+    """Logits of the full network with its last layer fine-tuned on the first `clips` enrolled clips of each word."""
+    network = full.network
+    assert isinstance(network, nn.Sequential)
     results = []
     for trial in trials:
         known = labels[trial.enrol]
         rows = np.concatenate([trial.enrol[known == word][:clips] for word in np.unique(known)])
-        with torch.enable_grad():
-            head = choices.tuned_head(full, pooled[rows], torch.from_numpy(labels[rows]))
-        results.append(_right(head(pooled[trial.query]), trial))
-    return np.array(results)
+        head = choices.tuned_head(network, pooled[rows], torch.from_numpy(labels[rows]))
+        results.append(head(pooled[trial.query]).detach())
+    return results

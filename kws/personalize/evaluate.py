@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from mcu_codegen import files
 from mcu_codegen.errors import InputError
@@ -23,12 +24,14 @@ from ..data import task as task_options
 from ..data.corpus import open_corpus
 from ..data.task import Examples, Task
 from ..features import front_end
-from ..inference import features_of, real
+from ..inference import features_of, logits, real
+from ..quantize import quantize
 from . import plots
 from .comparison import FULL, OWN, Subject, compare
 from .gate_training import GATED
 from .gated import Costs, GatedNetwork
 from .protocol import Speakers, Summary, Trial, overlap, per_speaker
+from .runners import FloatRunner, IntegerRunner, Runner
 
 COUNTS = (1, 3, 5, 10, 20)  # utterances to enrol with
 THRESHOLDS = (-2.0, -1.0, 1.0, 2.0)  # beside 0: of the gates' logits, for the curve over kept MACs
@@ -87,26 +90,45 @@ class Result:
         }
 
 
-def subject(folder: Path, small: Path | None, task: Task) -> tuple[Subject, Checkpoint]:
-    """What a folder of `kws train --gates` holds, beside the small network of another run."""
-    gated_held, full_held = checkpoint.load(folder / GATED), checkpoint.load(folder / checkpoint.BEST)
-    gated, full = gated_held.network(), full_held.network()
-    if not isinstance(gated, GatedNetwork) or not isinstance(full, nn.Sequential):
+def subject(folder: Path, small: Path | None, task: Task, examples: Examples, integer: bool) -> tuple[Subject, str]:
+    """What a folder of `kws train --gates` holds, beside the small network of another run, and its front end's name.
+
+    With `integer`, all answers are those of the int8 networks; prototypes too.
+    """
+    held, plain = checkpoint.load(folder / GATED), checkpoint.load(folder / checkpoint.BEST)
+    gated = held.network()
+    if not isinstance(gated, GatedNetwork) or (plain.labels, plain.front_end) != (held.labels, held.front_end):
         raise InputError(f"{folder}: no gated network; an --out folder of `kws train --gates` is accepted")
-    little: nn.Module | None = None
-    if small is not None:
-        held = checkpoint.load(checkpoint.of_run(small))
-        little = held.network()
-        if held.labels != gated_held.labels:
-            raise InputError(f"{small}: its labels are not those of {folder}")
-    spec = front_end(gated_held.front_end)
-    codes = features_of(task.training, gated_held.front_end)
-    spoken = codes[task.training.labels > 0]
-    with torch.no_grad():
-        parts = [gated.enrol(real(spoken[start : start + 512], spec)) for start in range(0, len(spoken), 512)]
-    everybody = [torch.cat(each).mean(0, keepdim=True) for each in zip(*parts, strict=True)]
+    spec = front_end(held.front_end)
+    full = GatedNetwork(plain.network(), gated.size, spec.coefficients)
+    codes, heard = features_of(examples, held.front_end), features_of(task.training, held.front_end)
+    spoken = heard[task.training.labels > 0]
+    little = None if small is None else checkpoint.load(checkpoint.of_run(small))
+    if little is not None and little.labels != held.labels:
+        raise InputError(f"{small}: its labels are not those of {folder}")
+    if integer:
+        answers, everybody = (_integer(held, task, each) for each in (codes, spoken))
+        untrained = dataclasses.replace(plain, state_dict=full.state_dict(), gate_size=gated.size)
+        full_answers: Runner = _integer(untrained, task, codes)
+        little_said = None if little is None else _integer_logits(little, task, codes)
+    else:
+        answers, everybody = (FloatRunner(gated, real(each, spec)) for each in (codes, spoken))
+        full_answers = FloatRunner(full, real(codes, spec))
+        little_said = None if little is None else logits(little.network(), codes, spec)
+    mean = [each.mean(0, keepdim=True) for each in everybody.said()]
     costs = Costs.of(gated, codes.shape[1], codes.shape[2])
-    return Subject(full, gated, little, everybody, costs), gated_held
+    return Subject(gated, full, answers, full_answers, little_said, mean, costs), held.front_end
+
+
+def _integer(held: Checkpoint, task: Task, codes: np.ndarray) -> Runner:
+    quantized = quantize(held, task)
+    assert quantized.enrolment is not None
+    return IntegerRunner(quantized.graph, quantized.enrolment, codes)
+
+
+def _integer_logits(held: Checkpoint, task: Task, codes: np.ndarray) -> torch.Tensor:
+    graph = quantize(held, task).graph
+    return IntegerRunner(graph, graph, codes).whole()
 
 
 def judge(
@@ -139,13 +161,19 @@ def judge(
 
 
 def evaluate(
-    subjects: Sequence[Subject], preset: str, task: Task, examples: Examples, speakers: Speakers, draws: int
+    subjects: Sequence[Subject],
+    features: torch.Tensor,
+    task: Task,
+    examples: Examples,
+    speakers: Speakers,
+    draws: int,
+    counts: Sequence[int] = COUNTS,
+    thresholds: Sequence[float] = THRESHOLDS,
 ) -> dict[str, Result]:
-    """The protocols of the table, by name: a voice for every K, and a voice with half of the words."""
-    spec = front_end(preset)
-    features = real(features_of(examples, preset), spec)
+    """The protocols of the table, by name: a voice for every K, and a voice with half of the words; then the voice
+    again with fewer and more gates open. `features` are the real values of the clips of `examples`."""
     results = {}
-    for count in COUNTS:
+    for count in counts:
         trials = speakers.voice(count, draws, LEAST, np.random.default_rng(count))
         if len({trial.speaker for trial in trials}) > 1:
             results[f"voice-{count}"] = judge(f"a voice, K = {count}", subjects, features, examples.labels, trials)
@@ -157,7 +185,7 @@ def evaluate(
     title = f"a voice and {len(few[0])} of {len(words)} words, K up to 10"
     results["words"] = judge(title, subjects, features, examples.labels, trials)
     trials = speakers.voice(10, draws, LEAST, np.random.default_rng(10))
-    for threshold in THRESHOLDS:
+    for threshold in thresholds:
         title = f"a voice, K = 10, gates above {threshold:+g}"
         results[f"voice-10@{threshold:+g}"] = judge(title, subjects, features, examples.labels, trials, threshold)
     return results
@@ -167,6 +195,7 @@ def configure(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--personal", action="store_true", help="MODEL is an --out folder of `kws train --gates`, or one per seed"
     )
+    parser.add_argument("--int8", action="store_true", help="all networks quantised after training; K = 10 only")
     parser.add_argument("--small", type=Path, metavar="RUN", help="a network of about as many MACs, for comparison")
     parser.add_argument("--keywords", type=int, default=0, metavar="N", help="only speakers with N clips of the words")
     parser.add_argument("--each", type=int, default=3, metavar="N", help="and N of each (default: %(default)s)")
@@ -181,12 +210,14 @@ def run(options: argparse.Namespace) -> int:
     held = checkpoint.load(options.model[0] / GATED)
     task = task_options.build(open_corpus(options.data), held.labels[2:], options.exclude)
     examples: Examples = getattr(task, options.split)
-    pairs = [subject(folder, options.small, task) for folder in options.model]
-    if len({(held.labels, held.front_end) for _, held in pairs}) > 1:
-        raise InputError("the runs differ in labels or front end; seeds of one training are accepted")
+    pairs = [subject(folder, options.small, task, examples, options.int8) for folder in options.model]
+    if len({preset for _, preset in pairs}) > 1:
+        raise InputError("the runs differ in their front end; seeds of one training are accepted")
     subjects = [each for each, _ in pairs]
     speakers = Speakers(examples, task.labels, options.keywords, options.each)
-    results = evaluate(subjects, pairs[0][1].front_end, task, examples, speakers, options.draws)
+    features = real(features_of(examples, held.front_end), front_end(held.front_end))
+    few: dict[str, Any] = {"counts": (10,), "thresholds": ()} if options.int8 else {}
+    results = evaluate(subjects, features, task, examples, speakers, options.draws, **few)
     summary = {name: result.summary() for name, result in results.items()}
     if options.json:
         print(json.dumps(summary))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from mcu_codegen.errors import InputError
 
@@ -87,6 +89,15 @@ class Speakers:
                     truth = np.where(allowed[self.label[query]], self.label[query], self.unknown)
                     trials.append(Trial(speaker, enrol, query, truth, allowed))
         return trials
+
+
+def merged(outputs: Tensor, allowed: Tensor) -> Tensor:
+    """Logits [N, labels] in which every label that is not `allowed`, bool [N or 1, labels], speaks for _unknown_ (label
+    1): its logit becomes that of all of them together."""
+    others = ~allowed
+    others[:, 1] = True
+    unknown = outputs.masked_fill(~others, -1e4).logsumexp(1)
+    return torch.cat([outputs[:, :1], unknown[:, None], outputs[:, 2:]], 1)
 
 
 def per_speaker(trials: Sequence[Trial], right: npt.ArrayLike) -> npt.NDArray[np.float64]:

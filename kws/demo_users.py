@@ -1,0 +1,158 @@
+"""Two people of the demo: each enrols with a few utterances, and her network stands beside the full one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcu_codegen import files, gates, parity, personal, tflite
+from mcu_codegen.bake import bake
+from mcu_codegen.emit.model import compile_plan
+from mcu_codegen.emulate import toolchain
+from mcu_codegen.errors import InputError
+from mcu_codegen.execute.numpy_executor import NumpyExecutor
+from mcu_codegen.graph import Graph
+from mcu_codegen.measure import Measurement, measure
+from mcu_codegen.report import Table
+from mcu_codegen.targets import TARGETS
+from mcu_codegen.user import User
+
+from .checkpoint import Checkpoint
+from .data.task import Task
+from .inference import features_of
+from .personalize.gate_training import GateRecipe, train_gates
+from .personalize.protocol import Speakers, Trial
+from .quantize import enrolment_of, quantize
+from .recipe import Augmentation
+
+NAMES = ("anna", "ben")  # anna uses all words, ben half of them
+_ENROL = 10  # utterances
+_PROOF = 2  # utterances that go through every layer on every core
+_GATE_SIZE = 4
+
+
+@dataclass(frozen=True)
+class Person:
+    """One user on clips of her own that she did not enrol with; her network's costs are of the baked one."""
+
+    name: str
+    words: tuple[str, ...]
+    clips: int
+    full_accuracy: float  # of the full int8 network, deciding among the same words
+    accuracy: float
+    kept: float  # share of MACs
+    blob: int  # bytes
+    cost: Measurement | str
+    parity: parity.Report
+
+
+@dataclass(frozen=True)
+class People:
+    """The users, and the full network that each has a part of."""
+
+    persons: tuple[Person, ...]
+    full: Measurement | str
+    core: str
+
+    @property
+    def passed(self) -> bool:
+        return all(person.parity.passed for person in self.persons)
+
+    def table(self) -> Table:
+        rows: list[tuple[object, ...]] = [("full network", "", "", "", "", *_costs(self.full))]
+        for each in self.persons:
+            accuracy = f"{each.accuracy:.1%} (full: {each.full_accuracy:.1%})"
+            rows.append((each.name, len(each.words), accuracy, f"{each.kept:.0%}", each.blob, *_costs(each.cost)))
+        return Table(
+            ("network", "words", "accuracy", "MACs", "blob", f"instructions ({self.core})", "flash", "RAM"), rows
+        )
+
+    def summary(self) -> list[dict[str, Any]]:
+        """For machines."""
+        return [
+            {
+                "name": each.name,
+                "words": list(each.words),
+                "accuracy": {"full": each.full_accuracy, "int8": each.accuracy, "clips": each.clips},
+                "macs_kept": each.kept,
+                "blob_bytes": each.blob,
+                "differing": sum(one.differing for one in each.parity.comparisons),
+            }
+            | (
+                {"instructions": each.cost.instructions, "flash": each.cost.flash, "ram": each.cost.ram}
+                if isinstance(each.cost, Measurement)
+                else {}
+            )
+            for each in self.persons
+        ]
+
+
+def people(
+    held: Checkpoint, task: Task, steps: int, augmentation: Augmentation, core: str, seed: int, out: Path
+) -> People:
+    """Give the trained network gates, quantise it, and enrol two test speakers; `out` receives models and users."""
+    recipe = GateRecipe(steps=steps)
+    gated = train_gates(held, task, recipe, _GATE_SIZE, seed, out, augmentation=augmentation)
+    quantized = quantize(gated, task, seed=seed)
+    assert quantized.enrolment is not None
+    path = out / "model.tflite"
+    files.write_whole(path, tflite.write(quantized.graph))
+    files.write_whole(enrolment_of(path), tflite.write(quantized.enrolment))
+    model, enrolment = tflite.read(path), tflite.read(enrolment_of(path))
+    codes = features_of(task.testing, held.front_end)[:, np.newaxis, ..., np.newaxis]
+    rng = np.random.default_rng(seed)
+    speakers = Speakers(task.testing, task.labels, keywords=2 * _ENROL)
+    half = rng.permutation(np.arange(2, len(task.labels)))[: (len(task.labels) - 2) // 2].tolist()
+    trials = [speakers.voice(_ENROL, 1, 1, rng)[0], speakers.words(_ENROL, [half], rng)[1]]
+    persons = [
+        _person(name, model, enrolment, codes, trial, core, out) for name, trial in zip(NAMES, trials, strict=True)
+    ]
+    return People(tuple(persons), _cost(model, core), core)
+
+
+def _person(name: str, model: Graph, enrolment: Graph, codes: np.ndarray, trial: Trial, core: str, out: Path) -> Person:
+    labels = model.metadata["labels"]
+    words = None if trial.allowed.all() else [labels[label] for label in np.flatnonzero(trial.allowed)[2:]]
+    user = User.enrol(model, enrolment, codes[trial.enrol], words)
+    user.save(out / f"{name}.user")
+    blob = user.blob(model)
+    files.write_whole(out / f"{name}.blob", blob)
+    opened = user.gates(gates.groups(model))
+    baked = bake(model, opened)
+    cost, full = _cost(baked, core), _macs(model)
+    return Person(
+        name,
+        tuple(words or labels[2:]),
+        len(trial.query),
+        _accuracy(NumpyExecutor(model), codes, trial),
+        _accuracy(NumpyExecutor(baked), codes, trial),
+        _macs(baked) / full,
+        len(blob),
+        cost,
+        personal.compare(model, enrolment, user, codes[trial.enrol[:_PROOF]]),
+    )
+
+
+def _accuracy(executor: NumpyExecutor, codes: np.ndarray, trial: Trial) -> float:
+    """Of the user's queries, decided among her words."""
+    output = executor.graph.main.outputs[0]
+    scores = executor.run([codes[trial.query]])[output].reshape(len(trial.query), -1).astype(int)
+    return float(np.mean(np.where(trial.allowed, scores, -129).argmax(1) == trial.truth))
+
+
+def _macs(graph: Graph) -> int:
+    return sum(layer.kernel.macs for layer in compile_plan(graph).layers)
+
+
+def _cost(graph: Graph, core: str) -> Measurement | str:
+    try:
+        return measure(graph, TARGETS[core], toolchain.choose())
+    except InputError as error:
+        return str(error)
+
+
+def _costs(cost: Measurement | str) -> tuple[object, ...]:
+    return (cost.instructions, cost.flash, cost.ram) if isinstance(cost, Measurement) else (cost, "", "")

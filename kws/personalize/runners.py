@@ -1,0 +1,109 @@
+"""Gated networks that answer for many users at once: in float, and in the integers of the board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mcu_codegen import gates as integer_gates
+from mcu_codegen.execute.numpy_executor import NumpyExecutor
+from mcu_codegen.graph import Graph
+
+from .choices import Gates
+from .gated import GatedNetwork
+
+_BATCH = 512
+
+
+class Runner(Protocol):
+    """A network over a fixed set of clips, which rows index."""
+
+    def said(self) -> list[Tensor]:
+        """What enrolment says of every clip: gate logits [N, gates] by group."""
+        ...
+
+    def whole(self) -> Tensor:
+        """Logits [N, labels] of every clip with all gates open."""
+        ...
+
+    def pooled(self) -> Tensor:
+        """What the last layer sees of every clip with all gates open, [N, channels]."""
+        ...
+
+    def outputs(self, queries: Sequence[np.ndarray], gates: Sequence[Gates]) -> list[Tensor]:
+        """Logits of each user's rows under her gates."""
+        ...
+
+
+class FloatRunner:
+    def __init__(self, network: GatedNetwork, features: Tensor) -> None:
+        """`features` are real values [N, 1, frames, coefficients]."""
+        self.network, self.features = network.eval(), features
+
+    @torch.no_grad()
+    def said(self) -> list[Tensor]:
+        sizes = [group.channels // self.network.size for group in self.network.groups]
+        return list(_in_batches(lambda part: torch.cat(self.network.enrol(part), 1), self.features).split(sizes, 1))
+
+    @torch.no_grad()
+    def whole(self) -> Tensor:
+        return _in_batches(self.network, self.features)
+
+    @torch.no_grad()
+    def pooled(self) -> Tensor:
+        network = self.network.network
+        assert isinstance(network, nn.Sequential)
+        return _in_batches(network[:-1], self.features)
+
+    @torch.no_grad()
+    def outputs(self, queries: Sequence[np.ndarray], gates: Sequence[Gates]) -> list[Tensor]:
+        sizes = [len(query) for query in queries]
+        rows, owner = np.concatenate(queries), np.repeat(np.arange(len(queries)), sizes)
+        stacked = [torch.cat(each) for each in zip(*gates, strict=True)]
+        parts = []
+        for start in range(0, len(rows), _BATCH):
+            here = slice(start, start + _BATCH)
+            parts.append(self.network(self.features[rows[here]], [each[owner[here]] for each in stacked]))
+        return list(torch.cat(parts).split(sizes))
+
+
+class IntegerRunner:
+    def __init__(self, model: Graph, enrolment: Graph, codes: np.ndarray) -> None:
+        """`codes` are int8 features [N, frames, coefficients]; logits are those that the softmax sees."""
+        self.model, self.enrolment = model, enrolment
+        self.codes = codes[:, np.newaxis, ..., np.newaxis]
+        softmax = model.main.operators[-1]
+        self._logits, self._pooled = softmax.inputs[0], model.main.operators[-2].inputs[0]
+
+    def said(self) -> list[Tensor]:
+        values = NumpyExecutor(self.enrolment).run([self.codes])
+        return [_real(self.enrolment, index, values) for index in self.enrolment.main.outputs]
+
+    def whole(self) -> Tensor:
+        return _real(self.model, self._logits, NumpyExecutor(self.model).run([self.codes]))
+
+    def pooled(self) -> Tensor:
+        return _real(self.model, self._pooled, NumpyExecutor(self.model).run([self.codes]))
+
+    def outputs(self, queries: Sequence[np.ndarray], gates: Sequence[Gates]) -> list[Tensor]:
+        found = []
+        for query, opened in zip(queries, gates, strict=True):
+            channels = integer_gates.open_channels(self.model, [gate[0].bool().numpy() for gate in opened])
+            values = NumpyExecutor(self.model, channels).run([self.codes[query]])
+            found.append(_real(self.model, self._logits, values))
+        return found
+
+
+def _real(graph: Graph, index: int, values: dict[int, np.ndarray]) -> Tensor:
+    """A tensor's codes as real values, float32[N, all the rest]."""
+    tensor = graph.tensors[index]
+    codes = values[index].reshape(len(values[index]), -1).astype(np.float32)
+    return torch.from_numpy((codes - tensor.zero_point) * np.float32(tensor.scale))
+
+
+def _in_batches(network: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
+    return torch.cat([network(features[start : start + _BATCH]) for start in range(0, len(features), _BATCH)])
