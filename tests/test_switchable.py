@@ -94,5 +94,5 @@ def test_instructions_fall_with_the_channels() -> None:
     full = measure(model, target, choose())
     switched = measure(model, target, choose(), SWITCHABLE["dsp"]("speed", model, None, half))
     pointwise = [position for position, layer in enumerate(full.layers) if layer.name.endswith("conv_2d")][2::2]
-    for position in pointwise:
-        assert switched.layers[position].instructions < 0.36 * full.layers[position].instructions
+    for position in pointwise:  # a quarter of the MACs; without the inputs' share it were a half
+        assert switched.layers[position].instructions < 0.45 * full.layers[position].instructions
