@@ -46,7 +46,10 @@ def _same(executor: HostExecutor | CoreExecutor, model: Graph, opened: gates.Gat
         assert np.array_equal(values, expected[index]), model.tensors[index].name
 
 
-@pytest.mark.parametrize("number", range(len(SHAPES)))
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(number, marks=() if number in (0, 5) else pytest.mark.slow) for number in range(len(SHAPES))],
+)
 def test_portable(number: int) -> None:
     model, opened = _case(number)
     renderer = SWITCHABLE["portable"]("speed", model, None, opened)
