@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from kws.data.task import LENGTH, Examples, Task
 from kws.models import ds_cnn
 from kws.models.count import count
 from kws.personalize import choices, gate_training, protocol
+from kws.personalize import evaluate as personal
 from kws.personalize.comparison import FULL, OWN, Subject, compare
 from kws.personalize.gate_training import GateRecipe, train_gates
 from kws.personalize.gated import Costs, Enrolment, GatedNetwork
@@ -250,3 +252,26 @@ def test_intervals_and_overlap_by_hand():
     assert protocol.overlap(trials, chosen) == pytest.approx((2 / 3, (0 + 1 / 4) / 2))
     summary = protocol.Summary.of(np.array([0.5, 0.9]), np.array([0.6, 0.8]))
     assert summary.harmed == 0.5 and summary.own_minus == pytest.approx(0.0) and summary.worst_tenth == 0.5
+
+
+@pytest.mark.slow
+def test_the_table_in_float_and_in_integers(trained, task, held):
+    """Small as it is, the whole way: subjects from files, all protocols, text, JSON and pictures."""
+    out, _ = trained
+    checkpoint.save(out / checkpoint.BEST, held)
+    speakers = protocol.Speakers(task.testing, LABELS)
+    spec = gate_training.front_end("mfcc10")
+    features = gate_training.real(gate_training.features_of(task.testing, "mfcc10"), spec)
+    tables = []
+    for integer in (False, True):
+        one, _ = personal.subject(out, out, task, task.testing, integer)
+        results = personal.evaluate([one], features, task, task.testing, speakers, 2, counts=(10,), thresholds=(1.0,))
+        assert set(results) == {"voice-10", "words", "voice-10@+1"}
+        text = results["words"].text()
+        assert "own gates, others as unknown" in text and "small network from scratch" in text
+        assert json.loads(json.dumps(results["words"].summary()))["methods"]["own gates"]["kept"] > 0
+        tables.append(results["voice-10"].accuracy[FULL].mean())
+        assert results["voice-10@+1"].kept[OWN] <= results["voice-10"].kept[OWN]
+    pictures = personal._pictures(results, one, speakers.names)
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
+    assert tables[0] == pytest.approx(tables[1], abs=0.2)

@@ -12,6 +12,7 @@ from . import ds_cnn
 
 # name -> builder(number of classes). A network takes real feature values [N, 1, frames, coefficients] and gives logits.
 MODELS: dict[str, Callable[[int], nn.Module]] = {
+    "ds-cnn-xs": ds_cnn.extra_small,
     "ds-cnn-s": ds_cnn.small,
     "ds-cnn-m": ds_cnn.medium,
     "ds-cnn-l": ds_cnn.large,

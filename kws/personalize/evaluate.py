@@ -196,7 +196,9 @@ def configure(parser: argparse._ArgumentGroup) -> None:
         "--personal", action="store_true", help="MODEL is an --out folder of `kws train --gates`, or one per seed"
     )
     parser.add_argument("--int8", action="store_true", help="all networks quantised after training; K = 10 only")
-    parser.add_argument("--small", type=Path, metavar="RUN", help="a network of about as many MACs, for comparison")
+    parser.add_argument(
+        "--small", type=Path, nargs="+", metavar="RUN", help="networks of about as many MACs, one per MODEL, to compare"
+    )
     parser.add_argument("--keywords", type=int, default=0, metavar="N", help="only speakers with N clips of the words")
     parser.add_argument("--each", type=int, default=3, metavar="N", help="and N of each (default: %(default)s)")
     parser.add_argument(
@@ -210,7 +212,13 @@ def run(options: argparse.Namespace) -> int:
     held = checkpoint.load(options.model[0] / GATED)
     task = task_options.build(open_corpus(options.data), held.labels[2:], options.exclude)
     examples: Examples = getattr(task, options.split)
-    pairs = [subject(folder, options.small, task, examples, options.int8) for folder in options.model]
+    small: list[Path | None] = options.small or [None] * len(options.model)
+    if len(small) != len(options.model):
+        raise InputError(f"--small: {len(small)} runs for {len(options.model)}; one for each is accepted")
+    pairs = [
+        subject(folder, little, task, examples, options.int8)
+        for folder, little in zip(options.model, small, strict=True)
+    ]
     if len({preset for _, preset in pairs}) > 1:
         raise InputError("the runs differ in their front end; seeds of one training are accepted")
     subjects = [each for each, _ in pairs]
