@@ -14,7 +14,7 @@ from torch.nn import functional
 from kws import checkpoint, cli, export, models, nncf_quantize, qat
 from kws import quantize as quantize_module
 from kws.data.task import Task
-from kws.evaluate import logits, real
+from kws.inference import logits, real
 from kws.models.layers import GlobalAverage, SameConv2d, conv_bn_relu
 from kws.nncf_quantize import DEFAULTS, Folded, fold
 from kws.recipe import Views
