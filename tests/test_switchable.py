@@ -82,7 +82,8 @@ def test_cores(name: str, number: int) -> None:
     if not present:
         pytest.skip(f"no emulator of {name}")
     model, opened = _case(number)
-    renderer = SWITCHABLE[target.instruction_set]("speed", model, None, opened)
+    optimize = ("speed", "size")[number % 2]
+    renderer = SWITCHABLE[target.instruction_set](optimize, model, None, opened)
     _same(CoreExecutor(model, target, present[0], choose(), renderer), model, opened)
 
 

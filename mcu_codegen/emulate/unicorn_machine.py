@@ -121,7 +121,9 @@ class _Run:
                 self._text.append(chunk)
                 argument += 1
             return 0
-        a, b, c = struct.unpack("<III", self.emulator.mem_read(argument, 12))
+        # a shorter block may lie at the very end of memory
+        size = {0x02: 4, 0x20: 8}.get(operation, 12)
+        a, b, c = struct.unpack("<III", bytes(self.emulator.mem_read(argument, size)).ljust(12, b"\0"))
         if operation == 0x01:  # SYS_OPEN
             path = self._folder / bytes(self.emulator.mem_read(a, c)).decode()
             try:
