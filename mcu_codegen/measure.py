@@ -45,7 +45,8 @@ class Measurement:
 
     model: str
     target: str
-    compiler: str
+    compiler: str  # with what it was told to optimise for
+    weights: str  # "int8" or "int16": as which they lie in flash
     emulator: str
     instructions: int  # from the first instruction of invoke to its return
     cycles_estimate: int | None
@@ -74,7 +75,7 @@ class Measurement:
         totals = ("macs", "instructions", "cycles_estimate", *memories)
         fields = ("name", "macs", "instructions", "instructions_per_mac", "cycles_estimate")
         return {
-            **{name: getattr(self, name) for name in ("model", "target", "compiler", "emulator")},
+            **{name: getattr(self, name) for name in ("model", "target", "compiler", "weights", "emulator")},
             "total": {name: getattr(self, name) for name in totals},
             "layers": [{name: getattr(layer, name) for name in fields} for layer in self.layers],
         }
@@ -93,8 +94,9 @@ class Measurement:
 
     def text(self) -> str:
         """Everything, for a person."""
+        built = f"{self.compiler}, {self.weights} weights, counted in {self.emulator}"
         return (
-            f"{self.model} on {self.target}, {self.compiler}, counted in {self.emulator}\n\n{self.table().text()}\n\n"
+            f"{self.model} on {self.target}, {built}\n\n{self.table().text()}\n\n"
             f"flash  {self.flash:,} bytes: code {self.flash_code:,}, weights {self.flash_weights:,}\n"
             f"RAM    {self.ram:,} bytes: arena {self.ram_arena:,}, input and output {self.ram_input_output:,}\n"
             f"stack  {self.stack:,} bytes"
@@ -141,6 +143,7 @@ def measure(graph: Graph, target: Target, toolchain: Toolchain, renderer: Render
         graph.name,
         target.name,
         f"{toolchain.version} {OPTIMIZE[renderer.optimize]}",
+        renderer.weights,
         machine.name,
         total.instructions[0],
         total.cycles[0] if timed and total.cycles else None,

@@ -154,6 +154,7 @@ def _words(columns: int, stride: int) -> int:
 class WideDspRenderer(DspRenderer):
     """The same with weights that lie in flash as int16, which needs no widening."""
 
+    weights = "int16"
     load = ("ldr r12, [r1], #4", "ldr lr, [r1], #4")
     widen = ()
 

@@ -35,6 +35,7 @@ class Renderer(Pooling, Elementwise, Movement):
     """Portable C99 for any core. It is as small as it gets; what it optimises for is the compiler's business."""
 
     helpers = HELPERS
+    weights = "int8"  # as which weights lie in flash
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         """`optimize` is one of OPTIMIZE, for those who compile as much as for those who render."""

@@ -33,8 +33,9 @@ class Toolchain:
     def flags(self, target: Target, optimize: str = "speed") -> tuple[str, ...]:
         """Everything but files, include folders and what is linked."""
         own = (
-            # sanitisers that zig turns on by itself; a page size, because 64 KiB of alignment wastes small memories
-            (*target.clang, "-fno-sanitize=undefined", "-fno-unwind-tables", "-Wl,-z,max-page-size=4096")
+            # sanitisers that zig turns on by itself, and symbols that it drops at -Os; a page size, because 64 KiB of
+            # alignment wastes small memories
+            (*target.clang, "-g", "-fno-sanitize=undefined", "-fno-unwind-tables", "-Wl,-z,max-page-size=4096")
             if self.name == "clang"
             else (*target.gcc, "-nostdlib", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments")
         )
