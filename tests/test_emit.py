@@ -16,7 +16,9 @@ import pytest
 from random_graphs import random_graph, random_inputs
 
 from mcu_codegen import cli, tflite
+from mcu_codegen.emit.instruction_sets import RENDERERS
 from mcu_codegen.emit.model import compile_plan, emit_model
+from mcu_codegen.emit.renderer import OPTIMIZE
 from mcu_codegen.emulate import host
 from mcu_codegen.emulate.toolchain import WARNINGS
 from mcu_codegen.errors import InputError
@@ -277,9 +279,11 @@ def test_usable_from_cpp(tmp_path: Path, compiler: tuple[str, ...]) -> None:
     subprocess.run([tmp_path / "main"], check=True)
 
 
-def test_cppcheck_is_silent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimize", OPTIMIZE)
+@pytest.mark.parametrize("instruction_set", RENDERERS)
+def test_cppcheck_is_silent(tmp_path: Path, instruction_set: str, optimize: str) -> None:
     need(("cppcheck",))
-    for file, text in emit_model(every_operator()).items():
+    for file, text in emit_model(every_operator(), renderer=RENDERERS[instruction_set](optimize)).items():
         (tmp_path / file).write_text(text)
     done = subprocess.run(
         ["cppcheck", "--std=c99", "--enable=warning,style,performance,portability", "-DKWS_MODEL_SELFTEST", "-q", "."],
