@@ -8,7 +8,7 @@ wherever both can lie in the same place; elsewhere it is a copy.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ class Demand:
 
     scratch_bytes: int = 0
     in_place: bool = False  # it may write its output over its first input, from the same address on
+    ahead: bool = False  # it may do so where the output is longer, and begins at least as much earlier
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Block:
     """One rectangle of the picture "arena over time": bytes of the arena, held while operators `first`..`last` run.
 
     Operators count through all entries, in order. Where a kernel works in place, the block of its input ends at the
-    operator at which that of its output begins, on the same bytes.
+    operator at which that of its output begins; on the same bytes, but that a longer output begins earlier.
     """
 
     name: str
@@ -167,12 +168,14 @@ class _Play:
             scratch = self.plan.scratch[position]
             self.slice(scratch.name, scratch.offset, scratch.bytes)[:] = -1
             self.assert_whole(read, f"by the scratch of {layer}")
-        same_place = self.plan.places.get(source) == self.plan.places[target]
+        places = self.plan.places
+        same_place = places.get(source) == places[target]
         if operator.kind in RENAMING and same_place:
             self.stamps[target] = self.stamps[source]
             return
         if position in self.plan.in_place:
-            assert same_place, f"{layer} is not in place"
+            longer = max(0, self.graph.tensors[target].bytes - self.graph.tensors[source].bytes)
+            assert same_place or places[source].at - places[target].at >= longer > 0, f"{layer} is not in place"
             read = [index for index in read if self.stamps[index] != self.stamps[source]]
         self.write(target)
         self.assert_whole(read, f"by {layer}")
@@ -187,16 +190,31 @@ class _Buffer:
 
     profile: np.ndarray
     spans: list[tuple[str, int, int, int]] = field(default_factory=list)  # name, bytes, first, last
+    starts: list[int] = field(default_factory=list)  # of each span, behind `offset`
     offset: int = 0
 
-    def hold(self, name: str, size: int, first: int, last: int) -> None:
+    def hold(self, name: str, size: int, first: int, last: int) -> int:
+        """Keep a tensor at the start while operators `first`..`last` run; returns the number of its span."""
         self.spans.append((name, size, first, last))
+        self.starts.append(0)
         alive = self.profile[first : last + 1]
         np.maximum(alive, _aligned(size), out=alive)
+        return len(self.spans) - 1
+
+    def lift(self, size: int) -> None:
+        """Make room for `size` bytes before everything that is held so far."""
+        self.starts = [start + size for start in self.starts]
+        self.profile[self.profile > 0] += size
+
+    def at(self, span: int) -> int:
+        return self.offset + self.starts[span]
 
     def blocks(self, position: int) -> list[Block]:
         """What it holds, in order, where the entry's first operator is at `position`."""
-        return [Block(name, self.offset, size, position + a, position + b) for name, size, a, b in self.spans]
+        return [
+            Block(name, self.at(number), size, position + a, position + b)
+            for number, (name, size, a, b) in enumerate(self.spans)
+        ]
 
 
 def _aligned(size: int) -> int:
@@ -234,7 +252,21 @@ def _refuse_unordered(graph: Graph, entry: Entry, demands: list[Demand]) -> None
 def _plan_entry(
     graph: Graph, entry: Entry, demands: list[Demand], first: int, persistent: dict[int, Place], base: int
 ) -> tuple[EntryPlan, list[Block], int]:
-    """(plan, blocks, end of the memory used) of one entry, whose arena begins behind `base` bytes."""
+    """(plan, blocks, end of the memory used) of one entry, whose arena begins behind `base` bytes.
+
+    An output that begins ahead of its input keeps room from the tensors before it, too; where that costs more than it
+    saves, no output does.
+    """
+    plans = [_plan_with(graph, entry, demands, first, persistent, base)]
+    if any(demand.ahead for demand in demands):
+        plain = [replace(demand, ahead=False) for demand in demands]
+        plans.append(_plan_with(graph, entry, plain, first, persistent, base))
+    return min(plans, key=lambda planned: planned[2])
+
+
+def _plan_with(
+    graph: Graph, entry: Entry, demands: list[Demand], first: int, persistent: dict[int, Place], base: int
+) -> tuple[EntryPlan, list[Block], int]:
     places, alias = _fixed_places(graph, entry, persistent)
     last: dict[int, int] = {}
     for position, operator in enumerate(entry.operators):
@@ -242,7 +274,7 @@ def _plan_entry(
             last[alias.get(index, index)] = position
 
     buffers: list[_Buffer] = []
-    held: dict[int, _Buffer] = {}  # by tensor
+    held: dict[int, tuple[_Buffer, int]] = {}  # by tensor: the buffer and the number of its span in it
     scratches: dict[int, _Buffer] = {}  # by operator of the entry
     in_place: set[int] = set()
 
@@ -261,17 +293,21 @@ def _plan_entry(
             held[target] = held[alias[target]]
         elif target not in places:
             size = graph.tensors[target].bytes
-            if demand.in_place and source in held and last[source] == position and size <= graph.tensors[source].bytes:
+            over = None
+            if source in held and last[source] == position:
+                longer = size - graph.tensors[source].bytes
+                over = held[source][0] if (demand.ahead if longer > 0 else demand.in_place) else None
+            if over is not None:
                 in_place.add(first + position)
-                held[target] = held[source]
-            else:
-                held[target] = new()
-            held[target].hold(graph.tensors[target].name, size, position, last[target])
+                if longer > 0:
+                    over.lift(_aligned(longer))
+            buffer = new() if over is None else over
+            held[target] = buffer, buffer.hold(graph.tensors[target].name, size, position, last[target])
 
     offsets, height = _pack([buffer.profile for buffer in buffers])
     for buffer, offset in zip(buffers, offsets, strict=True):
         buffer.offset = base + offset
-    places.update({index: Place("arena", buffer.offset) for index, buffer in held.items()})
+    places.update({index: Place("arena", buffer.at(span)) for index, (buffer, span) in held.items()})
     alive = sum((buffer.profile for buffer in buffers), np.zeros(1, np.int64))
     planned = EntryPlan(
         places,

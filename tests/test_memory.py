@@ -209,3 +209,19 @@ def test_a_graph_out_of_order_is_refused(operator: Operator, message: str) -> No
     graph.main.operators[0] = operator
     with pytest.raises(InputError, match=message):
         memory.plan(graph, {})
+
+
+def test_a_longer_output_begins_ahead_of_its_input() -> None:
+    """What comes before in the same bytes moves up by as much; separate buffers would need 240 + 512 bytes."""
+    graph = Graph(
+        "chain",
+        [Tensor(f"t{i}", (size,), "int8") for i, size in enumerate((8, 400, 240, 512, 512, 8))],
+        [Entry("invoke", (0,), (5,), [Operator("RELU", (i,), (i + 1,), NoOptions()) for i in range(5)])],
+    )
+    grows = {i: Demand(in_place=True, ahead=True) for i in range(5)}
+    planned = memory.plan(graph, grows)
+    places = planned.entries["invoke"].places
+    assert planned.arena_bytes == 272 + 400
+    assert [places[i].at for i in (1, 2, 3, 4)] == [272, 272, 0, 0]
+    without = memory.plan(graph, {i: Demand(in_place=True) for i in range(5)})
+    assert without.arena_bytes == 240 + 512

@@ -195,7 +195,7 @@ class BlockRenderer(Renderer):
         return Kernel(
             "\n".join(["void *const wide = scratch;", "", *parts]),
             # written over its input, an output block must not reach inputs that are still to be read
-            Demand(scratch_bytes=max(product.wide_bytes for product in products), in_place=channels <= depth),
+            Demand(max(product.wide_bytes for product in products), channels <= depth, ahead=channels > depth),
             arrays=(stream,),
             helpers=tuple(name for product in products for name in (product.pack, product.multiply)),
             macs=rows * op.weights.size,
