@@ -42,10 +42,16 @@ class Outcome:
 
 
 def compare(
-    subject: Subject, features: Tensor, labels: np.ndarray, trials: Sequence[Trial], seed: int, threshold: float = 0.0
+    subject: Subject,
+    features: Tensor,
+    labels: np.ndarray,
+    trials: Sequence[Trial],
+    seed: int,
+    threshold: float = 0.0,
+    others: bool = True,
 ) -> Outcome:
-    """All methods on all `trials`, whose rows index the subject's clips, `labels` int64[N], and `features`
-    [N, 1, frames, coefficients], which Taylor pruning needs."""
+    """All methods, or without `others` prototypes and whole networks only, on all `trials`. Their rows index the
+    subject's clips, `labels` int64[N], and `features` [N, 1, frames, coefficients], which Taylor pruning needs."""
     generator = torch.Generator().manual_seed(seed)
     by_group = subject.answers.said()
     allowed = torch.from_numpy(np.stack([trial.allowed for trial in trials]))
@@ -58,27 +64,23 @@ def compare(
     own = [
         choices.decided(heard(trial.enrol), change, threshold) for trial, change in zip(trials, changes, strict=True)
     ]
-    others = _others(trials, generator)
+    strangers = _others(trials, generator)
     of_gated: dict[str, list[Gates]] = {OWN: own}
     of_gated["another speaker's"] = [
         choices.decided(heard(_same_words(trials[other], labels, trial)), change, threshold)
-        for trial, change, other in zip(trials, changes, others, strict=True)
+        for trial, change, other in zip(trials, changes, strangers, strict=True)
     ]
     if words:
-        of_gated["another user's"] = [own[other] for other in others]
+        of_gated["another user's"] = [own[other] for other in strangers]
         of_gated["all speakers', own words"] = [
             choices.decided(subject.everybody, change, threshold) for change in changes
         ]
     of_gated["all speakers'"] = [choices.best(subject.everybody, each) for each in own]
     of_full: dict[str, list[Gates]] = {}
-    for network, into, suffix in ((subject.gated, of_gated, ""), (subject.full, of_full, " of the full network")):
-        into[f"random{suffix}"] = [choices.random(each, generator) for each in own]
-        for name, static in (("L1", choices.magnitude(network)), ("BN gamma", choices.scale(network))):
-            into[f"{name}{suffix}"] = [choices.best(static, each) for each in own]
-        scores = [
-            choices.taylor(network, features[trial.enrol], torch.from_numpy(labels[trial.enrol])) for trial in trials
-        ]
-        into[f"Taylor{suffix}"] = [choices.best(score, each) for score, each in zip(scores, own, strict=True)]
+    if others:
+        for network, into, suffix in ((subject.gated, of_gated, ""), (subject.full, of_full, " of the full network")):
+            for name, gates in _pruned(network, features, labels, trials, own, generator).items():
+                into[name + suffix] = gates
 
     queries = [trial.query for trial in trials]
     told: dict[str, list[Tensor]] = {}  # logits of every trial's queries, by method
@@ -90,9 +92,10 @@ def compare(
     for answers, methods in ((subject.answers, of_gated), (subject.full_answers, of_full)):
         for name, gates in methods.items():
             told[name] = answers.outputs(queries, gates)
-    pooled = subject.full_answers.pooled()
-    for clips in (1, 2):
-        told[f"last layer tuned, {clips} a word"] = _tuned(subject.full, pooled, labels, trials, clips)
+    if others:
+        pooled = subject.full_answers.pooled()
+        for clips in (1, 2):
+            told[f"last layer tuned, {clips} a word"] = _tuned(subject.full, pooled, labels, trials, clips)
     accuracy = {name: _right(outputs, trials) for name, outputs in told.items()}
     if words:
         for name in (FULL, OWN, "another user's", "all speakers'", "own weights, all open"):
@@ -103,6 +106,24 @@ def compare(
         for name, gates in methods.items()
     }
     return Outcome(accuracy, kept, torch.stack([torch.cat(each, 1)[0] for each in own]).bool().numpy())
+
+
+def _pruned(
+    network: GatedNetwork,
+    features: Tensor,
+    labels: np.ndarray,
+    trials: Sequence[Trial],
+    own: Sequence[Gates],
+    generator: torch.Generator,
+) -> dict[str, list[Gates]]:
+    """Ways to prune without training, each with as many gates per group as `own`."""
+    static = {"L1": choices.magnitude(network), "BN gamma": choices.scale(network)}
+    scores = [choices.taylor(network, features[trial.enrol], torch.from_numpy(labels[trial.enrol])) for trial in trials]
+    return {
+        "random": [choices.random(each, generator) for each in own],
+        **{name: [choices.best(score, each) for each in own] for name, score in static.items()},
+        "Taylor": [choices.best(score, each) for score, each in zip(scores, own, strict=True)],
+    }
 
 
 @torch.no_grad()

@@ -27,14 +27,14 @@ from ..features import front_end
 from ..inference import features_of, logits, real
 from ..quantize import quantize
 from . import plots
-from .comparison import FULL, OWN, Subject, compare
+from .comparison import FULL, OWN, TOLD, Subject, compare
 from .gate_training import GATED
 from .gated import Costs, GatedNetwork
 from .protocol import Speakers, Summary, Trial, overlap, per_speaker
 from .runners import FloatRunner, IntegerRunner, Runner
 
 COUNTS = (1, 3, 5, 10, 20)  # utterances to enrol with
-THRESHOLDS = (-2.0, -1.0, 1.0, 2.0)  # beside 0: of the gates' logits, for the curve over kept MACs
+THRESHOLDS = (-1.0, 1.0)  # beside 0: of the gates' logits, for the curve over kept MACs
 LEAST = 6  # clips that a speaker is judged by, at least
 SETS = 30  # of half of the words
 
@@ -53,7 +53,11 @@ class Result:
     seeds: list[dict[str, float]]  # accuracy by method
 
     def summaries(self) -> dict[str, Summary]:
-        return {name: Summary.of(values, self.accuracy[OWN]) for name, values in self.accuracy.items()}
+        """Beside the own gates; where other words speak for _unknown_, beside the own gates under the same reading."""
+        return {
+            name: Summary.of(values, self.accuracy[OWN + TOLD if name.endswith(TOLD) else OWN])
+            for name, values in self.accuracy.items()
+        }
 
     def text(self) -> str:
         """For a terminal; the smallest effect that the intervals resolve is half the width of the first one."""
@@ -64,8 +68,10 @@ class Result:
                 f"{each.mean:.2%}",
                 f"{each.median:.2%}",
                 f"{each.worst_tenth:.2%}",
-                f"{each.harmed:.0%}" if name != OWN else "",
-                f"{100 * each.own_minus:+.2f} [{100 * each.low:+.2f}, {100 * each.high:+.2f}]" if name != OWN else "",
+                "" if name in (OWN, OWN + TOLD) else f"{each.harmed:.0%}",
+                ""
+                if name in (OWN, OWN + TOLD)
+                else f"{100 * each.own_minus:+.2f} [{100 * each.low:+.2f}, {100 * each.high:+.2f}]",
             )
             for name, each in self.summaries().items()
         ]
@@ -138,9 +144,10 @@ def judge(
     labels: np.ndarray,
     trials: Sequence[Trial],
     threshold: float = 0.0,
+    others: bool = True,
 ) -> Result:
-    """All methods on `trials`, for every seed's subject."""
-    outcomes = [compare(each, features, labels, trials, seed, threshold) for seed, each in enumerate(subjects)]
+    """All methods on `trials`, for every seed's subject; without the `others` only prototypes and whole networks."""
+    outcomes = [compare(each, features, labels, trials, seed, threshold, others) for seed, each in enumerate(subjects)]
     accuracy = {
         name: np.mean([per_speaker(trials, outcome.accuracy[name]) for outcome in outcomes], axis=0)
         for name in sorted(outcomes[0].accuracy, key=lambda name: (name != OWN, name != FULL))
@@ -176,7 +183,8 @@ def evaluate(
     for count in counts:
         trials = speakers.voice(count, draws, LEAST, np.random.default_rng(count))
         if len({trial.speaker for trial in trials}) > 1:
-            results[f"voice-{count}"] = judge(f"a voice, K = {count}", subjects, features, examples.labels, trials)
+            title = f"a voice, K = {count}"
+            results[f"voice-{count}"] = judge(title, subjects, features, examples.labels, trials, others=count == 10)
     rng = np.random.default_rng(0)
     words = range(2, len(task.labels))
     sets = list(itertools.combinations(words, len(words) // 2))
