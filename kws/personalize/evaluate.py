@@ -34,7 +34,7 @@ from .protocol import Speakers, Summary, Trial, overlap, per_speaker
 from .runners import FloatRunner, IntegerRunner, Runner
 
 COUNTS = (1, 3, 5, 10, 20)  # utterances to enrol with
-THRESHOLDS = (-1.0, 1.0)  # beside 0: of the gates' logits, for the curve over kept MACs
+THRESHOLDS = (-0.5, 0.5)  # beside 0: of the gates' logits, for the curve over kept MACs
 LEAST = 6  # clips that a speaker is judged by, at least
 SETS = 30  # of half of the words
 

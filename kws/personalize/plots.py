@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from ..plots import png
@@ -12,15 +13,16 @@ from ..plots import png
 
 def over_macs(curves: Mapping[str, Sequence[tuple[float, float]]], full: float) -> bytes:
     """Accuracy over the share of MACs kept, a curve per method; `full` is the full network's accuracy."""
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
+    axes.set_prop_cycle(color=[colormaps["tab20"](number) for number in range(20)])
     for name, points in curves.items():
         kept, accuracy = zip(*sorted(points), strict=True)
         axes.plot(kept, accuracy, "o-", label=name, markersize=3)
     axes.axhline(full, color="black", linestyle="--", linewidth=1, label="full network")
     axes.set(xlabel="share of MACs kept", ylabel="accuracy, mean over speakers")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
     return png(figure)
 
 
