@@ -2,20 +2,28 @@
 
     python benchmarks/kernels.py [MODEL.tflite ...] [--target CORE ...] [--check | --update]
 
-Models are by default those in ../shared/models. `--check` compares every layer with benchmarks/kernels.json and ends
-with status 1 where a core got slower by more than 1 %; `--update` writes that file. Compilers that are absent, and
+Each is compiled for speed and for size, and where int16 weights are faster, with those too. Models are by default those
+in ../shared/models. `--check` compares every layer with benchmarks/kernels.json and ends with status 1 where a core got
+slower by more than 1 %; `--update` writes there what was measured. Compilers that are absent, and
 cores that cannot be counted here, are named.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from mcu_codegen import files, tflite
+from mcu_codegen.emit.instruction_sets import RENDERERS, WIDE
+from mcu_codegen.emit.renderer import OPTIMIZE, Renderer
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.measure import Measurement, measure
@@ -28,11 +36,22 @@ MODELS = HERE.parents[1] / "shared" / "models"
 TOLERANCE = 0.01
 """How much slower a core may get before --check fails."""
 
-HEADER = ("model", "core", "compiler", "instructions", "per MAC", "cycles (estimate)", "flash", "RAM", "stack")
+HEADER = (
+    "model",
+    "core",
+    "compiler",
+    "weights",
+    "instructions",
+    "per MAC",
+    "cycles (estimate)",
+    "flash",
+    "RAM",
+    "stack",
+)
 
 
 def measured(models: list[Path], cores: list[str]) -> tuple[list[Measurement], list[str]]:
-    """One measurement per model, core and compiler; and what is absent."""
+    """One measurement per model, core, way to render and compiler; and what is absent."""
     found, absent = [], []
     compilers = []
     for name, compiler in toolchain.available().items():
@@ -40,21 +59,26 @@ def measured(models: list[Path], cores: list[str]) -> tuple[list[Measurement], l
             absent.append(f"{name}: {compiler}")
         else:
             compilers.append(compiler)
-    for path in models:
-        graph = tflite.read(path)
-        for core in cores:
-            for compiler in compilers:
-                try:
-                    found.append(measure(graph, TARGETS[core], compiler))
-                except InputError as error:
-                    absent.append(str(error))
-    return found, absent
+    for path, core in tqdm(list(itertools.product(models, cores)), "models on cores"):
+        for renderer, compiler in itertools.product(renderers(core), compilers):
+            try:
+                found.append(measure(tflite.read(path), TARGETS[core], compiler, renderer()))
+            except InputError as error:
+                absent.append(str(error))
+    return found, list(dict.fromkeys(absent))
+
+
+def renderers(core: str) -> list[Callable[[], Renderer]]:
+    """What makes a renderer, for every way in which `core` can be served."""
+    chosen = TARGETS[core].instruction_set
+    wide = [WIDE[chosen]] if chosen in WIDE else []
+    return [*(partial(RENDERERS[chosen], goal) for goal in OPTIMIZE), *wide]
 
 
 def record(measurements: list[Measurement]) -> dict[str, Any]:
-    """What the baseline keeps: instructions by model, core, compiler, and layer or ``invoke``."""
+    """What the baseline keeps: instructions by model, core, compiler and weights, and layer or ``invoke``."""
     return {
-        f"{each.model} {each.target} {each.compiler}": {
+        f"{each.model} {each.target} {each.compiler} {each.weights}": {
             **{layer.name: layer.instructions for layer in each.layers},
             "invoke": each.instructions,
         }
@@ -95,6 +119,7 @@ def main() -> int:
             each.model,
             each.target,
             each.compiler,
+            each.weights,
             each.instructions,
             f"{each.instructions / each.macs:.2f}",
             each.cycles_estimate or "-",
@@ -108,7 +133,8 @@ def main() -> int:
     for line in absent:
         print(f"absent: {line}")
     if options.update:
-        files.write_whole(BASELINE, json.dumps(record(measurements), indent=1) + "\n")
+        held = json.loads(BASELINE.read_text()) | record(measurements)
+        files.write_whole(BASELINE, json.dumps(held, indent=1) + "\n")
     if options.check:
         lines = slower(record(measurements), json.loads(BASELINE.read_text()))
         print("\n".join(lines) or "no core is slower than the baseline")
