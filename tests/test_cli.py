@@ -227,3 +227,15 @@ def test_enrolling_with_a_model_without_gates(model, tmp_path, capsys):
     found = refused(capsys, "kws", "enroll", "--model", model, "--user", tmp_path / "anna", clip)
     assert "model.enrol.tflite: " in found
     assert not (tmp_path / "anna.user").exists()
+
+
+def test_a_reader_that_leaves_early(model):
+    """As under `| head`: no traceback, and the status that a shell gives to a broken pipe."""
+    command = [sys.executable, "-c", "import sys, mcu_codegen.cli; sys.exit(mcu_codegen.cli.main())", "measure"]
+    running = subprocess.Popen(
+        [*command, str(model), "--json", "--target", "cortex-m0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    running.stdout.close()
+    errors = running.stderr.read().decode()
+    assert running.wait() == 141, errors
+    assert "Traceback" not in errors and "BrokenPipe" not in errors
