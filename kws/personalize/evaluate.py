@@ -176,9 +176,11 @@ def evaluate(
     draws: int,
     counts: Sequence[int] = COUNTS,
     thresholds: Sequence[float] = THRESHOLDS,
+    sets: int = SETS,
 ) -> dict[str, Result]:
     """The protocols of the table, by name: a voice for every K, and a voice with half of the words; then the voice
-    again with fewer and more gates open. `features` are the real values of the clips of `examples`."""
+    again with fewer and more gates open. `features` are the real values of the clips of `examples`; `sets` of half of
+    the words are drawn."""
     results = {}
     for count in counts:
         trials = speakers.voice(count, draws, LEAST, np.random.default_rng(count))
@@ -187,8 +189,8 @@ def evaluate(
             results[f"voice-{count}"] = judge(title, subjects, features, examples.labels, trials, others=count == 10)
     rng = np.random.default_rng(0)
     words = range(2, len(task.labels))
-    sets = list(itertools.combinations(words, len(words) // 2))
-    few = [sets[pick] for pick in rng.permutation(len(sets))[:SETS]]
+    halves = list(itertools.combinations(words, len(words) // 2))
+    few = [halves[pick] for pick in rng.permutation(len(halves))[:sets]]
     trials = speakers.words(10, few, rng)
     title = f"a voice and {len(few[0])} of {len(words)} words, K up to 10"
     results["words"] = judge(title, subjects, features, examples.labels, trials)
@@ -203,7 +205,7 @@ def configure(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--personal", action="store_true", help="MODEL is an --out folder of `kws train --gates`, or one per seed"
     )
-    parser.add_argument("--int8", action="store_true", help="all networks quantised after training; K = 10 only")
+    parser.add_argument("--int8", action="store_true", help="all networks quantised; K = 10, few sets of words")
     parser.add_argument(
         "--small", type=Path, nargs="+", metavar="RUN", help="networks of about as many MACs, one per MODEL, to compare"
     )
@@ -232,7 +234,7 @@ def run(options: argparse.Namespace) -> int:
     subjects = [each for each, _ in pairs]
     speakers = Speakers(examples, task.labels, options.keywords, options.each)
     features = real(features_of(examples, held.front_end), front_end(held.front_end))
-    few: dict[str, Any] = {"counts": (10,), "thresholds": ()} if options.int8 else {}
+    few: dict[str, Any] = {"counts": (10,), "thresholds": (), "sets": 3} if options.int8 else {}
     results = evaluate(subjects, features, task, examples, speakers, options.draws, **few)
     summary = {name: result.summary() for name, result in results.items()}
     if options.json:
