@@ -41,11 +41,14 @@ class Users:
         self._examples = [order[start:stop] for start, stop in itertools.pairwise(bounds)]
         nobody = order[: bounds[0]]
         self._nobody = {label: nobody[labels[nobody] == label] for label in np.unique(labels[nobody])}
+        held = np.bincount(self.clip_labels[np.unique(clips[clips >= 0])], minlength=self.labels)
+        # how often a speaker's clip is asked: a class with few clips as often as one with many, _unknown_ twice as often
+        self._weight = np.where(self.clip_labels == self.unknown, 2.0, 1.0) / np.maximum(held, 1)[self.clip_labels]
         self._speakers = []
         for speaker in np.unique(task.training.speakers):
-            held = [row for row in np.flatnonzero(task.training.speakers == speaker) if len(self._examples[row])]
-            if speaker and sum(self.clip_labels[row] > self.unknown for row in held) >= _LEAST:
-                self._speakers.append(np.array(held))
+            rows = [row for row in np.flatnonzero(task.training.speakers == speaker) if len(self._examples[row])]
+            if speaker and sum(self.clip_labels[row] > self.unknown for row in rows) >= _LEAST:
+                self._speakers.append(np.array(rows))
 
     def batch(self, users: int, enrol: int, query: int, words_share: float, rng: np.random.Generator) -> Batch:
         """`words_share` of the users use half of the words. A sixth of the query is silence and words nobody says."""
@@ -67,13 +70,17 @@ class Users:
         kept, judged = np.split(own, [max(1, min(enrol, len(own) // 2))])
         strangers = max(1, query // 6)
         foreign = min(query // 3, 2 * len(others))
-        asked = rng.choice(judged, query - strangers - foreign)
+        asked = self._balanced(judged, query - strangers - foreign, rng)
         if foreign:
-            asked = np.concatenate([asked, rng.choice(others, foreign)])
+            asked = np.concatenate([asked, self._balanced(others, foreign, rng)])
         quiet = rng.choice(list(self._nobody), strangers)
         truth = np.where(allowed[self.clip_labels[asked]], self.clip_labels[asked], self.unknown)
         rows = [rng.choice(self._examples[clip]) for clip in asked] + [rng.choice(self._nobody[one]) for one in quiet]
         return np.resize(kept, enrol), np.array(rows), np.concatenate([truth, quiet]), allowed
+
+    def _balanced(self, clips: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+        weight = self._weight[clips]
+        return rng.choice(clips, count, p=weight / weight.sum())
 
     def _half(self, said: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Half of the words: as many as can be of those that the speaker `said`, others for the rest."""
