@@ -42,7 +42,7 @@ class Users:
         nobody = order[: bounds[0]]
         self._nobody = {label: nobody[labels[nobody] == label] for label in np.unique(labels[nobody])}
         held = np.bincount(self.clip_labels[np.unique(clips[clips >= 0])], minlength=self.labels)
-        # how often a speaker's clip is asked: a class with few clips as often as one with many, _unknown_ twice as often
+        # how often a clip is asked: a class of few clips as often as one of many, _unknown_ twice as often
         self._weight = np.where(self.clip_labels == self.unknown, 2.0, 1.0) / np.maximum(held, 1)[self.clip_labels]
         self._speakers = []
         for speaker in np.unique(task.training.speakers):
