@@ -187,11 +187,11 @@ def test_an_interrupt_in_the_middle_of_training(tmp_path):
     command = [sys.executable, "-c", "import sys, kws.cli; sys.exit(kws.cli.main())", "train", "--data", str(folder)]
     command += ["--words", "yes,no", "--min-clips", "1", "--epochs", "30", "--out", str(out)]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600  # a busy machine is no failure
     while not (out / "metrics.csv").exists() and running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
+    _, errors = running.communicate(timeout=600)
     assert running.returncode == 130, errors
     assert "Traceback" not in errors
     assert errors.strip().splitlines()[-1] == "kws: interrupted"
