@@ -184,7 +184,9 @@ def test_emission_needs_nothing_but_numpy_and_flatbuffers(model, tmp_path):
 def test_an_interrupt_in_the_middle_of_training(tmp_path):
     """A real SIGINT to the real command: status 130, no traceback, whole files only, and --resume finishes."""
     folder, out = write_folder(tmp_path / "corpus", ("yes", "no", "later"), 12), tmp_path / "run"
-    command = [sys.executable, "-c", "import sys, kws.cli; sys.exit(kws.cli.main())", "train", "--data", str(folder)]
+    # a shell that starts the suite in the background has it ignore SIGINT, and so its children
+    script = "import signal, sys, kws.cli; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{script}; sys.exit(kws.cli.main())", "train", "--data", str(folder)]
     command += ["--words", "yes,no", "--min-clips", "1", "--epochs", "30", "--out", str(out)]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 600  # a busy machine is no failure
