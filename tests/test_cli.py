@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -241,3 +242,15 @@ def test_a_reader_that_leaves_early(model):
     errors = running.stderr.read().decode()
     assert running.wait() == 141, errors
     assert "Traceback" not in errors and "BrokenPipe" not in errors
+
+
+def test_every_package_is_installed():
+    """An editable install finds folders that the distribution would leave out."""
+    root = Path(__file__).parents[1]
+    listed = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {
+        str(init.parent.relative_to(root)).replace("/", ".")
+        for tool in ("kws", "mcu_codegen", "firmware_stubs")
+        for init in (root / tool).rglob("__init__.py")
+    }
+    assert found == set(listed)
