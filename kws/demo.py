@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from mcu_codegen import cli, files, parity, tflite
-from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.frontend import SAMPLE_RATE
 from mcu_codegen.graph import Graph
-from mcu_codegen.measure import Measurement, measure
+from mcu_codegen.measure import Measurement
 from mcu_codegen.pipeline import Pipeline
 from mcu_codegen.report import Paragraph, Picture, Section, Table, page
 from mcu_codegen.targets import TARGETS
@@ -27,7 +26,7 @@ from mcu_codegen.targets import TARGETS
 from . import plots
 from .data import task as task_options
 from .data.task import Task
-from .demo_users import People, people
+from .demo_users import People, cost, people
 from .evaluate import Result
 from .inference import features_of, scores
 from .qat import Schedule
@@ -216,7 +215,7 @@ def run(options: argparse.Namespace) -> int:
         heard = _heard(Pipeline.of(graph), audio)
         print(f"spoken: {', '.join(spoken)}\nheard:  {', '.join(heard) or 'nothing'}")
     with _step("Costs"):
-        costs = {core: _cost(graph, core) for core in TARGETS}
+        costs = {core: cost(graph, core) for core in TARGETS}
     with _step("Two people"):
         persons = people(
             held, task, options.gate_steps, recipe.augmentation, options.target, options.seed, out / "people"
@@ -266,13 +265,6 @@ def _prove(graph: Graph, codes: np.ndarray, audio: np.ndarray) -> tuple[parity.R
     layers = parity.compare(graph, parity.executors(graph, targets), {"invoke": [inputs[:CORE_CLIPS]]})
     pipeline = Pipeline.of(graph)
     return whole, layers, parity.stream(pipeline, parity.programs(pipeline, targets), audio)
-
-
-def _cost(graph: Graph, core: str) -> Measurement | str:
-    try:
-        return measure(graph, TARGETS[core], toolchain.choose())
-    except InputError as error:
-        return str(error)
 
 
 def _write(out: Path, outcome: Outcome) -> None:

@@ -110,7 +110,7 @@ def people(
     persons = [
         _person(name, model, enrolment, codes, trial, core, out) for name, trial in zip(NAMES, trials, strict=True)
     ]
-    return People(tuple(persons), _cost(model, core), core)
+    return People(tuple(persons), cost(model, core), core)
 
 
 def _person(name: str, model: Graph, enrolment: Graph, codes: np.ndarray, trial: Trial, core: str, out: Path) -> Person:
@@ -122,16 +122,15 @@ def _person(name: str, model: Graph, enrolment: Graph, codes: np.ndarray, trial:
     files.write_whole(out / f"{name}.blob", blob)
     opened = user.gates(gates.groups(model))
     baked = bake(model, opened)
-    cost, full = _cost(baked, core), _macs(model)
     return Person(
         name,
         tuple(words or labels[2:]),
         len(trial.query),
         _accuracy(NumpyExecutor(model), codes, trial),
         _accuracy(NumpyExecutor(baked), codes, trial),
-        _macs(baked) / full,
+        _macs(baked) / _macs(model),
         len(blob),
-        cost,
+        cost(baked, core),
         personal.compare(model, enrolment, user, codes[trial.enrol[:_PROOF]]),
     )
 
@@ -147,7 +146,8 @@ def _macs(graph: Graph) -> int:
     return sum(layer.kernel.macs for layer in compile_plan(graph).layers)
 
 
-def _cost(graph: Graph, core: str) -> Measurement | str:
+def cost(graph: Graph, core: str) -> Measurement | str:
+    """One inference of `graph` on a core, or why it was not measured."""
     try:
         return measure(graph, TARGETS[core], toolchain.choose())
     except InputError as error:
