@@ -14,7 +14,7 @@ from mcu_codegen.emulate import toolchain
 from mcu_codegen.emulate.core_executor import CoreExecutor
 from mcu_codegen.emulate.machine import machines
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
-from mcu_codegen.graph import Graph
+from mcu_codegen.graph import Graph, Pool2D
 from mcu_codegen.targets import TARGETS
 
 REACHED = {
@@ -70,6 +70,22 @@ def test_small_kernels_equal_numpy(core: str) -> None:
 @pytest.mark.parametrize("optimize", OPTIMIZE)
 def test_wide_weights_equal_numpy(optimize: str) -> None:
     compare(1, "cortex-m4", "gcc" if optimize == "size" else "clang", 4, "int16", optimize)
+
+
+@pytest.mark.parametrize("compiler", toolchain.NAMES)
+def test_windows_that_shrink_at_the_edge(compiler: str) -> None:
+    """A column pooled by windows of its own height: clang once made DLSTP loops of them that end after a round."""
+    layers = Layers(0)
+    for rows in range(2, 10):
+        for kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
+            source = layers.input(1, rows, 1, 1)
+            output = layers.new((1, rows, 1, 1), "int8", layers.tensors[source].quantization)
+            layers.append(kind, source, output, Pool2D("SAME", (1, 1), (rows, 1)))
+    graph = layers.graph()
+    inputs = random_inputs(graph, 0)
+    got = executor(graph, "cortex-m55", compiler, RENDERERS["mve"]()).run(inputs)
+    for tensor, values in NumpyExecutor(graph).run(inputs).items():
+        np.testing.assert_array_equal(got[tensor], values, graph.tensors[tensor].name)
 
 
 @pytest.mark.slow

@@ -9,6 +9,9 @@ from .kernel import Array, Kernel, Kernels, Site, fill, nest, plus, times
 class Pooling(Kernels):
     """Portable C99."""
 
+    before_loop = ""
+    """Lines before each loop over a window: what its compiler must be told."""
+
     def average_pool(self, op: lower.AveragePool, site: Site) -> Kernel:
         """Sums over the part of each window that lies inside the image."""
         _, rows, columns, channels = site.inputs[0].shape
@@ -20,15 +23,11 @@ class Pooling(Kernels):
             int32_t sum = 0;
             int32_t mean;
 
-            for (int32_t row = top; row < bottom; row++) {
-                for (int32_t column = left; column < right; column++) {
-                    sum += $code;
-                }
-            }
+            $loops
             mean = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
             *output++ = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
             """,
-            code=_code(site),
+            loops=self._over_window(f"sum += {_code(site)};"),
             low=op.low,
             high=op.high,
         )
@@ -40,18 +39,12 @@ class Pooling(Kernels):
             """
             int32_t largest = $low;
 
-            for (int32_t row = top; row < bottom; row++) {
-                for (int32_t column = left; column < right; column++) {
-                    const int32_t code = $code;
-
-                    if (code > largest) {
-                        largest = code;
-                    }
-                }
-            }
+            $loops
             *output++ = (int8_t)$clamped;
             """,
-            code=_code(site),
+            loops=self._over_window(
+                f"const int32_t code = {_code(site)};\n\nif (code > largest) {{\n    largest = code;\n}}"
+            ),
             low=op.low,
             clamped=f"(largest > {op.high} ? {op.high} : largest)" if op.high < 127 else "largest",
         )
@@ -80,6 +73,15 @@ class Pooling(Kernels):
             code=code,
         )
         return Kernel(nest(((name, size) for name, size, _ in kept), each), arrays=arrays, helpers=("quantize",))
+
+    def _over_window(self, body: str) -> str:
+        """Loops that do `body` for every ``row`` and ``column`` of a window."""
+        for head in (
+            "for (int32_t column = left; column < right; column++)",
+            "for (int32_t row = top; row < bottom; row++)",
+        ):
+            body = self.before_loop + fill("$head {\n    $body\n}", head=head, body=body)
+        return body
 
     def image_sums(self, each: str, arrays: tuple[Array, ...], helpers: tuple[str, ...], site: Site) -> Kernel:
         """C that does `each` with the ``sum`` of every ``channel`` over the whole image; channels come in fours."""
