@@ -23,7 +23,7 @@ from mcu_codegen.frontend import FrontEnd
 
 from . import checkpoint
 from .inference import logits, real
-from .recipe import Views
+from .recipe import Views, ramp
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ class FineTuning:
         title = f"fine-tuning {self.epochs_done + 1}/{self.schedule.epochs}"
         self.student.train()
         for step in tqdm(range(steps), title, leave=False, mininterval=0.5, disable=None):
-            done = (self.epochs_done + step / steps) / self.schedule.epochs
-            rate = self.schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+            rate = self.schedule.learning_rate * ramp(self.epochs_done + step / steps, 0, self.schedule.epochs)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group["size"]
             batch = real(codes[step * self.schedule.batch : (step + 1) * self.schedule.batch], self.front_end)

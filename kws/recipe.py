@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,13 @@ class Recipe:
     time_width: int = 7  # frames, at most
     averaging: float = 0.998  # per step, of the moving average of the weights that is kept in the end
     augmentation: Augmentation = Augmentation()
+
+
+def ramp(done: float, warmup: float, total: float) -> float:
+    """The learning rate as a share of the highest: a linear warm-up, then a cosine to zero at `total`."""
+    if done < warmup:
+        return (done + 0.01) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (total - warmup)))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import dataclasses
 import io
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from .inference import features_of, logits, real
 from .models.count import count
 from .personalize.gate_training import GateRecipe, train_gates
 from .qat import divergence
-from .recipe import Recipe, Views, views
+from .recipe import Recipe, Views, ramp, views
 
 LAST = "last.pt"
 
@@ -47,7 +48,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("build/train"), metavar="FOLDER", help="default: %(default)s")
     parser.add_argument(
-        "--teacher", type=Path, metavar="RUN", help="learn from this network's answers too, a larger one's as a rule"
+        "--teacher",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="learn from these networks' answers too, from their mean where there are several",
     )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
     gates = parser.add_argument_group("gates, by which the network becomes one person's (see `kws enroll`)")
@@ -75,14 +81,14 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--gate-size and --gate-steps are 1 or more; --start goes with --gates")
     task = task_options.from_options(options)
     recipe = dataclasses.replace(Recipe(), epochs=options.epochs)
-    teacher = checkpoint.load(checkpoint.of_run(options.teacher)) if options.teacher else None
+    teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]
     try:
         if options.start:
             held = checkpoint.load(checkpoint.of_run(options.start))
             checkpoint.save(options.out / BEST, held)
         else:
             held = train(
-                task, options.model, options.front_end, recipe, options.seed, options.out, options.resume, teacher
+                task, options.model, options.front_end, recipe, options.seed, options.out, options.resume, teachers
             )
         if options.gates:
             gates = GateRecipe(options.keep_macs, steps=options.gate_steps)
@@ -101,19 +107,19 @@ def train(
     seed: int,
     out: Path,
     resume: bool = False,
-    teacher: Checkpoint | None = None,
+    teachers: Sequence[Checkpoint] = (),
 ) -> Checkpoint:
     """Train `model` on `task` and return the checkpoint that was best on the validation clips.
 
     `out` receives best.pt, last.pt (what --resume needs), metrics.csv, curves.png and confusion.png, all written anew
     after each epoch. Best means the highest mean recall of the classes, so that a class with many clips counts no more
     than another; it is sought in the last tenth of the epochs, for the maximum of many noisy values is luck, and the
-    network still changes before (until then the newest epoch stands in). With a `teacher`, of the same labels and
-    front end, the loss is to one half the divergence from its answers (Hinton et al., arXiv 1503.02531). Every random
-    number comes from `seed` and the epoch's number: a resumed run gives the weights of an uninterrupted one, bit for
-    bit, on the same number of threads.
+    network still changes before (until then the newest epoch stands in). With `teachers`, of the same labels and
+    front end, the loss is to one half the divergence from the mean of their logits (Hinton et al., arXiv 1503.02531).
+    Every random number comes from `seed` and the epoch's number: a resumed run gives the weights of an uninterrupted
+    one, bit for bit, on the same number of threads.
     """
-    run = _Run(task, model, preset, recipe, seed, teacher)
+    run = _Run(task, model, preset, recipe, seed, teachers)
     if resume:
         run.restore(out / LAST)
     spec = front_end(preset)
@@ -155,17 +161,18 @@ class _Run:
     """All that changes during training, and how to put it aside and take it up again."""
 
     def __init__(
-        self, task: Task, model: str, preset: str, recipe: Recipe, seed: int, teacher: Checkpoint | None = None
+        self, task: Task, model: str, preset: str, recipe: Recipe, seed: int, teachers: Sequence[Checkpoint]
     ) -> None:
-        torch.manual_seed(seed)
-        if teacher and (teacher.labels, teacher.front_end) != (task.labels, preset):
-            raise InputError(
-                f"--teacher: front end {teacher.front_end}, labels {', '.join(teacher.labels)};"
-                f" accepted are {preset} and {', '.join(task.labels)}"
-            )
-        self.teacher = teacher.network().to(memory_format=torch.channels_last) if teacher else None  # type: ignore[call-overload]
+        for each in teachers:
+            if (each.labels, each.front_end) != (task.labels, preset):
+                raise InputError(
+                    f"--teacher: front end {each.front_end}, labels {', '.join(each.labels)};"
+                    f" accepted are {preset} and {', '.join(task.labels)}"
+                )
+        self.teachers = [each.network().to(memory_format=torch.channels_last) for each in teachers]  # type: ignore[call-overload]
         self.task, self.model, self.recipe, self.seed = task, model, recipe, seed
         self.front_end = front_end(preset)
+        torch.manual_seed(seed)
         self.network = models.build(model, len(task.labels))
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
         for layer in self.network.modules():
@@ -206,9 +213,9 @@ class _Run:
             batch = real(codes[rows], self.front_end)
             outputs = self.network(batch)
             loss = cross_entropy(outputs, labels[rows], label_smoothing=self.recipe.label_smoothing)
-            if self.teacher is not None:
+            if self.teachers:
                 with torch.no_grad():
-                    answers = self.teacher(batch)
+                    answers = torch.stack([each(batch) for each in self.teachers]).mean(0)
                 loss = 0.5 * loss + 0.5 * softened_divergence(outputs, answers)
             self.optimizer.zero_grad()
             loss.backward()
@@ -273,16 +280,13 @@ class _Run:
 
     def _identity(self) -> dict[str, str]:
         settings = {"model": self.model, "front end": self.front_end, "seed": self.seed, "recipe": self.recipe}
-        if self.teacher is not None:
-            settings["teacher"] = checkpoint.fingerprint(self.teacher)
+        settings["teachers"] = [checkpoint.fingerprint(each) for each in self.teachers]
         return {"data": self.task.fingerprint} | {name: repr(value) for name, value in settings.items()}
 
     def _learning_rate(self, epoch: float) -> float:
-        """Linear warm-up, then a cosine to zero; `epoch` counts fractions."""
-        warmup, epochs = min(self.recipe.warmup_epochs, self.recipe.epochs / 4), self.recipe.epochs
-        if epoch < warmup:
-            return self.recipe.learning_rate * (epoch + 0.01) / warmup
-        return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))
+        """`epoch` counts fractions."""
+        recipe = self.recipe
+        return recipe.learning_rate * ramp(epoch, min(recipe.warmup_epochs, recipe.epochs / 4), recipe.epochs)
 
     def _update_average(self, step: int) -> None:
         """Fold the weights after `step` into the moving average, whose memory grows with the steps done."""

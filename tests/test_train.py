@@ -89,6 +89,23 @@ def test_resume_without_a_run(task, tmp_path):
         train.train(task, "ds-cnn-s", "mfcc10", QUICK, 0, tmp_path, resume=True)
 
 
+def test_teachers_pull_towards_the_mean_of_their_answers(finished, task, tmp_path):
+    """Two alike teach what one does, and something else than labels do; a resumed run needs them too."""
+    _, best = finished
+    once = dataclasses.replace(QUICK, epochs=1)
+    students = [
+        train.train(task, "ds-cnn-s", "mfcc10", once, 1, tmp_path / str(len(teachers)), teachers=teachers)
+        for teachers in ([], [best], [best, best])
+    ]
+    weights = [student.state_dict["0.weight"] for student in students]
+    torch.testing.assert_close(weights[1], weights[2])
+    assert not torch.allclose(weights[0], weights[1])
+    with pytest.raises(InputError, match="same teachers"):
+        train.train(task, "ds-cnn-s", "mfcc10", once, 1, tmp_path / "1", resume=True)
+    with pytest.raises(InputError, match="--teacher: front end mfcc10, labels a"):
+        train.train(task, "ds-cnn-s", "mfcc10", once, 1, tmp_path, teachers=[dataclasses.replace(best, labels=("a",))])
+
+
 def test_views_are_balanced_and_repeatable(task):
     augmentation = QUICK.augmentation
     made = views(task, "mfcc10", augmentation, 0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from ..data.task import Task
 from ..features import front_end
 from ..inference import features_of, real
 from ..qat import divergence
-from ..recipe import Augmentation, Recipe, Views, view_clips, views
+from ..recipe import Augmentation, Recipe, Views, ramp, view_clips, views
 from .gated import Costs, GatedNetwork
 from .protocol import merged
 from .users import Batch, Users
@@ -175,7 +174,9 @@ class _Run:
         torch.manual_seed(int(rng.integers(2**31)))
         progress = self.done / recipe.steps
         for group in self.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * group["factor"] * _ramp(progress, recipe.warmup)
+            group["lr"] = (
+                recipe.learning_rate * group["factor"] * ramp(self.done, recipe.warmup * recipe.steps, recipe.steps)
+            )
         batch = self.users.batch(recipe.users, int(rng.choice(recipe.enrol)), recipe.query, recipe.words_share, rng)
         everyday = rng.integers(len(self.training.labels), size=recipe.full_batch)
         parts, seen = self._loss(batch, everyday, min(1.0, progress / recipe.closing))
@@ -250,13 +251,6 @@ def straight_through(logits: Tensor) -> Tensor:
     hard = (logits > 0).float()
     hard = torch.where(hard.any(1, keepdim=True), hard, (logits == logits.amax(1, keepdim=True)).float())
     return hard + chance - chance.detach()
-
-
-def _ramp(progress: float, warmup: float) -> float:
-    """Linear warm-up, then a cosine to zero, over progress 0 to 1."""
-    if progress < warmup:
-        return (progress + 1e-3) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
 def personal_loss(outputs: Tensor, labels: Tensor, allowed: Tensor, smoothing: float) -> Tensor:
