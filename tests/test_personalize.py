@@ -193,20 +193,19 @@ def test_training_users_are_judged_by_other_clips(task):
     clips[task.training.labels[clips] == 0] = -1
     labels = task.training.labels[np.repeat(np.arange(144), 2)]
     users = Users(task, clips, labels)
-    words = 0
+    words, strangers = 0, set[str]()
     for _ in range(20):
         batch = users.batch(4, 3, 12, 0.5, rng)
         for enrol, query, truth, allowed in zip(batch.enrol, batch.query, batch.labels, batch.allowed, strict=True):
-            judged = clips[query]
-            assert not set(enrol) & set(judged)
-            speakers = {task.training.speakers[row] for row in (*enrol, *judged[judged >= 0])}
-            assert len(speakers) == 1
+            hers = clips[query][:6]
+            assert not set(enrol) & set(hers)
+            assert len({task.training.speakers[row] for row in (*enrol, *hers)}) == 1
+            strangers.update(task.training.speakers[clips[query][6:]])
             assert allowed[truth].all()
             assert allowed[task.training.labels[enrol]].all()
             words += not allowed.all()
-            foreign = (judged >= 0) & ~allowed[labels[query]]
-            assert (truth[foreign] == 1).all()
-    assert 0 < words < 80
+            np.testing.assert_array_equal(truth, np.where(allowed[labels[query]], labels[query], 1))
+    assert 0 < words < 80 and len(strangers) > 2
 
 
 def test_trials_keep_enrolment_and_query_apart(task):

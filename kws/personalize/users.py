@@ -11,15 +11,16 @@ import numpy.typing as npt
 from ..data.corpus import UNKNOWN
 from ..data.task import Task
 
-_LEAST = 6  # clips of the task's words that make a speaker a user
+_LEAST = 4  # clips of the task's words that make a speaker a user
 
 
 @dataclass(frozen=True)
 class Batch:
-    """U users. No clip is both enrolled and judged.
+    """U users. No clip that a user enrols with is among the half of her query that is her own.
 
     Users enrol with clips as they were recorded and are judged by augmented ones: what noise would do to their gates
-    is nothing of theirs.
+    is nothing of theirs. Half of what they are judged by is not theirs but anybody's example, as the full network is
+    trained on: a user who said ten clips would teach her network ten clips, and none of most words.
     """
 
     enrol: npt.NDArray[np.int64]  # [U, K] rows of the training clips; a user with fewer clips repeats them
@@ -35,12 +36,10 @@ class Users:
         """`clips` int64[N]: the training clip behind each example (recipe.view_clips); `labels` int64[N], theirs."""
         self.labels = len(task.labels)
         self.unknown = task.labels.index(UNKNOWN)
-        self.clip_labels = task.training.labels
+        self.clip_labels, self.example_labels = task.training.labels, labels
         order = np.argsort(clips, kind="stable")
         bounds = np.searchsorted(clips[order], np.arange(len(task.training) + 1))
         self._examples = [order[start:stop] for start, stop in itertools.pairwise(bounds)]
-        nobody = order[: bounds[0]]
-        self._nobody = {label: nobody[labels[nobody] == label] for label in np.unique(labels[nobody])}
         held = np.bincount(self.clip_labels[np.unique(clips[clips >= 0])], minlength=self.labels)
         # how often a clip is asked: a class of few clips as often as one of many, _unknown_ twice as often
         self._weight = np.where(self.clip_labels == self.unknown, 2.0, 1.0) / np.maximum(held, 1)[self.clip_labels]
@@ -51,7 +50,7 @@ class Users:
                 self._speakers.append(np.array(rows))
 
     def batch(self, users: int, enrol: int, query: int, words_share: float, rng: np.random.Generator) -> Batch:
-        """`words_share` of the users use half of the words. A sixth of the query is silence and words nobody says."""
+        """`words_share` of the users use half of the words. Half of the query is anybody's."""
         drawn = [self._user(enrol, query, rng.random() < words_share, rng) for _ in range(users)]
         return Batch(*(np.stack(each) for each in zip(*drawn, strict=True)))
 
@@ -68,15 +67,14 @@ class Users:
             mine = allowed[spoken] & (spoken > self.unknown)
             own, others = clips[mine], clips[~mine]
         kept, judged = np.split(own, [max(1, min(enrol, len(own) // 2))])
-        strangers = max(1, query // 6)
-        foreign = min(query // 3, 2 * len(others))
-        asked = self._balanced(judged, query - strangers - foreign, rng)
+        foreign = min(query // 6, len(others))
+        asked = self._balanced(judged, query // 2 - foreign, rng)
         if foreign:
             asked = np.concatenate([asked, self._balanced(others, foreign, rng)])
-        quiet = rng.choice(list(self._nobody), strangers)
-        truth = np.where(allowed[self.clip_labels[asked]], self.clip_labels[asked], self.unknown)
-        rows = [rng.choice(self._examples[clip]) for clip in asked] + [rng.choice(self._nobody[one]) for one in quiet]
-        return np.resize(kept, enrol), np.array(rows), np.concatenate([truth, quiet]), allowed
+        hers = [rng.choice(self._examples[clip]) for clip in asked]
+        rows = np.concatenate([hers, rng.integers(len(self.example_labels), size=query - len(hers))])
+        labels = self.example_labels[rows]
+        return np.resize(kept, enrol), rows, np.where(allowed[labels], labels, self.unknown), allowed
 
     def _balanced(self, clips: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
         weight = self._weight[clips]
