@@ -1,9 +1,12 @@
-"""The whole personal table: trains what it needs, then judges every method on the test speakers, in float and in int8.
+"""The whole personal table: trains what it needs, then judges every method on speakers never heard in training.
 
-    python benchmarks/personal.py [--seeds 0,1,2] [--out build/accuracy]
+    python benchmarks/personal.py [--corpus speech_commands] [--seeds 0,1,2] [--out build/accuracy]
+    python benchmarks/personal.py --corpus arabic [--out build/accuracy]
 
-Networks lie in OUT as benchmarks/accuracy.py trains them, and are not trained again. The speakers are those of the
-testing split with three clips of each word or more. Interrupted, it goes on where it was.
+Speech Commands: the speakers of the testing split with three clips of each word or more, over seeds, in float and in
+int8. Arabic: 4 folds, each of which tests 6 of the 24 speakers, chooses by 3 and trains on 15; one seed, in float and
+in int8. Networks lie in OUT as benchmarks/accuracy.py trains them, and are not trained again. Interrupted, it goes on
+where it was.
 """
 
 from __future__ import annotations
@@ -16,34 +19,72 @@ from accuracy import DATA, EXCLUDED, WORDS, trained
 from kws import checkpoint, cli
 from kws.data import task as task_options
 from kws.data.corpus import open_corpus
+from kws.data.task import Task
+from kws.features import front_end
+from kws.inference import features_of, real
+from kws.personalize import evaluate
 from kws.personalize.gate_training import GATED, GateRecipe, train_gates
+from kws.personalize.protocol import Speakers
+
+ARABIC = DATA.parent / "arabic_speech_commands"
+ARABIC_WORDS = ("yes", "no", "up", "down", "left", "right", "start", "stop")
+FOLDS = 4
+SMALL = "ds-cnn-xs"  # from scratch, of about as many MACs
+
+
+def networks(task: Task, model: str, size: int, seed: int, out: Path, mark: str) -> tuple[Path, Path]:
+    """The folders of a network with gates and of the small one, trained where they are missing."""
+    folder, small = out / f"{model}-gates{size}-{mark}", out / f"{SMALL}-{mark}"
+    held = trained(task, model, seed, out / f"{model}-{mark}")
+    trained(task, SMALL, seed, small)
+    if not (folder / GATED).exists():
+        checkpoint.save(folder / checkpoint.BEST, held)
+        train_gates(held, task, GateRecipe(), size, seed, folder, resume=True)
+    return folder, small
+
+
+def speech_commands(model: str, size: int, seeds: list[int], out: Path) -> None:
+    task = task_options.build(open_corpus(DATA), WORDS, EXCLUDED)
+    pairs = [networks(task, model, size, seed, out, str(seed)) for seed in seeds]
+    gated, small = [str(folder) for folder, _ in pairs], [str(folder) for _, folder in pairs]
+    for numbers in ([], ["--int8"]):
+        print(f"\n== {'int8' if numbers else 'float'}\n", flush=True)
+        results = str(out / f"personal{size}{'-int8' if numbers else ''}")
+        common = ["--personal", "--data", str(DATA), "--exclude", ",".join(EXCLUDED), "--out", results]
+        cli.main(["evaluate", *gated, *common, "--small", *small, *numbers])
+
+
+def arabic(model: str, size: int, out: Path) -> None:
+    corpus = open_corpus(ARABIC)
+    names = sorted({clip.speaker for clip in corpus.clips})
+    for integer in (False, True):
+        folds = []
+        for fold in range(FOLDS):
+            tested, chosen = names[fold::FOLDS], names[(fold + 1) % FOLDS :: FOLDS][:3]
+            splits = dict.fromkeys(names, "training") | dict.fromkeys(chosen, "validation")
+            task = task_options.build(corpus.split_anew(splits | dict.fromkeys(tested, "testing")), ARABIC_WORDS)
+            folder, small = networks(task, model, size, 0, out, f"arabic-{fold}")
+            one, preset = evaluate.subject(folder, small, task, task.testing, integer)
+            features = real(features_of(task.testing, preset), front_end(preset))
+            speakers = Speakers(task.testing, task.labels, each=3)
+            protocol = evaluate.QUICK if integer else {}
+            folds.append(evaluate.evaluate([one], features, task, task.testing, speakers, 10, **protocol))
+        print(f"\n== {'int8' if integer else 'float'}\n", flush=True)
+        print("\n\n".join(evaluate.Result.pooled([fold[name] for fold in folds]).text() for name in folds[0]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", default="speech_commands", choices=("speech_commands", "arabic"))
     parser.add_argument("--model", default="ds-cnn-s")
-    parser.add_argument("--small", default="ds-cnn-xs", help="trained from scratch, of about as many MACs")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--gate-size", type=int, default=4)
     parser.add_argument("--out", type=Path, default=Path("build/accuracy"))
-    parser.add_argument("--data", default=str(DATA))
     options = parser.parse_args()
-    task = task_options.build(open_corpus(options.data), WORDS, EXCLUDED)
-    gated = []
-    for seed in map(int, options.seeds.split(",")):
-        held = trained(task, options.model, seed, options.out / f"{options.model}-{seed}")
-        trained(task, options.small, seed, options.out / f"{options.small}-{seed}")
-        folder = options.out / f"{options.model}-gates{options.gate_size}-{seed}"
-        gated.append(str(folder))
-        if not (folder / GATED).exists():
-            checkpoint.save(folder / checkpoint.BEST, held)
-            train_gates(held, task, GateRecipe(), options.gate_size, seed, folder, resume=True)
-    small = [str(options.out / f"{options.small}-{seed}") for seed in options.seeds.split(",")]
-    for numbers in ([], ["--int8"]):
-        print(f"\n== {'int8' if numbers else 'float'}\n", flush=True)
-        results = str(options.out / ("personal-int8" if numbers else "personal"))
-        common = ["--personal", "--data", options.data, "--exclude", ",".join(EXCLUDED), "--out", results]
-        cli.main(["evaluate", *gated, *common, "--small", *small, *numbers])
+    if options.corpus == "arabic":
+        arabic(options.model, options.gate_size, options.out)
+    else:
+        speech_commands(options.model, options.gate_size, list(map(int, options.seeds.split(","))), options.out)
 
 
 if __name__ == "__main__":

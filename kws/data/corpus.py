@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -60,6 +60,12 @@ class Corpus:
     def noises(self) -> list[Samples]:
         """The background-noise recordings, int16[n] at 16 kHz each; may be empty."""
         return [self._recordings[len(self.clips) + index] for index in range(len(self.noise_names))]
+
+    def split_anew(self, splits: Mapping[str, str]) -> Corpus:
+        """The same clips, in the split that `splits` names for their speaker: for folds."""
+        clips = tuple(replace(clip, split=splits[clip.speaker]) for clip in self.clips)
+        fingerprint = f"{self.fingerprint} {sorted(splits.items())}"
+        return Corpus(self.name, clips, self.noise_names, fingerprint, self._decode)
 
     @property
     def words(self) -> list[str]:

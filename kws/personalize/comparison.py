@@ -84,7 +84,8 @@ def compare(
 
     queries = [trial.query for trial in trials]
     told: dict[str, list[Tensor]] = {}  # logits of every trial's queries, by method
-    whole = {FULL: subject.full_answers.whole(), "own weights, all open": subject.answers.whole()}
+    pooled, full = subject.full_answers.whole()
+    whole = {FULL: full, "own weights, all open": subject.answers.whole()[1]}
     if subject.small is not None:
         whole["small network from scratch"] = subject.small
     for name, outputs in whole.items():
@@ -93,7 +94,6 @@ def compare(
         for name, gates in methods.items():
             told[name] = answers.outputs(queries, gates)
     if others:
-        pooled = subject.full_answers.pooled()
         for clips in (1, 2):
             told[f"last layer tuned, {clips} a word"] = _tuned(subject.full, pooled, labels, trials, clips)
     accuracy = {name: _right(outputs, trials) for name, outputs in told.items()}

@@ -37,6 +37,7 @@ COUNTS = (1, 3, 5, 10, 20)  # utterances to enrol with
 THRESHOLDS = (-0.5, 0.5)  # beside 0: of the gates' logits, for the curve over kept MACs
 LEAST = 6  # clips that a speaker is judged by, at least
 SETS = 30  # of half of the words
+QUICK: dict[str, Any] = {"counts": (10,), "thresholds": (), "sets": 3}  # for integers, which NumPy runs slowly
 
 
 @dataclass
@@ -51,6 +52,28 @@ class Result:
     overlap: tuple[float, float]  # Jaccard index of the gates opened: of one speaker, of two
     open: np.ndarray  # [speakers, gates]: how often each opened each, with the first seed
     seeds: list[dict[str, float]]  # accuracy by method
+
+    @staticmethod
+    def pooled(folds: Sequence[Result]) -> Result:
+        """The same protocol on the speakers of several folds, each answered by a network that never heard them."""
+
+        def mean(values: Sequence[float]) -> float:
+            return float(np.average(values, weights=[fold.speakers for fold in folds]))
+
+        first = folds[0]
+        return Result(
+            first.title,
+            sum(fold.speakers for fold in folds),
+            {name: np.concatenate([fold.accuracy[name] for fold in folds]) for name in first.accuracy},
+            {name: mean([fold.kept[name] for fold in folds]) for name in first.kept},
+            max(fold.most for fold in folds),
+            (mean([fold.overlap[0] for fold in folds]), mean([fold.overlap[1] for fold in folds])),
+            np.concatenate([fold.open for fold in folds]),
+            [
+                {name: mean([fold.seeds[seed][name] for fold in folds]) for name in first.accuracy}
+                for seed in range(len(first.seeds))
+            ],
+        )
 
     def summaries(self) -> dict[str, Summary]:
         """Beside the own gates; where other words speak for _unknown_, beside the own gates under the same reading."""
@@ -134,7 +157,7 @@ def _integer(held: Checkpoint, task: Task, codes: np.ndarray) -> Runner:
 
 def _integer_logits(held: Checkpoint, task: Task, codes: np.ndarray) -> torch.Tensor:
     graph = quantize(held, task).graph
-    return IntegerRunner(graph, graph, codes).whole()
+    return IntegerRunner(graph, graph, codes).whole()[1]
 
 
 def judge(
@@ -234,8 +257,8 @@ def run(options: argparse.Namespace) -> int:
     subjects = [each for each, _ in pairs]
     speakers = Speakers(examples, task.labels, options.keywords, options.each)
     features = real(features_of(examples, held.front_end), front_end(held.front_end))
-    few: dict[str, Any] = {"counts": (10,), "thresholds": (), "sets": 3} if options.int8 else {}
-    results = evaluate(subjects, features, task, examples, speakers, options.draws, **few)
+    protocol = QUICK if options.int8 else {}
+    results = evaluate(subjects, features, task, examples, speakers, options.draws, **protocol)
     summary = {name: result.summary() for name, result in results.items()}
     if options.json:
         print(json.dumps(summary))

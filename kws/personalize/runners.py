@@ -26,12 +26,8 @@ class Runner(Protocol):
         """What enrolment says of every clip: gate logits [N, gates] by group."""
         ...
 
-    def whole(self) -> Tensor:
-        """Logits [N, labels] of every clip with all gates open."""
-        ...
-
-    def pooled(self) -> Tensor:
-        """What the last layer sees of every clip with all gates open, [N, channels]."""
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """With all gates open, what the last layer sees of every clip, [N, channels], and its logits [N, labels]."""
         ...
 
     def outputs(self, queries: Sequence[np.ndarray], gates: Sequence[Gates]) -> list[Tensor]:
@@ -50,14 +46,11 @@ class FloatRunner:
         return list(_in_batches(lambda part: torch.cat(self.network.enrol(part), 1), self.features).split(sizes, 1))
 
     @torch.no_grad()
-    def whole(self) -> Tensor:
-        return _in_batches(self.network, self.features)
-
-    @torch.no_grad()
-    def pooled(self) -> Tensor:
+    def whole(self) -> tuple[Tensor, Tensor]:
         network = self.network.network
         assert isinstance(network, nn.Sequential)
-        return _in_batches(network[:-1], self.features)
+        pooled = _in_batches(network[:-1], self.features)
+        return pooled, network[-1](pooled)
 
     @torch.no_grad()
     def outputs(self, queries: Sequence[np.ndarray], gates: Sequence[Gates]) -> list[Tensor]:
@@ -83,11 +76,9 @@ class IntegerRunner:
         values = NumpyExecutor(self.enrolment).run([self.codes])
         return [_real(self.enrolment, index, values) for index in self.enrolment.main.outputs]
 
-    def whole(self) -> Tensor:
-        return _real(self.model, self._logits, NumpyExecutor(self.model).run([self.codes]))
-
-    def pooled(self) -> Tensor:
-        return _real(self.model, self._pooled, NumpyExecutor(self.model).run([self.codes]))
+    def whole(self) -> tuple[Tensor, Tensor]:
+        values = NumpyExecutor(self.model).run([self.codes])
+        return _real(self.model, self._pooled, values), _real(self.model, self._logits, values)
 
     def outputs(self, queries: Sequence[np.ndarray], gates: Sequence[Gates]) -> list[Tensor]:
         found = []
