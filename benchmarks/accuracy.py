@@ -1,6 +1,7 @@
 """The accuracy table: train, quantise after training and with fine-tuning, test; mean and standard error over seeds.
 
     python benchmarks/accuracy.py [--model ds-cnn-s] [--seeds 0,1,2] [--qat-epochs 3] [--out build/accuracy]
+    python benchmarks/accuracy.py --model ds-cnn-m --seeds 0 --epochs 50 --teacher RUN...
 
 Runs live in OUT/<model>-<seed> as `kws train` writes them; what is finished is not done again, what was interrupted
 goes on. The data are the recordings in ../shared/data/speech_commands without on and off.
@@ -10,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,25 +33,30 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_command
 WORDS, EXCLUDED = ("yes", "no", "up", "down", "left", "right", "go", "stop"), ("on", "off")
 
 
-def trained(task: Task, model: str, seed: int, folder: Path) -> Checkpoint:
+def trained(
+    task: Task, model: str, seed: int, folder: Path, recipe: Recipe, teachers: Sequence[Checkpoint] = ()
+) -> Checkpoint:
     """The checkpoint of a finished run; an interrupted one goes on, a missing one is made."""
     metrics = folder / "metrics.csv"
-    if metrics.exists() and len(metrics.read_text().splitlines()) == 1 + Recipe().epochs:
+    if metrics.exists() and len(metrics.read_text().splitlines()) == 1 + recipe.epochs:
         return checkpoint.load(folder / checkpoint.BEST)
-    return train.train(task, model, "mfcc10", Recipe(), seed, folder, resume=(folder / train.LAST).exists())
+    resume = (folder / train.LAST).exists()
+    return train.train(task, model, "mfcc10", recipe, seed, folder, resume, teachers)
 
 
-def measured(task: Task, model: str, seed: int, qat_epochs: int, folder: Path) -> dict[str, Comparison]:
+def measured(
+    task: Task, held: Callable[[], Checkpoint], seed: int, qat_epochs: int, folder: Path
+) -> dict[str, Comparison]:
     """Both ways of quantising one run, on the test clips; from FOLDER/accuracy.json where that was done before."""
     known = folder / "accuracy.json"
     if known.exists():
         return {way: Comparison(**values) for way, values in json.loads(known.read_text()).items()}
-    held = trained(task, model, seed, folder)
-    codes = features_of(task.testing, held.front_end)
+    network = held()
+    codes = features_of(task.testing, network.front_end)
     results = {}
     for way, schedule in (("post-training", None), ("fine-tuned", Schedule(qat_epochs))):
         state = folder / "qat.pt"
-        quantized = quantize(held, task, schedule=schedule, state=state, resume=state.exists(), seed=seed)
+        quantized = quantize(network, task, schedule=schedule, state=state, resume=state.exists(), seed=seed)
         files.write_whole(folder / f"{way}.tflite", tflite.write(quantized.graph))
         results[way] = quantized.compare(codes, task.testing.labels)
     files.write_whole(known, json.dumps({way: asdict(result) for way, result in results.items()}, indent=2) + "\n")
@@ -59,15 +67,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ds-cnn-s")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--epochs", type=int, default=Recipe.epochs)
+    parser.add_argument("--teacher", type=Path, nargs="+", default=[], metavar="RUN")
     parser.add_argument("--qat-epochs", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("build/accuracy"))
     parser.add_argument("--data", default=str(DATA))
     options = parser.parse_args()
     task = task_options.build(open_corpus(options.data), WORDS, EXCLUDED)
-    runs = [
-        measured(task, options.model, seed, options.qat_epochs, options.out / f"{options.model}-{seed}")
-        for seed in map(int, options.seeds.split(","))
-    ]
+    recipe = replace(Recipe(), epochs=options.epochs)
+    teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]
+    runs = []
+    for seed in map(int, options.seeds.split(",")):
+        folder = options.out / f"{options.model}-{seed}"
+        held = partial(trained, task, options.model, seed, folder, recipe, teachers)
+        runs.append(measured(task, held, seed, options.qat_epochs, folder))
     print(f"{options.model}, {len(runs)} seeds, {len(task.testing)} test clips, {len(task.labels)} classes")
     for way in runs[0]:
         columns = {

@@ -25,6 +25,7 @@ from kws.inference import features_of, real
 from kws.personalize import evaluate
 from kws.personalize.gate_training import GATED, GateRecipe, train_gates
 from kws.personalize.protocol import Speakers
+from kws.recipe import Recipe
 
 ARABIC = DATA.parent / "arabic_speech_commands"
 ARABIC_WORDS = ("yes", "no", "up", "down", "left", "right", "start", "stop")
@@ -35,8 +36,8 @@ SMALL = "ds-cnn-xs"  # from scratch, of about as many MACs
 def networks(task: Task, model: str, size: int, seed: int, out: Path, mark: str) -> tuple[Path, Path]:
     """The folders of a network with gates and of the small one, trained where they are missing."""
     folder, small = out / f"{model}-gates{size}-{mark}", out / f"{SMALL}-{mark}"
-    held = trained(task, model, seed, out / f"{model}-{mark}")
-    trained(task, SMALL, seed, small)
+    held = trained(task, model, seed, out / f"{model}-{mark}", Recipe())
+    trained(task, SMALL, seed, small, Recipe())
     if not (folder / GATED).exists():
         checkpoint.save(folder / checkpoint.BEST, held)
         train_gates(held, task, GateRecipe(), size, seed, folder, resume=True)

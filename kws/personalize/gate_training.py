@@ -129,7 +129,7 @@ class _Run:
         self.teacher = copy.deepcopy(gated.network).eval()
         self.costs = Costs.of(gated, training.features.shape[1], training.features.shape[2])
         named = list(gated.named_parameters())
-        shared = {name for name, _ in named if re.search(r"head\d+\.bias|absent", name)}
+        shared = {name for name, _ in named if re.search(r"head\d+\.bias", name)}
         heads = [value for name, value in named if name in shared]
         weights = [value for name, value in named if name not in shared and value.ndim > 1]
         others = [value for name, value in named if name not in shared and value.ndim == 1]
