@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import kl_div, log_softmax
 from tqdm import tqdm
 
 from mcu_codegen.errors import InputError
 from mcu_codegen.frontend import FrontEnd
 
 from . import checkpoint
+from .distillation import divergence
 from .inference import logits, real
 from .recipe import Views, ramp
 
@@ -117,8 +117,3 @@ class FineTuning:
         if reached < self.best_divergence:
             self.best_divergence = reached
             self.best_weights = copy.deepcopy(self.student.state_dict())
-
-
-def divergence(outputs: Tensor, target: Tensor) -> Tensor:
-    """Mean Kullback-Leibler divergence in nats of softmax(outputs) from softmax(target); logits [N, labels] both."""
-    return kl_div(log_softmax(outputs, 1), log_softmax(target, 1), reduction="batchmean", log_target=True)

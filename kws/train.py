@@ -27,12 +27,12 @@ from .checkpoint import BEST, Checkpoint
 from .data import augment
 from .data import task as task_options
 from .data.task import Task
+from .distillation import Teachers, softened_divergence
 from .evaluate import Result
 from .features import front_end
 from .inference import features_of, logits, real
 from .models.count import count
 from .personalize.gate_training import GateRecipe, train_gates
-from .qat import divergence
 from .recipe import Recipe, Views, ramp, views
 
 LAST = "last.pt"
@@ -92,7 +92,9 @@ def run(options: argparse.Namespace) -> int:
             )
         if options.gates:
             gates = GateRecipe(options.keep_macs, steps=options.gate_steps)
-            train_gates(held, task, gates, options.gate_size, options.seed, options.out, options.resume)
+            train_gates(
+                held, task, gates, options.gate_size, options.seed, options.out, options.resume, teachers=teachers
+            )
     except KeyboardInterrupt:
         print(f"interrupted; the epochs that are done are in {options.out}, --resume goes on from there")
         raise
@@ -143,12 +145,6 @@ def train(
     return run.best()
 
 
-def softened_divergence(outputs: Tensor, answers: Tensor) -> Tensor:
-    """The divergence of the distribution of logits `outputs` from that of `answers`, both softened by temperature 2;
-    times its square, so that gradients keep their size (Hinton et al., section 2)."""
-    return 4 * divergence(outputs / 2, answers / 2)
-
-
 def _csv(history: list[dict[str, float]]) -> str:
     text = io.StringIO()
     rows = csv.DictWriter(text, history[0], lineterminator="\n")
@@ -163,13 +159,7 @@ class _Run:
     def __init__(
         self, task: Task, model: str, preset: str, recipe: Recipe, seed: int, teachers: Sequence[Checkpoint]
     ) -> None:
-        for each in teachers:
-            if (each.labels, each.front_end) != (task.labels, preset):
-                raise InputError(
-                    f"--teacher: front end {each.front_end}, labels {', '.join(each.labels)};"
-                    f" accepted are {preset} and {', '.join(task.labels)}"
-                )
-        self.teachers = [each.network().to(memory_format=torch.channels_last) for each in teachers]  # type: ignore[call-overload]
+        self.teachers = Teachers(teachers, task.labels, preset)
         self.task, self.model, self.recipe, self.seed = task, model, recipe, seed
         self.front_end = front_end(preset)
         torch.manual_seed(seed)
@@ -214,9 +204,7 @@ class _Run:
             outputs = self.network(batch)
             loss = cross_entropy(outputs, labels[rows], label_smoothing=self.recipe.label_smoothing)
             if self.teachers:
-                with torch.no_grad():
-                    answers = torch.stack([each(batch) for each in self.teachers]).mean(0)
-                loss = 0.5 * loss + 0.5 * softened_divergence(outputs, answers)
+                loss = 0.5 * loss + 0.5 * softened_divergence(outputs, self.teachers(batch))
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -280,7 +268,7 @@ class _Run:
 
     def _identity(self) -> dict[str, str]:
         settings = {"model": self.model, "front end": self.front_end, "seed": self.seed, "recipe": self.recipe}
-        settings["teachers"] = [checkpoint.fingerprint(each) for each in self.teachers]
+        settings["teachers"] = self.teachers.fingerprints
         return {"data": self.task.fingerprint} | {name: repr(value) for name, value in settings.items()}
 
     def _learning_rate(self, epoch: float) -> float:

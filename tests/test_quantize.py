@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from kws import checkpoint, cli, export, models, nncf_quantize, qat
+from kws import checkpoint, cli, distillation, export, models, nncf_quantize, qat
 from kws import quantize as quantize_module
 from kws.data.task import Task
 from kws.inference import logits, real
@@ -285,7 +285,7 @@ def test_fine_tuning_helps_and_resumes_to_the_same_weights(tmp_path):
         return qat.FineTuning(copy.deepcopy(start.network), teacher, SPEC, schedule, "test", seed=0)
 
     def divergence(network: nn.Module) -> float:
-        return float(qat.divergence(logits(network, validation, SPEC), logits(teacher, validation, SPEC)))
+        return float(distillation.divergence(logits(network, validation, SPEC), logits(teacher, validation, SPEC)))
 
     whole = tuning()
     whole.run(Views(*clips, 512), validation, tmp_path / "whole.pt")

@@ -1,16 +1,16 @@
 """Train a network's gates, and the network to live with them: PPP-style, reconstructed.
 
 Known of the published method is its idea; the form of the loss is a reconstruction: cross-entropy under the user's
-prototype gates, under each utterance's own gates and with all gates open, a penalty for MACs off the budget, and a
-pull of each utterance's gates towards its user's.
+prototype gates, under each utterance's own gates and with all gates open, the divergence from a teacher's answers, a
+penalty for MACs off the budget, and a pull of each utterance's gates towards its user's.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ from mcu_codegen.frontend import FrontEnd
 from .. import checkpoint
 from ..checkpoint import Checkpoint
 from ..data.task import Task
+from ..distillation import Teachers, divergence
 from ..features import front_end
 from ..inference import features_of, real
-from ..qat import divergence
 from ..recipe import Augmentation, Recipe, Views, ramp, view_clips, views
 from .gated import Costs, GatedNetwork
 from .protocol import merged
@@ -43,25 +43,25 @@ _ROUND = 250  # steps between two states on disk
 class GateRecipe:
     """How gates are trained; the weights of the loss carry the names of its parts."""
 
-    keep_macs: float = 0.48  # of the full network's, for a user of all words
+    keep_macs: float = 0.475  # of the full network's, for a user of all words
     few_macs: float = 0.6  # of that, for a user of half of the words
-    steps: int = 5000
+    steps: int = 8000
     users: int = 16  # a batch
     enrol: tuple[int, ...] = (3, 10)  # utterances that a user enrols with; a batch draws one of them
     query: int = 12  # utterances that a user is judged by
-    words_share: float = 0.4  # of the users use half of the words
+    words_share: float = 0.3  # of the users use half of the words
     full_batch: int = 32
-    learning_rate: float = 2e-3  # the highest, after warm-up; then a cosine down to zero
+    learning_rate: float = 3e-3  # the highest, after warm-up; then a cosine down to zero
     common: float = 5.0  # how much quicker the part of the gates learns that all voices share
     warmup: float = 0.05  # of the steps
-    closing: float = 0.4  # of the steps, in which the budget falls from all MACs
+    closing: float = 0.25  # of the steps, in which the budget falls from all MACs
     weight_decay: float = 1e-2
     label_smoothing: float = 0.1
     noise: float = 0.3  # standard deviation, on the logits of a user's gates
     sample: float = 0.3
     utilisation: float = 20.0
     pull: float = 1.0
-    teacher: float = 2.0  # of the divergence from the network's answers before it had gates, where all words count
+    teacher: float = 2.0  # of the divergence from the teachers' answers, where all words count
 
 
 def train_gates(
@@ -73,22 +73,26 @@ def train_gates(
     out: Path,
     resume: bool = False,
     augmentation: Augmentation = Recipe.augmentation,
+    teachers: Sequence[Checkpoint] = (),
 ) -> Checkpoint:
     """Give a trained network gates that keep about `recipe.keep_macs` of its MACs for each user.
 
     `out` receives gated.pt in the end, and during training gates.pt, what `resume` needs. `augmentation` makes the
-    examples that users are judged by; that of the network's training is in the cache. Raises InputError where the
-    task's labels are not the network's, or its channels do not divide into gates.
+    examples that users are judged by; that of the network's training is in the cache. Without `teachers`, the network
+    before it had gates is the teacher. Raises InputError where the task's labels or a teacher's are not the network's,
+    or its channels do not divide into gates.
     """
     if task.labels != held.labels:
         raise InputError(f"labels {', '.join(task.labels)} do not match the network's: {', '.join(held.labels)}")
-    torch.manual_seed(seed)
     spec = front_end(held.front_end)
+    teaching = Teachers(teachers or [held], held.labels, held.front_end)
+    torch.manual_seed(seed)
     gated = GatedNetwork(held.network(), gate_size, spec.coefficients)
     training = views(task, held.front_end, augmentation, seed)
     users = Users(task, view_clips(task, augmentation, seed), training.labels)
-    identity = f"{checkpoint.fingerprint(gated)} {task.fingerprint} {recipe} seed {seed}"
-    run = _Run(gated, users, training, features_of(task.training, held.front_end), spec, recipe, identity, seed)
+    identity = f"{checkpoint.fingerprint(gated)} {task.fingerprint} {recipe} seed {seed} {teaching.fingerprints}"
+    clips = features_of(task.training, held.front_end)
+    run = _Run(gated, teaching, users, training, clips, spec, recipe, identity, seed)
     state = out / "gates.pt"
     if resume and state.exists():
         run.restore(state)
@@ -111,6 +115,7 @@ class _Run:
     def __init__(
         self,
         gated: GatedNetwork,
+        teachers: Teachers,
         users: Users,
         training: Views,
         clips: np.ndarray,
@@ -120,13 +125,12 @@ class _Run:
         seed: int,
     ) -> None:
         """`clips` are the features of the training clips as recorded, int8[N, frames, coefficients]."""
-        self.users, self.training, self.clips, self.spec = users, training, clips, spec
+        self.teachers, self.users, self.training, self.clips, self.spec = teachers, users, training, clips, spec
         self.recipe, self.identity, self.seed = recipe, identity, seed
         self.gated = gated.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker on a CPU
         for layer in gated.network.modules():
             if isinstance(layer, nn.ReLU):
                 layer.inplace = True  # a third less memory traffic, which is what limits the speed
-        self.teacher = copy.deepcopy(gated.network).eval()
         self.costs = Costs.of(gated, training.features.shape[1], training.features.shape[2])
         named = list(gated.named_parameters())
         shared = {name for name, _ in named if re.search(r"head\d+\.bias", name)}
@@ -212,8 +216,7 @@ class _Run:
         full = gated(any_word)
         all_words = allowed.all(1)
         whole = all_words.repeat_interleave(judged)
-        with torch.no_grad():
-            answers = self.teacher(torch.cat([any_word, query[whole]]))
+        answers = self.teachers(torch.cat([any_word, query[whole]]))
         kept = self.costs.kept([straight_through(each) for each in wanted])
         target = recipe.keep_macs * torch.where(all_words, 1.0, recipe.few_macs)
         parts = {
