@@ -40,7 +40,7 @@ def networks(task: Task, model: str, size: int, seed: int, out: Path, mark: str)
     trained(task, SMALL, seed, small, Recipe())
     if not (folder / GATED).exists():
         checkpoint.save(folder / checkpoint.BEST, held)
-        train_gates(held, task, GateRecipe(), size, seed, folder, resume=True)
+        train_gates(held, task, GateRecipe(size=size), seed, folder, resume=True)
     return folder, small
 
 
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--corpus", default="speech_commands", choices=("speech_commands", "arabic"))
     parser.add_argument("--model", default="ds-cnn-s")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--gate-size", type=int, default=4)
+    parser.add_argument("--gate-size", type=int, default=GateRecipe.size)
     parser.add_argument("--out", type=Path, default=Path("build/accuracy"))
     options = parser.parse_args()
     if options.corpus == "arabic":

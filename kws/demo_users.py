@@ -31,7 +31,6 @@ from .recipe import Augmentation
 NAMES = ("anna", "ben")  # anna uses all words, ben half of them
 _ENROL = 10  # utterances
 _PROOF = 2  # utterances that go through every layer on every core
-_GATE_SIZE = 4
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,7 @@ def people(
     held: Checkpoint, task: Task, steps: int, augmentation: Augmentation, core: str, seed: int, out: Path
 ) -> People:
     """Give the trained network gates, quantise it, and enrol two test speakers; `out` receives models and users."""
-    recipe = GateRecipe(steps=steps)
-    gated = train_gates(held, task, recipe, _GATE_SIZE, seed, out, augmentation=augmentation)
+    gated = train_gates(held, task, GateRecipe(steps=steps), seed, out, augmentation=augmentation)
     quantized = quantize(gated, task, seed=seed)
     assert quantized.enrolment is not None
     path = out / "model.tflite"

@@ -65,7 +65,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="default: %(default)s of the MACs",
     )
-    gates.add_argument("--gate-size", type=int, default=4, metavar="N", help="channels a gate (default: %(default)s)")
+    gates.add_argument(
+        "--gate-size", type=int, default=GateRecipe.size, metavar="N", help="channels a gate (default: %(default)s)"
+    )
     gates.add_argument("--gate-steps", type=int, default=GateRecipe.steps, metavar="N", help="default: %(default)s")
     gates.add_argument(
         "--start", type=Path, metavar="RUN", help="give this trained network gates, instead of training one"
@@ -91,10 +93,8 @@ def run(options: argparse.Namespace) -> int:
                 task, options.model, options.front_end, recipe, options.seed, options.out, options.resume, teachers
             )
         if options.gates:
-            gates = GateRecipe(options.keep_macs, steps=options.gate_steps)
-            train_gates(
-                held, task, gates, options.gate_size, options.seed, options.out, options.resume, teachers=teachers
-            )
+            gates = GateRecipe(options.keep_macs, size=options.gate_size, steps=options.gate_steps)
+            train_gates(held, task, gates, options.seed, options.out, options.resume, teachers=teachers)
     except KeyboardInterrupt:
         print(f"interrupted; the epochs that are done are in {options.out}, --resume goes on from there")
         raise

@@ -146,7 +146,7 @@ QUICK = GateRecipe(steps=4, users=3, query=6, full_batch=8, closing=0.5)
 @pytest.fixture(scope="module")
 def trained(task, held, tmp_path_factory):
     out = tmp_path_factory.mktemp("gates")
-    return out, train_gates(held, task, QUICK, 4, 0, out, augmentation=FEW)
+    return out, train_gates(held, task, QUICK, 0, out, augmentation=FEW)
 
 
 def test_an_interrupted_run_resumes_to_the_same_bits(trained, task, held, tmp_path, monkeypatch):
@@ -160,14 +160,14 @@ def test_an_interrupted_run_resumes_to_the_same_bits(trained, task, held, tmp_pa
     monkeypatch.setattr(gate_training, "_ROUND", 1)
     monkeypatch.setattr(gate_training._Run, "_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train_gates(held, task, QUICK, 4, 0, tmp_path, augmentation=FEW)
+        train_gates(held, task, QUICK, 0, tmp_path, augmentation=FEW)
     monkeypatch.setattr(gate_training._Run, "_step", step)
-    again = train_gates(held, task, QUICK, 4, 0, tmp_path, resume=True, augmentation=FEW)
+    again = train_gates(held, task, QUICK, 0, tmp_path, resume=True, augmentation=FEW)
     _, whole = trained
     assert all(torch.equal(again.state_dict[name], value) for name, value in whole.state_dict.items())
     other = dataclasses.replace(QUICK, keep_macs=0.3)
     with pytest.raises(InputError, match="--resume needs the same"):
-        train_gates(held, task, other, 4, 0, tmp_path, resume=True, augmentation=FEW)
+        train_gates(held, task, other, 0, tmp_path, resume=True, augmentation=FEW)
 
 
 def test_the_quantised_pair_enrols_like_the_float_network(trained, task):

@@ -45,6 +45,7 @@ class GateRecipe:
 
     keep_macs: float = 0.475  # of the full network's, for a user of all words
     few_macs: float = 0.6  # of that, for a user of half of the words
+    size: int = 4  # channels a gate; words of int8 hold four
     steps: int = 8000
     users: int = 16  # a batch
     enrol: tuple[int, ...] = (3, 10)  # utterances that a user enrols with; a batch draws one of them
@@ -68,7 +69,6 @@ def train_gates(
     held: Checkpoint,
     task: Task,
     recipe: GateRecipe,
-    gate_size: int,
     seed: int,
     out: Path,
     resume: bool = False,
@@ -87,7 +87,7 @@ def train_gates(
     spec = front_end(held.front_end)
     teaching = Teachers(teachers or [held], held.labels, held.front_end)
     torch.manual_seed(seed)
-    gated = GatedNetwork(held.network(), gate_size, spec.coefficients)
+    gated = GatedNetwork(held.network(), recipe.size, spec.coefficients)
     training = views(task, held.front_end, augmentation, seed)
     users = Users(task, view_clips(task, augmentation, seed), training.labels)
     identity = f"{checkpoint.fingerprint(gated)} {task.fingerprint} {recipe} seed {seed} {teaching.fingerprints}"
@@ -104,7 +104,7 @@ def train_gates(
             f" MACs kept {seen['kept']:.0%} for all words, {seen['kept_few']:.0%} for few"
         )
     record = held.recipe | {"gates": dataclasses.asdict(recipe), "gates_seed": seed}
-    result = Checkpoint(held.model, held.labels, held.front_end, gated.state_dict(), record, gate_size)
+    result = Checkpoint(held.model, held.labels, held.front_end, gated.state_dict(), record, recipe.size)
     checkpoint.save(out / GATED, result)
     return result
 
