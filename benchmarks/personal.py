@@ -1,6 +1,6 @@
 """The whole personal table: trains what it needs, then judges every method on speakers never heard in training.
 
-    python benchmarks/personal.py [--corpus speech_commands] [--seeds 0,1,2] [--out build/accuracy]
+    python benchmarks/personal.py [--corpus speech_commands] [--seeds 0,1,2] [--teacher RUN...] [--out build/accuracy]
     python benchmarks/personal.py --corpus arabic [--out build/accuracy]
 
 Speech Commands: the speakers of the testing split with three clips of each word or more, over seeds, in float and in
@@ -12,11 +12,13 @@ where it was.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from accuracy import DATA, EXCLUDED, WORDS, trained
 
 from kws import checkpoint, cli
+from kws.checkpoint import Checkpoint
 from kws.data import task as task_options
 from kws.data.corpus import open_corpus
 from kws.data.task import Task
@@ -33,20 +35,22 @@ FOLDS = 4
 SMALL = "ds-cnn-xs"  # from scratch, of about as many MACs
 
 
-def networks(task: Task, model: str, size: int, seed: int, out: Path, mark: str) -> tuple[Path, Path]:
+def networks(
+    task: Task, model: str, size: int, seed: int, out: Path, mark: str, teachers: Sequence[Checkpoint] = ()
+) -> tuple[Path, Path]:
     """The folders of a network with gates and of the small one, trained where they are missing."""
     folder, small = out / f"{model}-gates{size}-{mark}", out / f"{SMALL}-{mark}"
     held = trained(task, model, seed, out / f"{model}-{mark}", Recipe())
     trained(task, SMALL, seed, small, Recipe())
     if not (folder / GATED).exists():
         checkpoint.save(folder / checkpoint.BEST, held)
-        train_gates(held, task, GateRecipe(size=size), seed, folder, resume=True)
+        train_gates(held, task, GateRecipe(size=size), seed, folder, resume=True, teachers=teachers)
     return folder, small
 
 
-def speech_commands(model: str, size: int, seeds: list[int], out: Path) -> None:
+def speech_commands(model: str, size: int, seeds: list[int], teachers: Sequence[Checkpoint], out: Path) -> None:
     task = task_options.build(open_corpus(DATA), WORDS, EXCLUDED)
-    pairs = [networks(task, model, size, seed, out, str(seed)) for seed in seeds]
+    pairs = [networks(task, model, size, seed, out, str(seed), teachers) for seed in seeds]
     gated, small = [str(folder) for folder, _ in pairs], [str(folder) for _, folder in pairs]
     for numbers in ([], ["--int8"]):
         print(f"\n== {'int8' if numbers else 'float'}\n", flush=True)
@@ -79,13 +83,16 @@ def main() -> None:
     parser.add_argument("--corpus", default="speech_commands", choices=("speech_commands", "arabic"))
     parser.add_argument("--model", default="ds-cnn-s")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--teacher", type=Path, nargs="+", default=[], metavar="RUN", help="of the gates' training")
     parser.add_argument("--gate-size", type=int, default=GateRecipe.size)
     parser.add_argument("--out", type=Path, default=Path("build/accuracy"))
     options = parser.parse_args()
     if options.corpus == "arabic":
         arabic(options.model, options.gate_size, options.out)
     else:
-        speech_commands(options.model, options.gate_size, list(map(int, options.seeds.split(","))), options.out)
+        seeds = list(map(int, options.seeds.split(",")))
+        teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]
+        speech_commands(options.model, options.gate_size, seeds, teachers, options.out)
 
 
 if __name__ == "__main__":
