@@ -187,6 +187,14 @@ def test_the_quantised_pair_enrols_like_the_float_network(trained, task):
     assert hashlib.sha256(tflite.write(model)).hexdigest() == model.sha256
 
 
+def test_a_word_less_only_closes_gates(trained):
+    """So that a user of few words keeps a part of what users of all words train."""
+    _, gated_held = trained
+    tables = [value for name, value in gated_held.state_dict.items() if name.startswith("absent")]
+    assert tables and all(table.max() <= 0 for table in tables)
+    assert any(table.min() < 0 for table in tables)
+
+
 def test_training_users_are_judged_by_other_clips(task):
     rng = np.random.default_rng(0)
     clips = np.repeat(np.arange(144), 2)

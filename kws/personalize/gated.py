@@ -101,7 +101,7 @@ class GatedNetwork(nn.Module):
                 )
         gates = [group.channels // size for group in self.groups]
         self.gating = Gating(coefficients, network[-1].in_features, gates)
-        # what leaving a label out adds to the gates' logits, [labels, gates] by group
+        # what leaving a label out adds to the gates' logits, zero or less, [labels, gates] by group
         self.absent = nn.ParameterList(torch.zeros(network[-1].out_features, count) for count in gates)
 
     def train(self, mode: bool = True) -> GatedNetwork:
