@@ -85,6 +85,8 @@ def load(path: Path | str) -> Checkpoint:
         raise InputError(f"{path}: not a checkpoint of format {_FORMAT}; a file written by `kws train` is accepted")
     try:
         checkpoint = Checkpoint(**content | {"labels": tuple(content["labels"])})
+        if not isinstance(checkpoint.state_dict, dict) or not 0 <= checkpoint.gate_size < 1 << 16:
+            raise TypeError("damaged")
         expected = checkpoint._untrained().state_dict()
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not a whole checkpoint ({error})") from None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mcu_codegen import commands
 
 VERBS = {
-    "data": ("kws.data.command", "Show what a corpus holds, or make the synthetic one"),
+    "data": ("kws.data.command", "Show what a corpus holds, or write it as a folder"),
     "train": ("kws.train", "Train a network on a corpus"),
     "quantize": ("kws.quantize", "Turn a trained network into an int8 .tflite"),
     "enroll": ("kws.personalize.enroll", "Make a network one person's, from a few recordings"),

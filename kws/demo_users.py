@@ -92,7 +92,14 @@ class People:
 def people(
     held: Checkpoint, task: Task, steps: int, augmentation: Augmentation, core: str, seed: int, out: Path
 ) -> People:
-    """Give the trained network gates, quantise it, and enrol two test speakers; `out` receives models and users."""
+    """Give the trained network gates, quantise it, and enrol two test speakers; `out` receives models and users.
+
+    Where there are no such speakers, the reason stands in the table, and nothing is trained.
+    """
+    try:
+        trials = _trials(task, np.random.default_rng(seed))
+    except InputError as error:
+        return People((), str(error), core)
     gated = train_gates(held, task, GateRecipe(steps=steps), seed, out, augmentation=augmentation)
     quantized = quantize(gated, task, seed=seed)
     assert quantized.enrolment is not None
@@ -101,14 +108,23 @@ def people(
     files.write_whole(enrolment_of(path), tflite.write(quantized.enrolment))
     model, enrolment = tflite.read(path), tflite.read(enrolment_of(path))
     codes = features_of(task.testing, held.front_end)[:, np.newaxis, ..., np.newaxis]
-    rng = np.random.default_rng(seed)
-    speakers = Speakers(task.testing, task.labels, keywords=2 * _ENROL)
-    half = rng.permutation(np.arange(2, len(task.labels)))[: (len(task.labels) - 2) // 2].tolist()
-    trials = [speakers.voice(_ENROL, 1, 1, rng)[0], speakers.words(_ENROL, [half], rng)[1]]
     persons = [
         _person(name, model, enrolment, codes, trial, core, out) for name, trial in zip(NAMES, trials, strict=True)
     ]
     return People(tuple(persons), cost(model, core), core)
+
+
+def _trials(task: Task, rng: np.random.Generator) -> list[Trial]:
+    """One test speaker who uses all words, and another with half of them. Raises InputError where there are none."""
+    speakers = Speakers(task.testing, task.labels, keywords=2 * _ENROL)
+    half = rng.permutation(np.arange(2, len(task.labels)))[: (len(task.labels) - 2) // 2].tolist()
+    first = speakers.voice(_ENROL, 1, 1, rng)[0]
+    others = [trial for trial in speakers.words(_ENROL, [half] if half else [], rng) if trial.speaker != first.speaker]
+    if not others:
+        raise InputError(
+            f"{task.name}: nobody else said two clips of {', '.join(task.labels[label] for label in half)}"
+        )
+    return [first, others[0]]
 
 
 def _person(name: str, model: Graph, enrolment: Graph, codes: np.ndarray, trial: Trial, core: str, out: Path) -> Person:

@@ -118,7 +118,7 @@ def _open(path: Path) -> tuple[tuple[str, ...], str, Callable[[np.ndarray], np.n
         graph = tflite.read(path)
         labels, preset = labels_of(graph, path), graph.metadata["front_end"]
         return labels, preset, lambda features: scores(graph, features).argmax(1)
-    held = checkpoint.load(path)
+    held = checkpoint.load(checkpoint.of_run(path))
     network, spec = held.network(), front_end(held.front_end)
     return held.labels, held.front_end, lambda features: logits(network, features, spec).argmax(1).numpy()
 

@@ -137,6 +137,8 @@ def _split(graph: Graph, gated: GatedNetwork) -> tuple[Graph, Graph]:
 
 def enrolment_of(model: Path) -> Path:
     """Where the enrolment of a gated model lies: beside ``model.tflite`` is ``model.enrol.tflite``."""
+    if not model.name:
+        raise InputError(f"{model}: not the name of a file")
     return model.with_suffix(".enrol.tflite")
 
 
@@ -164,7 +166,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--qat-epochs {options.qat_epochs}: 0 or more is accepted, 1 or more with --resume")
     held = checkpoint.load(checkpoint.of_run(options.checkpoint))
     task = build(open_corpus(options.data), held.labels[2:], options.exclude)
-    state = options.output.with_suffix(".qat.pt")
+    state = enrolment_of(options.output).with_name(f"{options.output.stem}.qat.pt")
     try:
         quantized = quantize(
             held,

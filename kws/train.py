@@ -33,6 +33,8 @@ from .features import front_end
 from .inference import features_of, logits, real
 from .models.count import count
 from .personalize.gate_training import GateRecipe, train_gates
+from .personalize.gated import GatedNetwork
+from .personalize.users import speakers_of
 from .recipe import Recipe, Views, ramp, views
 
 LAST = "last.pt"
@@ -83,22 +85,33 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--gate-size and --gate-steps are 1 or more; --start goes with --gates")
     task = task_options.from_options(options)
     recipe = dataclasses.replace(Recipe(), epochs=options.epochs)
+    gates = GateRecipe(options.keep_macs, size=options.gate_size, steps=options.gate_steps)
     teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]
+    start = _start(options.start, task) if options.start else None
+    if options.gates:  # what would be refused is refused before the network is trained
+        GatedNetwork(models.build(start.model if start else options.model, len(task.labels)), gates.size, 1)
+        speakers_of(task)
     try:
-        if options.start:
-            held = checkpoint.load(checkpoint.of_run(options.start))
-            checkpoint.save(options.out / BEST, held)
-        else:
-            held = train(
-                task, options.model, options.front_end, recipe, options.seed, options.out, options.resume, teachers
-            )
+        held = start or train(
+            task, options.model, options.front_end, recipe, options.seed, options.out, options.resume, teachers
+        )
         if options.gates:
-            gates = GateRecipe(options.keep_macs, size=options.gate_size, steps=options.gate_steps)
             train_gates(held, task, gates, options.seed, options.out, options.resume, teachers=teachers)
+            checkpoint.save(options.out / BEST, held)
     except KeyboardInterrupt:
         print(f"interrupted; the epochs that are done are in {options.out}, --resume goes on from there")
         raise
     return 0
+
+
+def _start(path: Path, task: Task) -> Checkpoint:
+    held = checkpoint.load(checkpoint.of_run(path))
+    if held.gate_size or held.labels != task.labels:
+        raise InputError(
+            f"--start {path}: labels {', '.join(held.labels)}{', with gates' if held.gate_size else ''};"
+            f" a network without gates of {', '.join(task.labels)} is accepted"
+        )
+    return held
 
 
 def train(

@@ -218,7 +218,9 @@ def test_an_interrupt_in_the_middle_of_training(tmp_path):
     [
         (["--gates", "--keep-macs", "1.5"], r"--keep-macs 1\.5: a share of 1 or less, above 0, is accepted"),
         (["--gates", "--gate-size", "0"], "--gate-size and --gate-steps are 1 or more"),
+        (["--gates", "--gate-size", "7"], "--gate-size 7: group0 has 64 channels"),
         (["--start", "run"], "--start goes with --gates"),
+        (["--gates", "--start", "missing"], "missing: cannot read"),
         (["--teacher", "missing.pt"], r"missing\.pt: cannot read"),
     ],
 )
@@ -235,6 +237,8 @@ def test_enrolling_with_a_model_without_gates(model, tmp_path, capsys):
     found = refused(capsys, "kws", "enroll", "--model", model, "--user", tmp_path / "anna", clip)
     assert "model.enrol.tflite: " in found
     assert not (tmp_path / "anna.user").exists()
+    assert "--user '': a name is needed" in refused(capsys, "kws", "enroll", "--model", model, "--user", "", clip)
+    assert ".: not the name of a file" in refused(capsys, "kws", "enroll", "--model", ".", "--user", "anna", clip)
 
 
 def test_a_reader_that_leaves_early(model):

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from kws import checkpoint, models
+from kws import checkpoint, demo_users, models
 from kws.data.task import LENGTH, Examples, Task
 from kws.models import ds_cnn
 from kws.models.count import count
-from kws.personalize import choices, gate_training, protocol
+from kws.personalize import choices, comparison, gate_training, protocol
 from kws.personalize import evaluate as personal
 from kws.personalize.comparison import FULL, OWN, Subject, compare
 from kws.personalize.gate_training import GateRecipe, train_gates
 from kws.personalize.gated import Costs, Enrolment, GatedNetwork
 from kws.personalize.runners import FloatRunner
-from kws.personalize.users import Users
+from kws.personalize.users import Users, speakers_of
 from kws.quantize import quantize
 from kws.recipe import Augmentation
 from mcu_codegen import gates as integer_gates
@@ -185,6 +185,28 @@ def test_the_quantised_pair_enrols_like_the_float_network(trained, task):
     assert 0 < wanted.sum() < len(wanted)
     assert np.mean(np.concatenate(opened) == wanted) >= 0.9
     assert hashlib.sha256(tflite.write(model)).hexdigest() == model.sha256
+
+
+def test_gates_need_speakers_who_said_enough(task):
+    nameless = dataclasses.replace(task.training, speakers=np.full(len(task.training), ""))
+    with pytest.raises(InputError, match="named, with 4 clips"):
+        speakers_of(dataclasses.replace(task, training=nameless))
+
+
+def test_a_demo_without_people_says_why(task, held, tmp_path):
+    """Recordings of speakers who said little, or of one word, still give a page."""
+    silent = dataclasses.replace(task.testing, speakers=np.full(len(task.testing), ""))
+    people = demo_users.people(held, dataclasses.replace(task, testing=silent), 1, FEW, "cortex-m4", 0, tmp_path)
+    assert people.passed and not people.persons
+    assert "two or more are needed" in people.table().text()
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_speaker_enrols_with_the_words_that_the_user_enrols_with(task):
+    speakers = protocol.Speakers(task.testing, LABELS)
+    trials = speakers.words(4, [(2, 3)], np.random.default_rng(0))
+    rows = comparison._same_words(trials[1], task.testing.labels, trials[0])
+    assert len(rows) and set(task.testing.labels[rows]) <= {2, 3}
 
 
 def test_a_word_less_only_closes_gates(trained):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from . import choices
 from .choices import Gates
 from .gated import Costs, GatedNetwork
-from .protocol import Trial, merged
+from .protocol import UNKNOWN, Trial, merged
 from .runners import Runner
 
 OWN, FULL = "own gates", "full network"
@@ -159,7 +159,7 @@ def _others(trials: Sequence[Trial], generator: torch.Generator) -> list[int]:
 def _same_words(other: Trial, labels: np.ndarray, trial: Trial) -> np.ndarray:
     """As many clips of the other speaker as the user enrolled with, of the user's words where he said any."""
     rows = np.concatenate([other.enrol, other.query])
-    alike = rows[trial.allowed[labels[rows]]] if not trial.allowed.all() else other.enrol
+    alike = rows[trial.allowed[labels[rows]] & (labels[rows] > UNKNOWN)] if not trial.allowed.all() else other.enrol
     return (alike if len(alike) else other.enrol)[: len(trial.enrol)]
 
 

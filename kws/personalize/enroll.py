@@ -31,12 +31,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if not Path(options.user).name:
+        raise InputError(f"--user {options.user!r}: a name is needed")
     model, enrolment = (tflite.read(path) for path in (options.model, enrolment_of(options.model)))
     heard = features_of(options.clips, model)
     path = options.user if options.user.endswith(".user") else f"{options.user}.user"
     if not options.add:
         user = User.enrol(model, enrolment, heard, options.words)
-    elif options.words:
+    elif options.words is not None:
         raise InputError("--words: with --add, the words of the file stay; enrol anew to change them")
     else:
         user = User.load(path, model).heard(enrolment, heard)

@@ -35,9 +35,10 @@ from .runners import FloatRunner, IntegerRunner, Runner
 
 COUNTS = (1, 3, 5, 10, 20)  # utterances to enrol with
 THRESHOLDS = (-0.5, 0.5)  # beside 0: of the gates' logits, for the curve over kept MACs
+_ENROL = 10  # utterances, where methods are compared
 LEAST = 6  # clips that a speaker is judged by, at least
 SETS = 30  # of half of the words
-QUICK: dict[str, Any] = {"counts": (10,), "thresholds": (), "sets": 3}  # for integers, which NumPy runs slowly
+QUICK: dict[str, Any] = {"counts": (_ENROL,), "thresholds": (), "sets": 3}  # for integers, which NumPy runs slowly
 
 
 @dataclass
@@ -128,13 +129,15 @@ def subject(folder: Path, small: Path | None, task: Task, examples: Examples, in
     gated = held.network()
     if not isinstance(gated, GatedNetwork) or (plain.labels, plain.front_end) != (held.labels, held.front_end):
         raise InputError(f"{folder}: no gated network; an --out folder of `kws train --gates` is accepted")
+    if held.labels != task.labels:
+        raise InputError(f"{folder}: labels {', '.join(held.labels)}; {', '.join(task.labels)} are compared")
     spec = front_end(held.front_end)
     full = GatedNetwork(plain.network(), gated.size, spec.coefficients)
     codes, heard = features_of(examples, held.front_end), features_of(task.training, held.front_end)
     spoken = heard[task.training.labels > 0]
     little = None if small is None else checkpoint.load(checkpoint.of_run(small))
-    if little is not None and little.labels != held.labels:
-        raise InputError(f"{small}: its labels are not those of {folder}")
+    if little is not None and (little.labels, little.front_end) != (held.labels, held.front_end):
+        raise InputError(f"{small}: its labels and front end are not those of {folder}")
     if integer:
         answers, everybody = (_integer(held, task, each) for each in (codes, spoken))
         untrained = dataclasses.replace(plain, state_dict=full.state_dict(), gate_size=gated.size)
@@ -209,17 +212,19 @@ def evaluate(
         trials = speakers.voice(count, draws, LEAST, np.random.default_rng(count))
         if len({trial.speaker for trial in trials}) > 1:
             title = f"a voice, K = {count}"
-            results[f"voice-{count}"] = judge(title, subjects, features, examples.labels, trials, others=count == 10)
+            results[f"voice-{count}"] = judge(
+                title, subjects, features, examples.labels, trials, others=count == _ENROL
+            )
     rng = np.random.default_rng(0)
     words = range(2, len(task.labels))
     halves = list(itertools.combinations(words, len(words) // 2))
     few = [halves[pick] for pick in rng.permutation(len(halves))[:sets]]
-    trials = speakers.words(10, few, rng)
-    title = f"a voice and {len(few[0])} of {len(words)} words, K up to 10"
+    trials = speakers.words(_ENROL, few, rng)
+    title = f"a voice and {len(few[0])} of {len(words)} words, K up to {_ENROL}"
     results["words"] = judge(title, subjects, features, examples.labels, trials)
-    trials = speakers.voice(10, draws, LEAST, np.random.default_rng(10))
+    trials = speakers.voice(_ENROL, draws, LEAST, np.random.default_rng(_ENROL))
     for threshold in thresholds:
-        title = f"a voice, K = 10, gates above {threshold:+g}"
+        title = f"a voice, K = {_ENROL}, gates above {threshold:+g}"
         results[f"voice-10@{threshold:+g}"] = judge(title, subjects, features, examples.labels, trials, threshold)
     return results
 
@@ -242,7 +247,11 @@ def configure(parser: argparse._ArgumentGroup) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`kws evaluate RUN... --personal`: prints the tables, and writes JSON and pictures into --out."""
+    if options.draws < 2:
+        raise InputError(f"--draws {options.draws}: 2 or more is accepted")
     held = checkpoint.load(options.model[0] / GATED)
+    if len(held.labels) < 4:
+        raise InputError(f"{options.model[0]}: it knows {held.labels[2]} alone; two words or more are needed")
     task = task_options.build(open_corpus(options.data), held.labels[2:], options.exclude)
     examples: Examples = getattr(task, options.split)
     small: list[Path | None] = options.small or [None] * len(options.model)
@@ -256,6 +265,9 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("the runs differ in their front end; seeds of one training are accepted")
     subjects = [each for each, _ in pairs]
     speakers = Speakers(examples, task.labels, options.keywords, options.each)
+    heard = speakers.with_clips(_ENROL + LEAST)
+    if len(heard) < 2:
+        raise InputError(f"{options.data}: {len(heard)} speakers with {_ENROL + LEAST} clips; two or more are needed")
     features = real(features_of(examples, held.front_end), front_end(held.front_end))
     protocol = QUICK if options.int8 else {}
     results = evaluate(subjects, features, task, examples, speakers, options.draws, **protocol)
@@ -267,7 +279,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         files.write_all(
             options.out,
-            {"personal.json": json.dumps(summary, indent=2) + "\n", **_pictures(results, subjects[0], speakers.names)},
+            {"personal.json": json.dumps(summary, indent=2) + "\n", **_pictures(results, subjects[0], heard)},
         )
     return 0
 

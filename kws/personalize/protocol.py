@@ -16,9 +16,9 @@ from torch import Tensor
 
 from mcu_codegen.errors import InputError
 
-from ..data.corpus import SILENCE, UNKNOWN
 from ..data.task import Examples
 
+SILENCE, UNKNOWN = 0, 1  # labels of every task; the words follow
 RESAMPLES = 10_000
 
 
@@ -41,14 +41,14 @@ class Speakers:
 
         Raises InputError where fewer than two qualify.
         """
-        self.labels, self.unknown = len(labels), list(labels).index(UNKNOWN)
+        self.labels = len(labels)
         self.label = examples.labels
-        silent = examples.labels == list(labels).index(SILENCE)
+        silent = examples.labels == SILENCE
         self.rows: list[npt.NDArray[np.int64]] = []
         self.names: list[str] = []
         for name in np.unique(examples.speakers[~silent]):
             rows = np.flatnonzero((examples.speakers == name) & ~silent)
-            held = np.bincount(examples.labels[rows], minlength=self.labels)[self.unknown + 1 :]
+            held = np.bincount(examples.labels[rows], minlength=self.labels)[UNKNOWN + 1 :]
             if held.sum() >= keywords and held.min() >= each:
                 self.rows.append(rows)
                 self.names.append(str(name))
@@ -59,6 +59,10 @@ class Speakers:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def with_clips(self, least: int) -> list[str]:
+        """Names of those who said `least` clips or more, of any words."""
+        return [name for name, rows in zip(self.names, self.rows, strict=True) if len(rows) >= least]
 
     def voice(self, count: int, draws: int, least: int, rng: np.random.Generator) -> list[Trial]:
         """Every speaker with `least` clips beside `count` to enrol with, of any words; all labels may be decided."""
@@ -77,7 +81,7 @@ class Speakers:
         turn, and leaves one of each word to be judged by, beside all his other clips, which are _unknown_ then."""
         trials = []
         for few in sets:
-            allowed = np.arange(self.labels) <= self.unknown
+            allowed = np.arange(self.labels) <= UNKNOWN
             allowed[list(few)] = True
             for speaker, rows in enumerate(self.rows):
                 order = rng.permutation(rows)
@@ -86,16 +90,16 @@ class Speakers:
                 if turns:
                     enrol = np.array(turns[:count])
                     query = np.sort(np.setdiff1d(order, enrol))
-                    truth = np.where(allowed[self.label[query]], self.label[query], self.unknown)
+                    truth = np.where(allowed[self.label[query]], self.label[query], UNKNOWN)
                     trials.append(Trial(speaker, enrol, query, truth, allowed))
         return trials
 
 
 def merged(outputs: Tensor, allowed: Tensor) -> Tensor:
-    """Logits [N, labels] in which every label that is not `allowed`, bool [N or 1, labels], speaks for _unknown_ (label
-    1): its logit becomes that of all of them together."""
+    """Logits [N, labels] in which every label that is not `allowed`, bool [N or 1, labels], speaks for _unknown_: its
+    logit becomes that of all of them together."""
     others = ~allowed
-    others[:, 1] = True
+    others[:, UNKNOWN] = True
     unknown = outputs.masked_fill(~others, -1e4).logsumexp(1)
     return torch.cat([outputs[:, :1], unknown[:, None], outputs[:, 2:]], 1)
 

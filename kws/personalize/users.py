@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mcu_codegen.errors import InputError
+
 from ..data.corpus import UNKNOWN
 from ..data.task import Task
 
@@ -29,11 +31,32 @@ class Batch:
     allowed: npt.NDArray[np.bool_]  # [U, labels]: what may be decided: silence, unknown and the user's words
 
 
+def speakers_of(task: Task, asked: npt.NDArray[np.bool_] | None = None) -> list[npt.NDArray[np.int64]]:
+    """Rows of the training clips of every speaker who said enough to be a user, only those `asked`, bool[clips].
+
+    Raises InputError where nobody did.
+    """
+    training = task.training
+    word = training.labels > task.labels.index(UNKNOWN)
+    if asked is not None:
+        word = word & asked
+    found = [
+        np.flatnonzero(training.speakers == name) for name in np.unique(training.speakers[training.speakers != ""])
+    ]
+    found = [rows for rows in found if word[rows].sum() >= _LEAST]
+    if not found:
+        raise InputError(f"{task.name}: gates need a training speaker, named, with {_LEAST} clips of the words")
+    return found
+
+
 class Users:
     """The speakers of a task's training clips, with the augmented examples of each clip."""
 
     def __init__(self, task: Task, clips: np.ndarray, labels: np.ndarray) -> None:
-        """`clips` int64[N]: the training clip behind each example (recipe.view_clips); `labels` int64[N], theirs."""
+        """`clips` int64[N]: the training clip behind each example (recipe.view_clips); `labels` int64[N], theirs.
+
+        Raises InputError where nobody said enough to be a user.
+        """
         self.labels = len(task.labels)
         self.unknown = task.labels.index(UNKNOWN)
         self.clip_labels, self.example_labels = task.training.labels, labels
@@ -43,11 +66,8 @@ class Users:
         held = np.bincount(self.clip_labels[np.unique(clips[clips >= 0])], minlength=self.labels)
         # how often a clip is asked: a class of few clips as often as one of many, _unknown_ twice as often
         self._weight = np.where(self.clip_labels == self.unknown, 2.0, 1.0) / np.maximum(held, 1)[self.clip_labels]
-        self._speakers = []
-        for speaker in np.unique(task.training.speakers):
-            rows = [row for row in np.flatnonzero(task.training.speakers == speaker) if len(self._examples[row])]
-            if speaker and sum(self.clip_labels[row] > self.unknown for row in rows) >= _LEAST:
-                self._speakers.append(np.array(rows))
+        asked = np.array([len(examples) > 0 for examples in self._examples])
+        self._speakers = [rows[asked[rows]] for rows in speakers_of(task, asked)]
 
     def batch(self, users: int, enrol: int, query: int, words_share: float, rng: np.random.Generator) -> Batch:
         """`words_share` of the users use half of the words. Half of the query is anybody's."""
@@ -55,17 +75,18 @@ class Users:
         return Batch(*(np.stack(each) for each in zip(*drawn, strict=True)))
 
     def _user(self, enrol: int, query: int, few: bool, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """The fields of `Batch` for one user, with `few` of half of the words where she said more than one."""
+        """The fields of `Batch` for one user, with `few` of half of the words where she said those twice or more."""
         clips = rng.permutation(self._speakers[rng.integers(len(self._speakers))])
         spoken = self.clip_labels[clips]
-        said = np.unique(spoken[spoken > self.unknown])
         allowed = np.ones(self.labels, bool)
         own, others = clips, clips[:0]
-        if few and len(said) > 1:
-            allowed[self.unknown + 1 :] = False
-            allowed[self._half(said, rng)] = True
-            mine = allowed[spoken] & (spoken > self.unknown)
-            own, others = clips[mine], clips[~mine]
+        if few:
+            half = self._half(np.unique(spoken[spoken > self.unknown]), rng)
+            mine = np.isin(spoken, half)
+            if mine.sum() > 1:
+                allowed[self.unknown + 1 :] = False
+                allowed[half] = True
+                own, others = clips[mine], clips[~mine]
         kept, judged = np.split(own, [max(1, min(enrol, len(own) // 2))])
         foreign = min(query // 6, len(others))
         asked = self._balanced(judged, query // 2 - foreign, rng)
