@@ -93,6 +93,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    for name in ("picture",) if options.personal else ("int8", "small", "out"):
+        if getattr(options, name):
+            raise InputError(f"--{name}: goes with{'out' if options.personal else ''} --personal")
     if options.personal:
         return personal.run(options)
     if len(options.model) > 1:

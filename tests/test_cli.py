@@ -231,6 +231,20 @@ def test_options_of_training_that_make_no_sense(arguments, message, tmp_path, ca
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--int8"], "--int8: goes with --personal"),
+        (["--out", "out"], "--out: goes with --personal"),
+        (["--personal", "--picture", "a.png"], "--picture: goes without --personal"),
+        (["--personal", "--draws", "1"], "--draws 1: 2 or more is accepted"),
+        (["--personal"], r"run/gated\.pt: cannot read"),
+    ],
+)
+def test_options_of_evaluation_that_make_no_sense(arguments, message, capsys):
+    assert re.search(message, refused(capsys, "kws", "evaluate", "run", "--data", "nowhere", *arguments))
+
+
 def test_enrolling_with_a_model_without_gates(model, tmp_path, capsys):
     folder = write_folder(tmp_path / "corpus")
     clip = next(folder.glob("*.wav"))

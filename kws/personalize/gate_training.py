@@ -46,7 +46,7 @@ class GateRecipe:
     keep_macs: float = 0.475  # of the full network's, for a user of all words
     few_macs: float = 0.6  # of that, for a user of half of the words
     size: int = 4  # channels a gate; words of int8 hold four
-    steps: int = 7000
+    steps: int = 6000
     users: int = 16  # a batch
     enrol: tuple[int, ...] = (3, 10)  # utterances that a user enrols with; a batch draws one of them
     query: int = 12  # utterances that a user is judged by

@@ -68,6 +68,9 @@ class Users:
         self._weight = np.where(self.clip_labels == self.unknown, 2.0, 1.0) / np.maximum(held, 1)[self.clip_labels]
         asked = np.array([len(examples) > 0 for examples in self._examples])
         self._speakers = [rows[asked[rows]] for rows in speakers_of(task, asked)]
+        # users are drawn by the weight of what they said: every class is asked as often then, whoever says it
+        share = np.array([self._weight[rows].sum() for rows in self._speakers])
+        self._share = share / share.sum()
 
     def batch(self, users: int, enrol: int, query: int, words_share: float, rng: np.random.Generator) -> Batch:
         """`words_share` of the users use half of the words. Half of the query is anybody's."""
@@ -76,7 +79,7 @@ class Users:
 
     def _user(self, enrol: int, query: int, few: bool, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """The fields of `Batch` for one user, with `few` of half of the words where she said those twice or more."""
-        clips = rng.permutation(self._speakers[rng.integers(len(self._speakers))])
+        clips = rng.permutation(self._speakers[rng.choice(len(self._speakers), p=self._share)])
         spoken = self.clip_labels[clips]
         allowed = np.ones(self.labels, bool)
         own, others = clips, clips[:0]
