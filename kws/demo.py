@@ -36,7 +36,7 @@ from .train import train
 
 STREAM_CLIPS = 8  # test clips in the recording that the emulated boards hear
 VIEWS = 20  # augmented copies of the training clips; more would learn more, and take longer
-GATE_STEPS = 500
+GATE_STEPS = 1000
 CORE_CLIPS = 3  # test clips that go through every layer on every emulated core
 
 
