@@ -280,8 +280,13 @@ class _Run:
         self.history, self.best_epoch, self.best_weights = state["history"], state["best_epoch"], state["best_weights"]
 
     def _identity(self) -> dict[str, str]:
-        settings = {"model": self.model, "front end": self.front_end, "seed": self.seed, "recipe": self.recipe}
-        settings["teachers"] = self.teachers.fingerprints
+        settings = {
+            "model": self.model,
+            "front end": self.front_end,
+            "seed": self.seed,
+            "recipe": self.recipe,
+            "teachers": self.teachers.fingerprints,
+        }
         return {"data": self.task.fingerprint} | {name: repr(value) for name, value in settings.items()}
 
     def _learning_rate(self, epoch: float) -> float:

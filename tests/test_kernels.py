@@ -50,6 +50,11 @@ def compare(seed: int, core: str, compiler: str, count: int, weights: str = "int
     used = {name.split("_")[0] for layer in plan.layers for name in layer.kernel.helpers}
     assert used >= REACHED[core]
     assert plan.memory.entries["invoke"].in_place
+    agree(graph, seed, core, compiler, renderer)
+
+
+def agree(graph: Graph, seed: int, core: str, compiler: str, renderer: Renderer) -> None:
+    """Every tensor on random inputs, against the NumPy executor."""
     inputs = random_inputs(graph, seed)
     got = executor(graph, core, compiler, renderer).run(inputs)
     for tensor, values in NumpyExecutor(graph).run(inputs).items():
@@ -81,11 +86,7 @@ def test_windows_that_shrink_at_the_edge(compiler: str) -> None:
             source = layers.input(1, rows, 1, 1)
             output = layers.new((1, rows, 1, 1), "int8", layers.tensors[source].quantization)
             layers.append(kind, source, output, Pool2D("SAME", (1, 1), (rows, 1)))
-    graph = layers.graph()
-    inputs = random_inputs(graph, 0)
-    got = executor(graph, "cortex-m55", compiler, RENDERERS["mve"]()).run(inputs)
-    for tensor, values in NumpyExecutor(graph).run(inputs).items():
-        np.testing.assert_array_equal(got[tensor], values, graph.tensors[tensor].name)
+    agree(layers.graph(), 0, "cortex-m55", compiler, RENDERERS["mve"]())
 
 
 @pytest.mark.slow

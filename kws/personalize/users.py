@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from mcu_codegen.errors import InputError
 
-from ..data.corpus import UNKNOWN
 from ..data.task import Task
+from .protocol import UNKNOWN
 
 _LEAST = 4  # clips of the task's words that make a speaker a user
 
@@ -37,7 +37,7 @@ def speakers_of(task: Task, asked: npt.NDArray[np.bool_] | None = None) -> list[
     Raises InputError where nobody did.
     """
     training = task.training
-    word = training.labels > task.labels.index(UNKNOWN)
+    word = training.labels > UNKNOWN
     if asked is not None:
         word = word & asked
     found = [
@@ -58,14 +58,13 @@ class Users:
         Raises InputError where nobody said enough to be a user.
         """
         self.labels = len(task.labels)
-        self.unknown = task.labels.index(UNKNOWN)
         self.clip_labels, self.example_labels = task.training.labels, labels
         order = np.argsort(clips, kind="stable")
         bounds = np.searchsorted(clips[order], np.arange(len(task.training) + 1))
         self._examples = [order[start:stop] for start, stop in itertools.pairwise(bounds)]
         held = np.bincount(self.clip_labels[np.unique(clips[clips >= 0])], minlength=self.labels)
         # how often a clip is asked: a class of few clips as often as one of many, _unknown_ twice as often
-        self._weight = np.where(self.clip_labels == self.unknown, 2.0, 1.0) / np.maximum(held, 1)[self.clip_labels]
+        self._weight = np.where(self.clip_labels == UNKNOWN, 2.0, 1.0) / np.maximum(held, 1)[self.clip_labels]
         asked = np.array([len(examples) > 0 for examples in self._examples])
         self._speakers = [rows[asked[rows]] for rows in speakers_of(task, asked)]
         # users are drawn by the weight of what they said: every class is asked as often then, whoever says it
@@ -84,10 +83,10 @@ class Users:
         allowed = np.ones(self.labels, bool)
         own, others = clips, clips[:0]
         if few:
-            half = self._half(np.unique(spoken[spoken > self.unknown]), rng)
+            half = self._half(np.unique(spoken[spoken > UNKNOWN]), rng)
             mine = np.isin(spoken, half)
             if mine.sum() > 1:
-                allowed[self.unknown + 1 :] = False
+                allowed[UNKNOWN + 1 :] = False
                 allowed[half] = True
                 own, others = clips[mine], clips[~mine]
         kept, judged = np.split(own, [max(1, min(enrol, len(own) // 2))])
@@ -98,7 +97,7 @@ class Users:
         hers = [rng.choice(self._examples[clip]) for clip in asked]
         rows = np.concatenate([hers, rng.integers(len(self.example_labels), size=query - len(hers))])
         labels = self.example_labels[rows]
-        return np.resize(kept, enrol), rows, np.where(allowed[labels], labels, self.unknown), allowed
+        return np.resize(kept, enrol), rows, np.where(allowed[labels], labels, UNKNOWN), allowed
 
     def _balanced(self, clips: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
         weight = self._weight[clips]
@@ -106,6 +105,6 @@ class Users:
 
     def _half(self, said: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Half of the words: as many as can be of those that the speaker `said`, others for the rest."""
-        count = (self.labels - self.unknown - 1) // 2
-        others = np.setdiff1d(np.arange(self.unknown + 1, self.labels), said)
+        count = (self.labels - UNKNOWN - 1) // 2
+        others = np.setdiff1d(np.arange(UNKNOWN + 1, self.labels), said)
         return np.concatenate([rng.permutation(said), rng.permutation(others)])[:count]
