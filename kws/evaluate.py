@@ -16,7 +16,7 @@ from mcu_codegen.graph import Graph
 
 from . import checkpoint, plots
 from .data import task as task_options
-from .data.corpus import SILENCE, UNKNOWN, open_corpus
+from .data.corpus import SILENCE, UNKNOWN
 from .data.task import Examples
 from .features import front_end
 from .inference import features_of, logits, scores
@@ -82,10 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", type=Path, nargs="+", metavar="MODEL", help="a checkpoint of `kws train`, or an int8 .tflite"
     )
-    parser.add_argument("--data", required=True, metavar="SPEC", help="corpus, as for `kws train`")
-    parser.add_argument(
-        "--exclude", type=task_options.word_list, default=[], metavar="A,B", help="words left out, also of _unknown_"
-    )
+    task_options.configure_again(parser)
     parser.add_argument("--split", choices=("testing", "validation"), default="testing", help="default: %(default)s")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="write the confusion matrix there")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -104,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     labels, preset, predict = _open(options.model)
     if labels[:2] != (SILENCE, UNKNOWN):
         raise InputError(f"{options.model}: labels {', '.join(labels)}; {SILENCE}, {UNKNOWN}, then words are accepted")
-    task = task_options.build(open_corpus(options.data), labels[2:], options.exclude)
+    task = task_options.again(options, labels)
     examples: Examples = getattr(task, options.split)
     if not len(examples):
         raise InputError(f"{options.data}: no clips in the {options.split} split")

@@ -21,8 +21,7 @@ from mcu_codegen.graph import Graph, Quantization
 from . import checkpoint, export, features, nncf_quantize
 from .checkpoint import Checkpoint
 from .data import task as task_options
-from .data.corpus import open_corpus
-from .data.task import Examples, Task, build
+from .data.task import Examples, Task
 from .inference import features_of, logits, real, scores
 from .personalize.gated import Enrolment, GatedNetwork, layer_name
 from .qat import FineTuning, Schedule
@@ -146,10 +145,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", type=Path, metavar="RUN", help="the --out folder of `kws train`, or a checkpoint in it"
     )
-    parser.add_argument("--data", required=True, metavar="SPEC", help="corpus, as for `kws train`")
-    parser.add_argument(
-        "--exclude", type=task_options.word_list, default=[], metavar="A,B", help="words left out, also of _unknown_"
-    )
+    task_options.configure_again(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="TFLITE", help="the file to write")
     parser.add_argument(
         "--qat-epochs", type=int, default=0, metavar="N", help="epochs of fine-tuning after quantisation (default: 0)"
@@ -165,7 +161,7 @@ def run(options: argparse.Namespace) -> int:
     if options.qat_epochs < 0 or (options.resume and not options.qat_epochs):
         raise InputError(f"--qat-epochs {options.qat_epochs}: 0 or more is accepted, 1 or more with --resume")
     held = checkpoint.load(checkpoint.of_run(options.checkpoint))
-    task = build(open_corpus(options.data), held.labels[2:], options.exclude)
+    task = task_options.again(options, held.labels)
     state = enrolment_of(options.output).with_name(f"{options.output.stem}.qat.pt")
     try:
         quantized = quantize(

@@ -42,7 +42,9 @@ LAST = "last.pt"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     task_options.configure(parser)
-    parser.add_argument("--model", default="ds-cnn-s", choices=models.MODELS, help="network (default: %(default)s)")
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument("--model", default="ds-cnn-s", choices=models.MODELS, help="network (default: %(default)s)")
+    network.add_argument("--start", type=Path, metavar="RUN", help="with --gates: give them to this trained network")
     parser.add_argument("--front-end", default="mfcc10", metavar="NAME", help="features (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=Recipe.epochs, metavar="N", help="default: %(default)s")
     parser.add_argument(
@@ -71,9 +73,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--gate-size", type=int, default=GateRecipe.size, metavar="N", help="channels a gate (default: %(default)s)"
     )
     gates.add_argument("--gate-steps", type=int, default=GateRecipe.steps, metavar="N", help="default: %(default)s")
-    gates.add_argument(
-        "--start", type=Path, metavar="RUN", help="give this trained network gates, instead of training one"
-    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -97,7 +96,8 @@ def run(options: argparse.Namespace) -> int:
         )
         if options.gates:
             train_gates(held, task, gates, options.seed, options.out, options.resume, teachers=teachers)
-            checkpoint.save(options.out / BEST, held)
+        if start:
+            checkpoint.save(options.out / BEST, start)
     except KeyboardInterrupt:
         print(f"interrupted; the epochs that are done are in {options.out}, --resume goes on from there")
         raise

@@ -184,9 +184,24 @@ def configure_words(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help=f"words to tell apart (default: those of {','.join(CORE_WORDS)} that are there, less --exclude)",
     )
+    _configure_excluded(parser)
+
+
+def _configure_excluded(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exclude", type=word_list, default=[], metavar="A,B", help="words left out altogether, also of _unknown_"
     )
+
+
+def configure_again(parser: argparse.ArgumentParser) -> None:
+    """Add --data and --exclude, for a verb whose network knows its words."""
+    parser.add_argument("--data", required=True, metavar="SPEC", help="corpus, as for `kws train`")
+    _configure_excluded(parser)
+
+
+def again(options: argparse.Namespace, labels: Sequence[str]) -> Task:
+    """The task that the options of `configure_again` describe, for a network of `labels`."""
+    return build(open_corpus(options.data), labels[2:], options.exclude)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,6 @@ from mcu_codegen.report import Table
 from .. import checkpoint
 from ..checkpoint import Checkpoint
 from ..data import task as task_options
-from ..data.corpus import open_corpus
 from ..data.task import Examples, Task
 from ..features import front_end
 from ..inference import features_of, logits, real
@@ -36,6 +35,7 @@ from .runners import FloatRunner, IntegerRunner, Runner
 COUNTS = (1, 3, 5, 10, 20)  # utterances to enrol with
 THRESHOLDS = (-0.5, 0.5)  # beside 0: of the gates' logits, for the curve over kept MACs
 _ENROL = 10  # utterances, where methods are compared
+VOICE, WORDS = f"voice-{_ENROL}", "words"  # the names of the two protocols in which all methods are compared
 LEAST = 6  # clips that a speaker is judged by, at least
 SETS = 30  # of half of the words
 QUICK: dict[str, Any] = {"counts": (_ENROL,), "thresholds": (), "sets": 3}  # for integers, which NumPy runs slowly
@@ -221,11 +221,11 @@ def evaluate(
     few = [halves[pick] for pick in rng.permutation(len(halves))[:sets]]
     trials = speakers.words(_ENROL, few, rng)
     title = f"a voice and {len(few[0])} of {len(words)} words, K up to {_ENROL}"
-    results["words"] = judge(title, subjects, features, examples.labels, trials)
+    results[WORDS] = judge(title, subjects, features, examples.labels, trials)
     trials = speakers.voice(_ENROL, draws, LEAST, np.random.default_rng(_ENROL))
     for threshold in thresholds:
         title = f"a voice, K = {_ENROL}, gates above {threshold:+g}"
-        results[f"voice-10@{threshold:+g}"] = judge(title, subjects, features, examples.labels, trials, threshold)
+        results[f"{VOICE}@{threshold:+g}"] = judge(title, subjects, features, examples.labels, trials, threshold)
     return results
 
 
@@ -252,7 +252,7 @@ def run(options: argparse.Namespace) -> int:
     held = checkpoint.load(options.model[0] / GATED)
     if len(held.labels) < 4:
         raise InputError(f"{options.model[0]}: it knows {held.labels[2]} alone; two words or more are needed")
-    task = task_options.build(open_corpus(options.data), held.labels[2:], options.exclude)
+    task = task_options.again(options, held.labels)
     examples: Examples = getattr(task, options.split)
     small: list[Path | None] = options.small or [None] * len(options.model)
     if len(small) != len(options.model):
@@ -285,16 +285,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _pictures(results: Mapping[str, Result], subject: Subject, names: Sequence[str]) -> dict[str, bytes]:
-    voice = results["voice-10"]
+    voice = results[VOICE]
     curves: dict[str, list[tuple[float, float]]] = {}
     for key, result in results.items():
-        if key.startswith("voice-10"):
+        if key.startswith(VOICE):
             for name, share in result.kept.items():
                 curves.setdefault(name, []).append((share, float(result.accuracy[name].mean())))
     counts = [group.channels // subject.gated.size for group in subject.gated.groups]
-    gains = {
-        results[key].title: results[key].accuracy[OWN] - results[key].accuracy[FULL] for key in ("voice-10", "words")
-    }
+    gains = {results[key].title: results[key].accuracy[OWN] - results[key].accuracy[FULL] for key in (VOICE, WORDS)}
     return {
         "macs.png": plots.over_macs(curves, float(voice.accuracy[FULL].mean())),
         "gains.png": plots.gains(gains),
