@@ -54,14 +54,11 @@ class FloatRunner:
 
     @torch.no_grad()
     def outputs(self, queries: Sequence[np.ndarray], gates: Sequence[Gates]) -> list[Tensor]:
-        sizes = [len(query) for query in queries]
-        rows, owner = np.concatenate(queries), np.repeat(np.arange(len(queries)), sizes)
-        stacked = [torch.cat(each) for each in zip(*gates, strict=True)]
-        parts = []
-        for start in range(0, len(rows), _BATCH):
-            here = slice(start, start + _BATCH)
-            parts.append(self.network(self.features[rows[here]], [each[owner[here]] for each in stacked]))
-        return list(torch.cat(parts).split(sizes))
+        return _by_gates(
+            lambda rows, opened: _in_batches(lambda part: self.network(part, opened), self.features[rows]),
+            queries,
+            gates,
+        )
 
 
 class IntegerRunner:
@@ -81,12 +78,27 @@ class IntegerRunner:
         return _real(self.model, self._pooled, values), _real(self.model, self._logits, values)
 
     def outputs(self, queries: Sequence[np.ndarray], gates: Sequence[Gates]) -> list[Tensor]:
-        found = []
-        for query, opened in zip(queries, gates, strict=True):
+        def answers(rows: np.ndarray, opened: Gates) -> Tensor:
             channels = integer_gates.open_channels(self.model, [gate[0].bool().numpy() for gate in opened])
-            values = NumpyExecutor(self.model, channels).run([self.codes[query]])
-            found.append(_real(self.model, self._logits, values))
-        return found
+            values = NumpyExecutor(self.model, channels).run([self.codes[rows]])
+            return _real(self.model, self._logits, values)
+
+        return _by_gates(answers, queries, gates)
+
+
+def _by_gates(
+    answers: Callable[[np.ndarray, Gates], Tensor], queries: Sequence[np.ndarray], gates: Sequence[Gates]
+) -> list[Tensor]:
+    """Logits of each user's rows; users with the same gates are answered together, no row twice: there are many."""
+    alike: dict[bytes, list[int]] = {}
+    for user, opened in enumerate(gates):
+        alike.setdefault(torch.cat(opened, 1).bool().numpy().tobytes(), []).append(user)
+    found: dict[int, Tensor] = {}
+    for users in alike.values():
+        rows = np.unique(np.concatenate([queries[user] for user in users]))
+        outputs = answers(rows, gates[users[0]])
+        found.update({user: outputs[np.searchsorted(rows, queries[user])] for user in users})
+    return [found[user] for user in range(len(queries))]
 
 
 def _real(graph: Graph, index: int, values: dict[int, np.ndarray]) -> Tensor:
