@@ -271,6 +271,17 @@ def test_every_method_keeps_as_much_as_the_own_gates(trained, task, gated):
     np.testing.assert_array_equal(outcome.accuracy[FULL], outcome.accuracy["own weights, all open"])
 
 
+def test_users_with_the_same_gates_are_answered_alike(gated, features):
+    """Three users, two of the same gates, who share rows: each has the answers for hers, in her order."""
+    first, second = some_gates(gated, 0), some_gates(gated, 1)
+    queries, opened = [np.array([2, 0]), np.array([0, 1]), np.array([1, 2])], [first, second, first]
+    gated.eval()
+    found = FloatRunner(gated, features).outputs(queries, opened)
+    for rows, gates, outputs in zip(queries, opened, found, strict=True):
+        torch.testing.assert_close(outputs, gated(features[rows], gates))
+    assert not torch.allclose(found[0][1], found[1][0])
+
+
 def test_intervals_and_overlap_by_hand():
     low, high = protocol.interval(np.array([0.1, 0.1, 0.1]))
     assert low == high == pytest.approx(0.1)
