@@ -140,7 +140,7 @@ def held():
 
 
 FEW = Augmentation(views=2)
-QUICK = GateRecipe(steps=4, users=3, query=6, full_batch=8, closing=0.5)
+QUICK = GateRecipe(steps=4, users=3, query=6, full_batch=8, closing=0.5, words_share=0.5)
 
 
 @pytest.fixture(scope="module")
