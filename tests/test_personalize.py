@@ -275,7 +275,6 @@ def test_users_with_the_same_gates_are_answered_alike(gated, features):
     """Three users, two of the same gates, who share rows: each has the answers for hers, in her order."""
     first, second = some_gates(gated, 0), some_gates(gated, 1)
     queries, opened = [np.array([2, 0]), np.array([0, 1]), np.array([1, 2])], [first, second, first]
-    gated.eval()
     found = FloatRunner(gated, features).outputs(queries, opened)
     for rows, gates, outputs in zip(queries, opened, found, strict=True):
         torch.testing.assert_close(outputs, gated(features[rows], gates))

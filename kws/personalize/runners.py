@@ -89,7 +89,7 @@ class IntegerRunner:
 def _by_gates(
     answers: Callable[[np.ndarray, Gates], Tensor], queries: Sequence[np.ndarray], gates: Sequence[Gates]
 ) -> list[Tensor]:
-    """Logits of each user's rows; users with the same gates are answered together, no row twice: there are many."""
+    """Logits of each user's rows. Users with the same gates, and many have, are answered together, no row twice."""
     alike: dict[bytes, list[int]] = {}
     for user, opened in enumerate(gates):
         alike.setdefault(torch.cat(opened, 1).bool().numpy().tobytes(), []).append(user)
