@@ -27,7 +27,8 @@ from kws.inference import features_of
 from kws.qat import Schedule
 from kws.quantize import Comparison, quantize
 from kws.recipe import Recipe
-from mcu_codegen import files, tflite
+from mcu_codegen import files
+from mcu_codegen.formats import tflite
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_commands"
 WORDS, EXCLUDED = ("yes", "no", "up", "down", "left", "right", "go", "stop"), ("on", "off")

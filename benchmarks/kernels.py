@@ -21,11 +21,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mcu_codegen import files, tflite
+from mcu_codegen import files
 from mcu_codegen.emit.instruction_sets import RENDERERS, WIDE
 from mcu_codegen.emit.renderer import OPTIMIZE, Renderer
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
+from mcu_codegen.formats import tflite
 from mcu_codegen.measure import Measurement, measure
 from mcu_codegen.report import Table
 from mcu_codegen.targets import TARGETS

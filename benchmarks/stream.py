@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from mcu_codegen import frontend, parity, targets, tflite
+from mcu_codegen import frontend, parity, targets
+from mcu_codegen.formats import tflite
 from mcu_codegen.pipeline import Pipeline
 
 SAMPLES = frontend.SAMPLE_RATE

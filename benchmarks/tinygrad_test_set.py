@@ -12,10 +12,10 @@ import time
 
 import numpy as np
 
-from mcu_codegen import tflite
 from mcu_codegen.execute.batches import BatchExecutor
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.execute.tinygrad_executor import TinygradExecutor
+from mcu_codegen.formats import tflite
 
 
 def main() -> None:

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from mcu_codegen import cli, files, parity, tflite
+from mcu_codegen import cli, files, parity
 from mcu_codegen.errors import InputError
+from mcu_codegen.formats import tflite
 from mcu_codegen.frontend import SAMPLE_RATE
 from mcu_codegen.graph import Graph
 from mcu_codegen.measure import Measurement

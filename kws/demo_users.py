@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mcu_codegen import files, gates, parity, personal, tflite
+from mcu_codegen import files, gates, parity, personal
 from mcu_codegen.bake import bake
 from mcu_codegen.emit.model import compile_plan
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
+from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 from mcu_codegen.measure import Measurement, measure
 from mcu_codegen.report import Table

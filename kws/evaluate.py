@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mcu_codegen import files, tflite
+from mcu_codegen import files
 from mcu_codegen.errors import InputError
+from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 
 from . import checkpoint, plots

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mcu_codegen import files, tflite
+from mcu_codegen import files
 from mcu_codegen.decision import Decision
 from mcu_codegen.errors import InputError
+from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph, Quantization
 
 from . import checkpoint, export, features, nncf_quantize

@@ -6,13 +6,14 @@ import argparse
 import shlex
 from pathlib import Path
 
-from . import files, personal_options, render_options, targets, tflite
+from . import files, personal_options, render_options, targets
 from .emit.decision import emit_decision
 from .emit.frontend import emit_frontend
 from .emit.model import ARENAS, emit_model
 from .emit.selftest import SELFTESTS
 from .emit.text import Origin
 from .emit.user import emit_user
+from .formats import tflite
 from .pipeline import Pipeline
 
 

@@ -6,10 +6,11 @@ import argparse
 import json
 from pathlib import Path
 
-from . import files, personal_options, render_options, targets, tflite
+from . import files, personal_options, render_options, targets
 from .arena_picture import arena_picture
 from .emit.model import compile_plan
 from .emulate import toolchain
+from .formats import tflite
 from .measure import measure
 
 

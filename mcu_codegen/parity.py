@@ -14,7 +14,6 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from . import tflite
 from .emit.renderer import Renderer
 from .emulate import toolchain
 from .emulate.board_program import BoardProgram
@@ -25,6 +24,7 @@ from .emulate.toolchain import Toolchain
 from .errors import InputError
 from .execute import litert_executor, tinygrad_executor
 from .execute.numpy_executor import NumpyExecutor
+from .formats import tflite
 from .graph import Graph
 from .lower import Requantization
 from .pipeline import Pipeline, Stream

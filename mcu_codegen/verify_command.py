@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import parity, personal, render_options, targets, tflite
+from . import parity, personal, render_options, targets
 from .emulate import toolchain
 from .errors import InputError
+from .formats import tflite
 from .graph import Graph
 from .user import User
 

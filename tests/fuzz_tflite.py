@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from mcu_codegen import flatbuffer, tflite
 from mcu_codegen.errors import InputError
+from mcu_codegen.formats import flatbuffer, tflite
+from mcu_codegen.formats.normalize import Split
+from mcu_codegen.formats.tflite_schema import IDENTIFIER, SCHEMA
 from mcu_codegen.graph import (
     Concatenation,
     Conv2D,
@@ -39,8 +41,6 @@ from mcu_codegen.graph import (
     Tensor,
 )
 from mcu_codegen.lower import lower
-from mcu_codegen.normalize import Split
-from mcu_codegen.tflite_schema import IDENTIFIER, SCHEMA
 
 MEMORY_BYTES = 1 << 30
 SECONDS_PER_FILE = 10  # of processor time, for a busy machine must not look like a hang

@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-from mcu_codegen import frontend, tflite
+from mcu_codegen import frontend
+from mcu_codegen.formats import tflite
 from mcu_codegen.graph import (
     Conv2D,
     DepthwiseConv2D,

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from gated_models import features, gated_model, random_gates
 
-from mcu_codegen import cli, files, gates, tflite
+from mcu_codegen import cli, files, gates
 from mcu_codegen.bake import bake, kept_channels, restore
 from mcu_codegen.emulate.host_executor import HostExecutor
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
+from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 from mcu_codegen.user import User
 

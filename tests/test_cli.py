@@ -19,7 +19,7 @@ import kws.cli
 import mcu_codegen.cli
 from kws import checkpoint, models
 from kws.checkpoint import Checkpoint
-from mcu_codegen import tflite
+from mcu_codegen.formats import tflite
 
 WORDS = ("yes", "no")
 LABELS = ("_silence_", "_unknown_", *WORDS)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from random_graphs import random_graph
 
-from mcu_codegen import cli, targets, tflite
+from mcu_codegen import cli, targets
 from mcu_codegen.emit.decision import emit_decision
 from mcu_codegen.emit.frontend import emit_frontend
 from mcu_codegen.emit.instruction_sets import RENDERERS
@@ -20,6 +20,7 @@ from mcu_codegen.emit.model import compile_plan, emit_model
 from mcu_codegen.emulate import build, host, machine, qemu_machine, toolchain
 from mcu_codegen.emulate.machine import MachineError
 from mcu_codegen.errors import InputError
+from mcu_codegen.formats import tflite
 from mcu_codegen.frontend import PRESETS
 from mcu_codegen.graph import (
     Conv2D,

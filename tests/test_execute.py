@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from random_graphs import random_graph, random_inputs
 
-from mcu_codegen import tflite
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute import litert_executor, tinygrad_executor
 from mcu_codegen.execute.batches import BatchExecutor
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.execute.tinygrad_executor import TinygradExecutor
+from mcu_codegen.formats import tflite
 from mcu_codegen.graph import OPTIONS, Elementwise, Entry, Graph, Operator, Quantization, Softmax, Tensor
 
 MODELS = Path(__file__).parents[2] / "shared" / "models"

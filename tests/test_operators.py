@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mcu_codegen import tflite
 from mcu_codegen.emit.model import emit_model
 from mcu_codegen.emulate import host
 from mcu_codegen.emulate.host_executor import HostExecutor
@@ -17,6 +16,8 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.execute import litert_executor, tinygrad_executor
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.execute.tinygrad_executor import TinygradExecutor
+from mcu_codegen.formats import tflite
+from mcu_codegen.formats.normalize import Split
 from mcu_codegen.graph import (
     Concatenation,
     Elementwise,
@@ -31,7 +32,6 @@ from mcu_codegen.graph import (
     Tensor,
 )
 from mcu_codegen.lower import lower
-from mcu_codegen.normalize import Split
 
 needs_litert = pytest.mark.skipif(bool(litert_executor.unavailable()), reason=litert_executor.unavailable())
 needs_tinygrad = pytest.mark.skipif(bool(tinygrad_executor.unavailable()), reason=tinygrad_executor.unavailable())

@@ -9,7 +9,7 @@ import pytest
 from random_graphs import random_graph, random_inputs
 from test_emulate import small_graph
 
-from mcu_codegen import arithmetic, cli, parity, targets, tflite
+from mcu_codegen import arithmetic, cli, parity, targets
 from mcu_codegen.emulate import host, toolchain
 from mcu_codegen.emulate.core_executor import CoreExecutor
 from mcu_codegen.emulate.host_executor import HostExecutor
@@ -17,6 +17,7 @@ from mcu_codegen.emulate.machine import MachineError
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute import litert_executor, tinygrad_executor
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
+from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 
 

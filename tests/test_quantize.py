@@ -18,10 +18,10 @@ from kws.inference import logits, real
 from kws.models.layers import GlobalAverage, SameConv2d, conv_bn_relu
 from kws.nncf_quantize import DEFAULTS, Folded, fold
 from kws.recipe import Views
-from mcu_codegen import tflite
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute import tinygrad_executor
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
+from mcu_codegen.formats import tflite
 from mcu_codegen.frontend import PRESETS
 from mcu_codegen.graph import Graph, Quantization
 

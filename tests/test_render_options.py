@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from random_graphs import random_graph
 
-from mcu_codegen import cli, tflite
+from mcu_codegen import cli
 from mcu_codegen.emit.instruction_sets import RENDERERS, WIDE
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.emulate.machine import counting_machine
 from mcu_codegen.errors import InputError
+from mcu_codegen.formats import tflite
 from mcu_codegen.measure import measure
 from mcu_codegen.targets import TARGETS
 

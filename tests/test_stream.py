@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcu_codegen import frontend, parity, targets, tflite
+from mcu_codegen import frontend, parity, targets
 from mcu_codegen.decision import Decision, Detector
 from mcu_codegen.emulate.board_program import BoardProgram
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
+from mcu_codegen.formats import tflite
 from mcu_codegen.frontend import PRESETS
 from mcu_codegen.graph import Conv2D, Entry, FullyConnected, Graph, Operator, Quantization, Softmax, Tensor
 from mcu_codegen.pipeline import Pipeline

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from fuzz_tflite import small_graph
 
-from mcu_codegen import flatbuffer, tflite
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.litert_executor import LiteRTExecutor, run_operator, unavailable
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
+from mcu_codegen.formats import flatbuffer, tflite
+from mcu_codegen.formats.tflite_schema import BUILTIN_OPERATORS, IDENTIFIER, SCHEMA, TENSOR_TYPES
 from mcu_codegen.graph import Elementwise, Entry, FullyConnected, Graph, Mean, Operator, Quantization, Softmax, Tensor
-from mcu_codegen.tflite_schema import BUILTIN_OPERATORS, IDENTIFIER, SCHEMA, TENSOR_TYPES
 
 MODELS = Path(__file__).parents[1].parent / "shared" / "models"
 FOREIGN = ["mlperf_tiny_kws_int8", "mlperf_tiny_image_classification_int8"]

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from fuzz_tflite import examine, small_graph
 
-from mcu_codegen import flatbuffer, tflite
 from mcu_codegen.errors import InputError
-from mcu_codegen.tflite_schema import BUILTIN_OPERATORS, IDENTIFIER, SCHEMA
+from mcu_codegen.formats import flatbuffer, tflite
+from mcu_codegen.formats.tflite_schema import BUILTIN_OPERATORS, IDENTIFIER, SCHEMA
 
 SMALL = tflite.write(small_graph())
 ONE_ENTRY = tflite.write(replace(small_graph(), entries=small_graph().entries[:1]))

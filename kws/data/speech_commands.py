@@ -66,7 +66,7 @@ def open_speech_commands(folder: Path) -> Corpus:
 
 def download(root: Path) -> None:
     """Fetch v0.02 (2.3 GB) into ROOT/SpeechCommands with torchaudio, which checks its SHA-256."""
-    from kws.torchaudio_import import torchaudio
+    from ..torchaudio_import import torchaudio
 
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import tflite
 from ..errors import InputError
+from ..formats import tflite
 from ..graph import Entry, Graph, Operator, Tensor
 
 

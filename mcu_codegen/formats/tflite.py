@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import InputError
+from ..graph import OPTIONS, Entry, Graph, Operator, Quantization, Tensor
 from . import flatbuffer
-from .errors import InputError
-from .graph import OPTIONS, Entry, Graph, Operator, Quantization, Tensor
 from .normalize import FILE_ONLY, replace_splits, without_float_edges
 from .tflite_schema import ACTIVATIONS, BUILTIN_OPERATORS, IDENTIFIER, PADDINGS, SCHEMA, TENSOR_TYPES, VERSION
 

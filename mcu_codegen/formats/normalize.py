@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .errors import InputError
-from .graph import Entry, Graph, NoOptions, Operator, StridedSlice, Tensor
+from ..errors import InputError
+from ..graph import Entry, Graph, NoOptions, Operator, StridedSlice, Tensor
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from flatbuffers import Builder, encode
 from flatbuffers import number_types as numbers
 
-from .errors import InputError
+from ..errors import InputError
 
 # No model for a microcontroller comes near these; a decoded table takes about a kilobyte.
 MAX_TABLES = 1 << 16
