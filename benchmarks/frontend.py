@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 
 from kws import features, float_frontend
-from mcu_codegen import frontend
+from mcu_codegen.listen import frontend
 
 SAMPLES = frontend.SAMPLE_RATE
 

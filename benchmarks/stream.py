@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from mcu_codegen import frontend, parity, targets
+from mcu_codegen import parity, targets
 from mcu_codegen.formats import tflite
-from mcu_codegen.pipeline import Pipeline
+from mcu_codegen.listen import frontend
+from mcu_codegen.listen.pipeline import Pipeline
 
 SAMPLES = frontend.SAMPLE_RATE
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_commands"

@@ -17,7 +17,7 @@ from mcu_codegen import files
 from mcu_codegen.emit.frontend import emit_frontend
 from mcu_codegen.emulate.host import build_shared_library
 from mcu_codegen.errors import InputError
-from mcu_codegen.frontend import PRESETS, FrontEnd
+from mcu_codegen.listen.frontend import PRESETS, FrontEnd
 
 _BATCH = """\
 #include "kws_frontend.h"

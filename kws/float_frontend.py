@@ -8,8 +8,8 @@ import math
 import numpy as np
 import torch
 
-from mcu_codegen import frontend
-from mcu_codegen.frontend import FrontEnd
+from mcu_codegen.listen import frontend
+from mcu_codegen.listen.frontend import FrontEnd
 
 from .torchaudio_import import torchaudio
 

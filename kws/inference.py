@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from mcu_codegen.execute import numpy_executor, tinygrad_executor
 from mcu_codegen.execute.batches import BatchExecutor
-from mcu_codegen.frontend import FrontEnd
 from mcu_codegen.graph import Graph
+from mcu_codegen.listen.frontend import FrontEnd
 
 from .data.audio import cache_folder
 from .data.task import Examples

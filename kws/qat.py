@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mcu_codegen.errors import InputError
-from mcu_codegen.frontend import FrontEnd
+from mcu_codegen.listen.frontend import FrontEnd
 
 from . import checkpoint
 from .distillation import divergence

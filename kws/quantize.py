@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from mcu_codegen import files
-from mcu_codegen.decision import Decision
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph, Quantization
+from mcu_codegen.listen.decision import Decision
 
 from . import checkpoint, export, features, nncf_quantize
 from .checkpoint import Checkpoint

@@ -14,7 +14,7 @@ from .emit.selftest import SELFTESTS
 from .emit.text import Origin
 from .emit.user import emit_user
 from .formats import tflite
-from .pipeline import Pipeline
+from .listen.pipeline import Pipeline
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -26,8 +26,8 @@ from .execute import litert_executor, tinygrad_executor
 from .execute.numpy_executor import NumpyExecutor
 from .formats import tflite
 from .graph import Graph
+from .listen.pipeline import Pipeline, Stream
 from .lower import Requantization
-from .pipeline import Pipeline, Stream
 from .report import Table
 from .targets import Target
 

@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 
-from mcu_codegen import frontend
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import (
     Conv2D,
@@ -23,6 +22,7 @@ from mcu_codegen.graph import (
     Softmax,
     Tensor,
 )
+from mcu_codegen.listen import frontend
 
 LABELS = ["_silence_", "_unknown_", "yes", "no", "up", "down"]
 

@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from mcu_codegen.decision import Decision, Detection, Detector
 from mcu_codegen.emit.decision import emit_decision
 from mcu_codegen.emulate.host import build_shared_library
 from mcu_codegen.errors import InputError
+from mcu_codegen.listen.decision import Decision, Detection, Detector
 
 LABELS = ["_silence_", "_unknown_", "yes", "no", "نعم"]
 YES, NO = 2, 3

@@ -380,8 +380,8 @@ def test_verb(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_verb_writes_front_end_and_decision(tmp_path: Path) -> None:
     if not KWS_MODEL.exists():
         pytest.skip("../shared/models is not here")
-    from mcu_codegen import frontend
-    from mcu_codegen.decision import Decision
+    from mcu_codegen.listen import frontend
+    from mcu_codegen.listen.decision import Decision
 
     graph, preset = tflite.read(KWS_MODEL), frontend.PRESETS["mfcc10"]
     labels = ["_silence_", "_unknown_", *(f"word {number}" for number in range(10))]

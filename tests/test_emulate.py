@@ -21,7 +21,6 @@ from mcu_codegen.emulate import build, host, machine, qemu_machine, toolchain
 from mcu_codegen.emulate.machine import MachineError
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
-from mcu_codegen.frontend import PRESETS
 from mcu_codegen.graph import (
     Conv2D,
     DepthwiseConv2D,
@@ -33,6 +32,7 @@ from mcu_codegen.graph import (
     Softmax,
     Tensor,
 )
+from mcu_codegen.listen.frontend import PRESETS
 from mcu_codegen.measure import measure
 
 CORES = pytest.mark.parametrize("target", targets.TARGETS.values(), ids=lambda target: target.name)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from kws import features
-from mcu_codegen import frontend
 from mcu_codegen.emit.frontend import arena_bytes, emit_frontend, selftest_audio
 from mcu_codegen.emulate.host import build_shared_library
 from mcu_codegen.errors import InputError
+from mcu_codegen.listen import frontend
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_commands"
 SYSTEM = (shutil.which("gcc") or "",)

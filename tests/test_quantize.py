@@ -22,8 +22,8 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.execute import tinygrad_executor
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
-from mcu_codegen.frontend import PRESETS
 from mcu_codegen.graph import Graph, Quantization
+from mcu_codegen.listen.frontend import PRESETS
 
 SPEC = PRESETS["mfcc10"]
 INPUT = Quantization((SPEC.scale,), (SPEC.zero_point,))

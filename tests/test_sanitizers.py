@@ -5,10 +5,10 @@ import subprocess
 
 import pytest
 
-from mcu_codegen import frontend
-from mcu_codegen.decision import Decision
 from mcu_codegen.emit.decision import emit_decision
 from mcu_codegen.emit.frontend import emit_frontend
+from mcu_codegen.listen import frontend
+from mcu_codegen.listen.decision import Decision
 
 _MAIN = """\
 #include "kws_decision.h"

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcu_codegen import frontend, parity, targets
-from mcu_codegen.decision import Decision, Detector
+from mcu_codegen import parity, targets
 from mcu_codegen.emulate.board_program import BoardProgram
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
-from mcu_codegen.frontend import PRESETS
 from mcu_codegen.graph import Conv2D, Entry, FullyConnected, Graph, Operator, Quantization, Softmax, Tensor
-from mcu_codegen.pipeline import Pipeline
+from mcu_codegen.listen import frontend
+from mcu_codegen.listen.decision import Decision, Detector
+from mcu_codegen.listen.frontend import PRESETS
+from mcu_codegen.listen.pipeline import Pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

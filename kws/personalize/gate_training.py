@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy, log_softmax
 from tqdm import tqdm
 
 from mcu_codegen.errors import InputError
-from mcu_codegen.frontend import FrontEnd
+from mcu_codegen.listen.frontend import FrontEnd
 
 from .. import checkpoint
 from ..checkpoint import Checkpoint

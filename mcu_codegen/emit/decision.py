@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..decision import Decision, Detector, allowed, keywords
+from ..listen.decision import Decision, Detector, allowed, keywords
 from .text import CRC32, RANDOM, Origin, banner, comment, header, random_words, string
 
 

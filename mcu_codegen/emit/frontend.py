@@ -7,8 +7,8 @@ import zlib
 
 import numpy as np
 
-from .. import frontend
-from ..frontend import FrontEnd
+from ..listen import frontend
+from ..listen.frontend import FrontEnd
 from .text import CRC32, RANDOM, Origin, array, banner, header, random_words
 
 SELFTEST_SAMPLES = frontend.SAMPLE_RATE

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..decision import Detection
 from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
 from ..emit.instruction_sets import RENDERERS
 from ..emit.model import emit_model
-from ..pipeline import Pipeline, Stream
+from ..listen.decision import Detection
+from ..listen.pipeline import Pipeline, Stream
 from ..targets import Target
 from . import harness
 from .build import RUNTIME, build, stubs

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
+from ..execute.numpy_executor import NumpyExecutor
+from ..graph import Graph
 from . import frontend
 from .decision import Decision, Detection, Detector, allowed
-from .errors import InputError
-from .execute.numpy_executor import NumpyExecutor
 from .frontend import FrontEnd
-from .graph import Graph
 
 
 @dataclass(frozen=True)

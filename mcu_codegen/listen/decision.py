@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 
 SILENCE, UNKNOWN = "_silence_", "_unknown_"
 
