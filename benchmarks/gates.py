@@ -16,15 +16,15 @@ from dataclasses import replace
 import numpy as np
 
 from mcu_codegen import targets
-from mcu_codegen.bake import bake
 from mcu_codegen.emit.switchable import SWITCHABLE
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
-from mcu_codegen.gates import Gates, groups
 from mcu_codegen.graph import Graph
 from mcu_codegen.measure import Measurement, measure
 from mcu_codegen.report import Table
+from mcu_codegen.users.bake import bake
+from mcu_codegen.users.gates import Gates, groups
 
 
 def gated(graph: Graph, size: int) -> Graph:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mcu_codegen import files, gates, parity, personal
-from mcu_codegen.bake import bake
+from mcu_codegen import files, parity, personal
 from mcu_codegen.emit.model import compile_plan
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
@@ -19,7 +18,9 @@ from mcu_codegen.graph import Graph
 from mcu_codegen.measure import Measurement, measure
 from mcu_codegen.report import Table
 from mcu_codegen.targets import TARGETS
-from mcu_codegen.user import User
+from mcu_codegen.users import gates
+from mcu_codegen.users.bake import bake
+from mcu_codegen.users.user import User
 
 from .checkpoint import Checkpoint
 from .data.task import Task

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from . import parity
-from .bake import Restored, bake
 from .emit.renderer import Renderer
 from .emit.switchable import SWITCHABLE
 from .emulate.core_executor import CoreExecutor
@@ -21,11 +20,12 @@ from .emulate.toolchain import Toolchain
 from .emulate.user_executor import Answers, CoreUserExecutor, HostUserExecutor
 from .errors import InputError
 from .execute.numpy_executor import NumpyExecutor
-from .gates import Gates, groups, open_channels
 from .graph import Graph
 from .parity import Absent, Comparison, Executor, Report
 from .targets import TARGETS, Target
-from .user import User, pack, read_blob
+from .users.bake import Restored, bake
+from .users.gates import Gates, groups, open_channels
+from .users.user import User, pack, read_blob
 
 Progress = Callable[[Comparison], None]
 

@@ -6,14 +6,14 @@ import argparse
 from dataclasses import replace
 
 from . import render_options
-from .bake import bake
 from .emit.renderer import Renderer
 from .emit.switchable import SWITCHABLE
 from .errors import InputError
-from .gates import groups, join
 from .graph import Graph
 from .targets import Target
-from .user import User
+from .users.bake import bake
+from .users.gates import groups, join
+from .users.user import User
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

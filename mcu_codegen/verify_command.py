@@ -14,7 +14,7 @@ from .emulate import toolchain
 from .errors import InputError
 from .formats import tflite
 from .graph import Graph
-from .user import User
+from .users.user import User
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

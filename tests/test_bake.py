@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from gated_models import features, gated_model, random_gates
 
-from mcu_codegen import cli, files, gates
-from mcu_codegen.bake import bake, kept_channels, restore
+from mcu_codegen import cli, files
 from mcu_codegen.emulate.host_executor import HostExecutor
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
-from mcu_codegen.user import User
+from mcu_codegen.users import gates
+from mcu_codegen.users.bake import bake, kept_channels, restore
+from mcu_codegen.users.user import User
 
 
 def same_codes(model: Graph, baked: Graph, opened: gates.Gates, values: dict[int, np.ndarray], source: np.ndarray):

@@ -19,9 +19,9 @@ from mcu_codegen.emulate.user_executor import CoreUserExecutor, HostUserExecutor
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
-from mcu_codegen.gates import Gates, all_open, groups, join
 from mcu_codegen.targets import TARGETS, find
-from mcu_codegen.user import User, blob
+from mcu_codegen.users.gates import Gates, all_open, groups, join
+from mcu_codegen.users.user import User, blob
 
 
 def _some_gates(pair) -> Gates:

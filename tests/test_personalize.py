@@ -21,10 +21,10 @@ from kws.personalize.runners import FloatRunner
 from kws.personalize.users import Users, speakers_of
 from kws.quantize import quantize
 from kws.recipe import Augmentation
-from mcu_codegen import gates as integer_gates
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
-from mcu_codegen.user import User
+from mcu_codegen.users import gates as integer_gates
+from mcu_codegen.users.user import User
 
 LABELS = ("_silence_", "_unknown_", "ab", "cd", "ef", "gh")
 FRAMES, COEFFICIENTS = 49, 10

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from gated_models import features, gated_model, random_gates
 
-from mcu_codegen import gates
 from mcu_codegen.emit.model import emit_model
 from mcu_codegen.emit.switchable import SWITCHABLE
 from mcu_codegen.emulate import host
@@ -21,6 +20,7 @@ from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.graph import Graph
 from mcu_codegen.measure import measure
 from mcu_codegen.targets import TARGETS, find
+from mcu_codegen.users import gates
 
 # channels a gate of 1, 2, 4, 8; a window without neighbours; another zero point; positions that leave rows over
 SHAPES = [

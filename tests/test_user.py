@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from gated_models import LABELS, features, gated_model, random_gates
 
-from mcu_codegen import gates
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.listen.decision import Decision, Detector, allowed
-from mcu_codegen.user import Status, User, blob, blob_bytes, read_blob
+from mcu_codegen.users import gates
+from mcu_codegen.users.user import Status, User, blob, blob_bytes, read_blob
 
 
 @pytest.fixture(scope="module")

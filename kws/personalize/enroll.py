@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mcu_codegen import gates
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
-from mcu_codegen.gates import Gates
 from mcu_codegen.graph import Graph
-from mcu_codegen.user import User
+from mcu_codegen.users import gates
+from mcu_codegen.users.gates import Gates
+from mcu_codegen.users.user import User
 
 from .. import features
 from ..data import audio

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mcu_codegen import gates as integer_gates
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.graph import Graph
+from mcu_codegen.users import gates as integer_gates
 
 from .choices import Gates
 from .gated import GatedNetwork

@@ -18,8 +18,8 @@ from functools import partial
 import numpy as np
 
 from .. import lower
-from ..gates import ENROLMENT, Gates, Group, all_open, groups, open_channels
 from ..graph import Graph
+from ..users.gates import ENROLMENT, Gates, Group, all_open, groups, open_channels
 from .armv6m import Armv6mRenderer
 from .armv7m import Armv7mRenderer
 from .assembly import Assembly

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..errors import InputError
-from ..gates import MAX_UTTERANCES, Gates, absent_steps, check_gates, groups
 from ..graph import Graph
 from ..listen.decision import keywords
-from ..user import GATES, MAGIC, VERSION, WORDS, Status, blob_bytes, labels_of, pack
+from ..users.gates import MAX_UTTERANCES, Gates, absent_steps, check_gates, groups
+from ..users.user import GATES, MAGIC, VERSION, WORDS, Status, blob_bytes, labels_of, pack
 from .text import CRC32, Origin, banner, comment, header
 
 

@@ -17,10 +17,10 @@ import numpy as np
 
 from ..emit.model import emit_model
 from ..emit.switchable import SWITCHABLE
-from ..gates import Gates, groups, join
 from ..graph import Graph
 from ..targets import Target
-from ..user import Status, labels_of
+from ..users.gates import Gates, groups, join
+from ..users.user import Status, labels_of
 from . import host
 from .build import RUNTIME, build, stubs
 from .machine import Machine

@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from . import files
-from .errors import InputError
-from .execute.numpy_executor import NumpyExecutor
+from .. import files
+from ..errors import InputError
+from ..execute.numpy_executor import NumpyExecutor
+from ..graph import Graph
+from ..listen.decision import allowed, keywords
 from .gates import MAX_UTTERANCES, Gates, Group, absent_steps, all_open, check_gates, check_pair, decide, groups
-from .graph import Graph
-from .listen.decision import allowed, keywords
 
 FORMAT = 1  # of the file
 MAGIC, VERSION, GATES, WORDS = b"KWSU", 1, 1, 2  # of the blob; the last two are types of sections

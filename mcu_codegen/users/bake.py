@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
+from ..graph import RENAMING, Entry, Graph, Operator, Quantization, Tensor
+from ..lower.common import constant_integers
 from .gates import Gates, open_channels
-from .graph import RENAMING, Entry, Graph, Operator, Quantization, Tensor
-from .lower.common import constant_integers
 
 Kept = Mapping[int, np.ndarray]
 """By tensor, bool along its last axis: what stays. Of a tensor that is not named, all stays."""

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .errors import InputError
-from .graph import Entry, Graph, Operator
+from ..errors import InputError
+from ..graph import Entry, Graph, Operator
 
 MAX_UTTERANCES = 65535  # so that a sum of int8 logits, and K times a zero point, are far inside int32
 
