@@ -27,7 +27,7 @@ from mcu_codegen.emit.renderer import OPTIMIZE, Renderer
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
-from mcu_codegen.measure import Measurement, measure
+from mcu_codegen.prove.measure import Measurement, measure
 from mcu_codegen.report import Table
 from mcu_codegen.targets import TARGETS
 

@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from mcu_codegen import parity, targets
+from mcu_codegen import targets
 from mcu_codegen.formats import tflite
 from mcu_codegen.listen import frontend
 from mcu_codegen.listen.pipeline import Pipeline
+from mcu_codegen.prove import parity
 
 SAMPLES = frontend.SAMPLE_RATE
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_commands"

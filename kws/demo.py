@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from mcu_codegen import cli, files, parity
+from mcu_codegen import cli, files
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 from mcu_codegen.listen.frontend import SAMPLE_RATE
 from mcu_codegen.listen.pipeline import Pipeline
-from mcu_codegen.measure import Measurement
+from mcu_codegen.prove import parity
+from mcu_codegen.prove.measure import Measurement
 from mcu_codegen.report import Paragraph, Picture, Section, Table, page
 from mcu_codegen.targets import TARGETS
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from mcu_codegen import files, parity, personal
+from mcu_codegen import files
 from mcu_codegen.emit.model import compile_plan
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
-from mcu_codegen.measure import Measurement, measure
+from mcu_codegen.prove import parity, personal
+from mcu_codegen.prove.measure import Measurement, measure
 from mcu_codegen.report import Table
 from mcu_codegen.targets import TARGETS
 from mcu_codegen.users import gates

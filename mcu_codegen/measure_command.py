@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 from . import files, personal_options, render_options, targets
-from .arena_picture import arena_picture
 from .emit.model import compile_plan
 from .emulate import toolchain
 from .formats import tflite
-from .measure import measure
+from .prove.arena_picture import arena_picture
+from .prove.measure import measure
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from . import parity, personal, render_options, targets
+from . import render_options, targets
 from .emulate import toolchain
 from .errors import InputError
 from .formats import tflite
 from .graph import Graph
+from .prove import parity, personal
 from .users.user import User
 
 

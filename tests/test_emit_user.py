@@ -10,7 +10,7 @@ import pytest
 from gated_models import features, gated_model, random_gates
 from test_user import odd_blobs
 
-from mcu_codegen import cli, files, personal
+from mcu_codegen import cli, files
 from mcu_codegen.emulate import host
 from mcu_codegen.emulate.host_executor import HostExecutor
 from mcu_codegen.emulate.machine import machines
@@ -19,6 +19,7 @@ from mcu_codegen.emulate.user_executor import CoreUserExecutor, HostUserExecutor
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
+from mcu_codegen.prove import personal
 from mcu_codegen.targets import TARGETS, find
 from mcu_codegen.users.gates import Gates, all_open, groups, join
 from mcu_codegen.users.user import User, blob

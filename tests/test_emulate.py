@@ -33,7 +33,7 @@ from mcu_codegen.graph import (
     Tensor,
 )
 from mcu_codegen.listen.frontend import PRESETS
-from mcu_codegen.measure import measure
+from mcu_codegen.prove.measure import measure
 
 CORES = pytest.mark.parametrize("target", targets.TARGETS.values(), ids=lambda target: target.name)
 

@@ -9,7 +9,7 @@ import pytest
 from random_graphs import random_graph, random_inputs
 from test_emulate import small_graph
 
-from mcu_codegen import arithmetic, cli, parity, targets
+from mcu_codegen import arithmetic, cli, targets
 from mcu_codegen.emulate import host, toolchain
 from mcu_codegen.emulate.core_executor import CoreExecutor
 from mcu_codegen.emulate.host_executor import HostExecutor
@@ -19,6 +19,7 @@ from mcu_codegen.execute import litert_executor, tinygrad_executor
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
+from mcu_codegen.prove import parity
 
 
 def two_cores(graph: Graph) -> list[parity.Executor | parity.Absent]:

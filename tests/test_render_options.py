@@ -13,7 +13,7 @@ from mcu_codegen.emulate import toolchain
 from mcu_codegen.emulate.machine import counting_machine
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
-from mcu_codegen.measure import measure
+from mcu_codegen.prove.measure import measure
 from mcu_codegen.targets import TARGETS
 
 KWS_MODEL = Path(__file__).resolve().parents[2] / "shared/models/mlperf_tiny_kws_int8.tflite"

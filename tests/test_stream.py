@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcu_codegen import parity, targets
+from mcu_codegen import targets
 from mcu_codegen.emulate.board_program import BoardProgram
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
@@ -19,6 +19,7 @@ from mcu_codegen.listen import frontend
 from mcu_codegen.listen.decision import Decision, Detector
 from mcu_codegen.listen.frontend import PRESETS
 from mcu_codegen.listen.pipeline import Pipeline
+from mcu_codegen.prove import parity
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

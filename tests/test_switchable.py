@@ -18,7 +18,7 @@ from mcu_codegen.emulate.toolchain import choose
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.graph import Graph
-from mcu_codegen.measure import measure
+from mcu_codegen.prove.measure import measure
 from mcu_codegen.targets import TARGETS, find
 from mcu_codegen.users import gates
 

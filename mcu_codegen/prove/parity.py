@@ -14,22 +14,22 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from .emit.renderer import Renderer
-from .emulate import toolchain
-from .emulate.board_program import BoardProgram
-from .emulate.core_executor import CoreExecutor
-from .emulate.host_executor import HostExecutor
-from .emulate.machine import Machine, MachineError, machines
-from .emulate.toolchain import Toolchain
-from .errors import InputError
-from .execute import litert_executor, tinygrad_executor
-from .execute.numpy_executor import NumpyExecutor
-from .formats import tflite
-from .graph import Graph
-from .listen.pipeline import Pipeline, Stream
-from .lower import Requantization
-from .report import Table
-from .targets import Target
+from ..emit.renderer import Renderer
+from ..emulate import toolchain
+from ..emulate.board_program import BoardProgram
+from ..emulate.core_executor import CoreExecutor
+from ..emulate.host_executor import HostExecutor
+from ..emulate.machine import Machine, MachineError, machines
+from ..emulate.toolchain import Toolchain
+from ..errors import InputError
+from ..execute import litert_executor, tinygrad_executor
+from ..execute.numpy_executor import NumpyExecutor
+from ..formats import tflite
+from ..graph import Graph
+from ..listen.pipeline import Pipeline, Stream
+from ..lower import Requantization
+from ..report import Table
+from ..targets import Target
 
 Values = dict[int, np.ndarray]
 Inputs = Mapping[str, list[np.ndarray]]

@@ -8,17 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .emit.instruction_sets import RENDERERS
-from .emit.model import compile_plan, emit_model
-from .emit.renderer import Renderer
-from .emulate import harness
-from .emulate.build import RUNTIME, build, stubs
-from .emulate.machine import counting_machine
-from .emulate.toolchain import OPTIMIZE, Toolchain
-from .graph import Graph
+from ..emit.instruction_sets import RENDERERS
+from ..emit.model import compile_plan, emit_model
+from ..emit.renderer import Renderer
+from ..emulate import harness
+from ..emulate.build import RUNTIME, build, stubs
+from ..emulate.machine import counting_machine
+from ..emulate.toolchain import OPTIMIZE, Toolchain
+from ..graph import Graph
+from ..report import Table
+from ..targets import Target
 from .parity import random_inputs
-from .report import Table
-from .targets import Target
 
 _CYCLES_OF = "cortex-m4"  # whose timing table the estimate follows
 

@@ -10,22 +10,22 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..emit.renderer import Renderer
+from ..emit.switchable import SWITCHABLE
+from ..emulate.core_executor import CoreExecutor
+from ..emulate.host_executor import HostExecutor
+from ..emulate.machine import Machine, MachineError
+from ..emulate.toolchain import Toolchain
+from ..emulate.user_executor import Answers, CoreUserExecutor, HostUserExecutor
+from ..errors import InputError
+from ..execute.numpy_executor import NumpyExecutor
+from ..graph import Graph
+from ..targets import TARGETS, Target
+from ..users.bake import Restored, bake
+from ..users.gates import Gates, groups, open_channels
+from ..users.user import User, pack, read_blob
 from . import parity
-from .emit.renderer import Renderer
-from .emit.switchable import SWITCHABLE
-from .emulate.core_executor import CoreExecutor
-from .emulate.host_executor import HostExecutor
-from .emulate.machine import Machine, MachineError
-from .emulate.toolchain import Toolchain
-from .emulate.user_executor import Answers, CoreUserExecutor, HostUserExecutor
-from .errors import InputError
-from .execute.numpy_executor import NumpyExecutor
-from .graph import Graph
 from .parity import Absent, Comparison, Executor, Report
-from .targets import TARGETS, Target
-from .users.bake import Restored, bake
-from .users.gates import Gates, groups, open_channels
-from .users.user import User, pack, read_blob
 
 Progress = Callable[[Comparison], None]
 
