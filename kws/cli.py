@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mcu_codegen import commands
+from mcu_codegen.commands import tool
 
 VERBS = {
     "data": ("kws.data.command", "Show what a corpus holds, or write it as a folder"),
@@ -18,4 +18,4 @@ VERBS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit status."""
-    return commands.run("kws", __doc__, VERBS, arguments)
+    return tool.run("kws", __doc__, VERBS, arguments)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import commands
+from .commands import tool
 
 VERBS = {
-    "emit": ("mcu_codegen.emit_command", "Write the C of an int8 .tflite model"),
-    "verify": ("mcu_codegen.verify_command", "Compare every executor, layer by layer, byte by byte"),
-    "measure": ("mcu_codegen.measure_command", "Count instructions, flash and RAM per layer on an emulated core"),
+    "emit": ("mcu_codegen.commands.emit", "Write the C of an int8 .tflite model"),
+    "verify": ("mcu_codegen.commands.verify", "Compare every executor, layer by layer, byte by byte"),
+    "measure": ("mcu_codegen.commands.measure", "Count instructions, flash and RAM per layer on an emulated core"),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit status."""
-    return commands.run("mcu-codegen", __doc__, VERBS, arguments)
+    return tool.run("mcu-codegen", __doc__, VERBS, arguments)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from .emit.instruction_sets import RENDERERS, WIDE
-from .emit.renderer import OPTIMIZE, Renderer
-from .errors import InputError
-from .targets import TARGETS, Target
+from ..emit.instruction_sets import RENDERERS, WIDE
+from ..emit.renderer import OPTIMIZE, Renderer
+from ..errors import InputError
+from ..targets import TARGETS, Target
 
 _WEIGHTS = {"int8": RENDERERS, "int16": WIDE}
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
+from ..emit.renderer import Renderer
+from ..emit.switchable import SWITCHABLE
+from ..errors import InputError
+from ..graph import Graph
+from ..targets import Target
+from ..users.bake import bake
+from ..users.gates import groups, join
+from ..users.user import User
 from . import render_options
-from .emit.renderer import Renderer
-from .emit.switchable import SWITCHABLE
-from .errors import InputError
-from .graph import Graph
-from .targets import Target
-from .users.bake import bake
-from .users.gates import groups, join
-from .users.user import User
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

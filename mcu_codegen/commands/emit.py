@@ -6,15 +6,16 @@ import argparse
 import shlex
 from pathlib import Path
 
-from . import files, personal_options, render_options, targets
-from .emit.decision import emit_decision
-from .emit.frontend import emit_frontend
-from .emit.model import ARENAS, emit_model
-from .emit.selftest import SELFTESTS
-from .emit.text import Origin
-from .emit.user import emit_user
-from .formats import tflite
-from .listen.pipeline import Pipeline
+from .. import files, targets
+from ..emit.decision import emit_decision
+from ..emit.frontend import emit_frontend
+from ..emit.model import ARENAS, emit_model
+from ..emit.selftest import SELFTESTS
+from ..emit.text import Origin
+from ..emit.user import emit_user
+from ..formats import tflite
+from ..listen.pipeline import Pipeline
+from . import personal_options, render_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

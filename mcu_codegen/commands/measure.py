@@ -6,12 +6,13 @@ import argparse
 import json
 from pathlib import Path
 
-from . import files, personal_options, render_options, targets
-from .emit.model import compile_plan
-from .emulate import toolchain
-from .formats import tflite
-from .prove.arena_picture import arena_picture
-from .prove.measure import measure
+from .. import files, targets
+from ..emit.model import compile_plan
+from ..emulate import toolchain
+from ..formats import tflite
+from ..prove.arena_picture import arena_picture
+from ..prove.measure import measure
+from . import personal_options, render_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

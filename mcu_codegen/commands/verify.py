@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from . import render_options, targets
-from .emulate import toolchain
-from .errors import InputError
-from .formats import tflite
-from .graph import Graph
-from .prove import parity, personal
-from .users.user import User
+from .. import targets
+from ..emulate import toolchain
+from ..errors import InputError
+from ..formats import tflite
+from ..graph import Graph
+from ..prove import parity, personal
+from ..users.user import User
+from . import render_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from .errors import InputError
+from ..errors import InputError
 
 
 def run(
