@@ -22,8 +22,8 @@ from typing import Any
 from tqdm import tqdm
 
 from mcu_codegen import files
-from mcu_codegen.emit.instruction_sets import RENDERERS, WIDE
-from mcu_codegen.emit.renderer import OPTIMIZE, Renderer
+from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS, WIDE
+from mcu_codegen.emit.portable.renderer import OPTIMIZE, Renderer
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite

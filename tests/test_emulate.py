@@ -13,9 +13,9 @@ import pytest
 from random_graphs import random_graph
 
 from mcu_codegen import cli, targets
+from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS
 from mcu_codegen.emit.decision import emit_decision
 from mcu_codegen.emit.frontend import emit_frontend
-from mcu_codegen.emit.instruction_sets import RENDERERS
 from mcu_codegen.emit.model import compile_plan, emit_model
 from mcu_codegen.emulate import build, host, machine, qemu_machine, toolchain
 from mcu_codegen.emulate.machine import MachineError

@@ -7,9 +7,9 @@ import pytest
 from random_graphs import random_inputs
 from random_layers import KINDS, Layers
 
-from mcu_codegen.emit.instruction_sets import RENDERERS, WIDE
+from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS, WIDE
 from mcu_codegen.emit.model import compile_plan
-from mcu_codegen.emit.renderer import OPTIMIZE, Renderer
+from mcu_codegen.emit.portable.renderer import OPTIMIZE, Renderer
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.emulate.core_executor import CoreExecutor
 from mcu_codegen.emulate.machine import machines

@@ -8,7 +8,7 @@ import pytest
 from random_graphs import random_graph
 
 from mcu_codegen import cli
-from mcu_codegen.emit.instruction_sets import RENDERERS, WIDE
+from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS, WIDE
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.emulate.machine import counting_machine
 from mcu_codegen.errors import InputError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from gated_models import features, gated_model, random_gates
 
+from mcu_codegen.emit.cortex_m.switchable import SWITCHABLE
 from mcu_codegen.emit.model import emit_model
-from mcu_codegen.emit.switchable import SWITCHABLE
 from mcu_codegen.emulate import host
 from mcu_codegen.emulate.core_executor import CoreExecutor
 from mcu_codegen.emulate.host_executor import HostExecutor

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from ..emit.renderer import Renderer
-from ..emit.switchable import SWITCHABLE
+from ..emit.cortex_m.switchable import SWITCHABLE
+from ..emit.portable.renderer import Renderer
 from ..errors import InputError
 from ..graph import Graph
 from ..targets import Target

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ..emit.instruction_sets import RENDERERS, WIDE
-from ..emit.renderer import OPTIMIZE, Renderer
+from ..emit.cortex_m.instruction_sets import RENDERERS, WIDE
+from ..emit.portable.renderer import OPTIMIZE, Renderer
 from ..errors import InputError
 from ..targets import TARGETS, Target
 

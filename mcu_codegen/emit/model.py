@@ -18,7 +18,7 @@ from .. import memory
 from ..errors import InputError
 from ..graph import RENAMING, Entry, Graph, Operator, Tensor
 from ..lower import lower
-from .renderer import Array, Kernel, Renderer, Site, fill
+from .portable.renderer import Array, Kernel, Renderer, Site, fill
 from .selftest import emit_selftest
 from .text import Origin, array, banner, comment, header, string
 

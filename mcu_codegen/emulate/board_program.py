@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..emit.cortex_m.instruction_sets import RENDERERS
 from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
-from ..emit.instruction_sets import RENDERERS
 from ..emit.model import emit_model
 from ..listen.decision import Detection
 from ..listen.pipeline import Pipeline, Stream

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..emit.instruction_sets import RENDERERS
+from ..emit.cortex_m.instruction_sets import RENDERERS
 from ..emit.model import emit_model
-from ..emit.renderer import Renderer
+from ..emit.portable.renderer import Renderer
 from ..graph import Graph
 from ..targets import Target
 from . import harness

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..emit.model import emit_model
-from ..emit.renderer import Renderer
+from ..emit.portable.renderer import Renderer
 from ..graph import Graph
 from . import harness, host
 

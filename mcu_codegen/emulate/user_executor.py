@@ -15,8 +15,8 @@ from string import Template
 
 import numpy as np
 
+from ..emit.cortex_m.switchable import SWITCHABLE
 from ..emit.model import emit_model
-from ..emit.switchable import SWITCHABLE
 from ..graph import Graph
 from ..targets import Target
 from ..users.gates import Gates, groups, join

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..emit.instruction_sets import RENDERERS
+from ..emit.cortex_m.instruction_sets import RENDERERS
 from ..emit.model import compile_plan, emit_model
-from ..emit.renderer import Renderer
+from ..emit.portable.renderer import Renderer
 from ..emulate import harness
 from ..emulate.build import RUNTIME, build, stubs
 from ..emulate.machine import counting_machine

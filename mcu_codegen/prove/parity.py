@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from ..emit.renderer import Renderer
+from ..emit.portable.renderer import Renderer
 from ..emulate import toolchain
 from ..emulate.board_program import BoardProgram
 from ..emulate.core_executor import CoreExecutor

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..emit.renderer import Renderer
-from ..emit.switchable import SWITCHABLE
+from ..emit.cortex_m.switchable import SWITCHABLE
+from ..emit.portable.renderer import Renderer
 from ..emulate.core_executor import CoreExecutor
 from ..emulate.host_executor import HostExecutor
 from ..emulate.machine import Machine, MachineError

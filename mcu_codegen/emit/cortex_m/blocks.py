@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .. import lower
-from ..memory import Demand
-from .renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, fill
+from ... import lower
+from ...memory import Demand
+from ..portable.renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, fill
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import lower
-from .renderer import Array, Helper
+from ... import lower
+from ..portable.renderer import Array, Helper
 
 REACH = 4095
 """The largest offset of a load or store in Thumb-2."""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .. import lower
-from ..memory import Demand
+from ... import lower
+from ...memory import Demand
+from ..portable.renderer import Array, Kernel, Site, fill
 from .addition import PARAMETERS, Addition, about
 from .assembly import REACH, Assembly, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product
-from .renderer import Array, Kernel, Site, fill
 
 _COLUMNS = 5  # columns that a depthwise kernel computes at a time, at most
 

@@ -17,12 +17,12 @@ from math import gcd
 
 import numpy as np
 
-from .. import lower
-from ..memory import Demand
+from ... import lower
+from ...memory import Demand
+from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill, positions
 from .addition import PARAMETERS, Addition, about
 from .assembly import Assembly, folded_bias, packed, requantizes, scaling, words
 from .blocks import BlockRenderer, Gathering, Product
-from .renderer import OPTIMIZE, Array, Kernel, Site, fill, positions
 
 _VECTOR = 16  # bytes
 _LOOPED = 4  # vectors of a row in a round of its loop

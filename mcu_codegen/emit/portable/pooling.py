@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import lower
-from .kernel import Array, Kernel, Kernels, Site, fill, nest, plus, times
+from ... import lower
+from ..kernel import Array, Kernel, Kernels, Site, fill, nest, plus, times
 
 
 class Pooling(Kernels):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .. import lower
-from ..memory import Demand
-from .kernel import Kernel, Kernels, Site, loops, place, runs
+from ... import lower
+from ...memory import Demand
+from ..kernel import Kernel, Kernels, Site, loops, place, runs
 
 
 class Movement(Kernels):

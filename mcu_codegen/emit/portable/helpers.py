@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .kernel import Helper
+from ..kernel import Helper
 
 HELPERS = {
     "high_multiply": Helper("""\

@@ -7,9 +7,9 @@ from textwrap import indent
 
 import numpy as np
 
-from .. import lower
-from ..memory import Demand
-from .kernel import Array, Kernel, Kernels, Site, fill, loops, place, plus, runs
+from ... import lower
+from ...memory import Demand
+from ..kernel import Array, Kernel, Kernels, Site, fill, loops, place, plus, runs
 
 
 class Elementwise(Kernels):

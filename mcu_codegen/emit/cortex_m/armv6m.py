@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import lower
-from ..memory import Demand
+from ... import lower
+from ...memory import Demand
+from ..portable.renderer import Array, Helper, Kernel, Site, fill
 from .addition import PARAMETERS, Addition, about
 from .assembly import Assembly, divisor, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product
-from .renderer import Array, Helper, Kernel, Site, fill
 
 _SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")
 _PITCH = 14  # the widest row of a plane three of which lie within the reach of a load, 31 words

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ..portable.renderer import Renderer
 from .armv6m import Armv6mRenderer
 from .armv7m import Armv7mRenderer
 from .dsp import DspRenderer, WideDspRenderer
 from .mve import MveRenderer
-from .renderer import Renderer
 
 RENDERERS: dict[str, type[Renderer]] = {
     "portable": Renderer,

@@ -15,15 +15,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .. import lower
-from ..graph import Graph
-from ..memory import Demand
+from ... import lower
+from ...graph import Graph
+from ...memory import Demand
+from ..kernel import Array, Helper, Kernel, Site, fill, plus, positions, times
+from ..text import Origin
 from .elementwise import Elementwise
 from .helpers import HELPERS
-from .kernel import Array, Helper, Kernel, Site, fill, plus, positions, times
 from .movement import Movement
 from .pooling import Pooling
-from .text import Origin
 
 __all__ = ["HELPERS", "OPTIMIZE", "Array", "Helper", "Kernel", "Renderer", "Site", "fill", "positions"]
 

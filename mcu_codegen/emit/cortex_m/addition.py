@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import lower
-from ..memory import Demand
+from ... import lower
+from ...memory import Demand
+from ..portable.renderer import Kernel, Renderer, Site
 from .assembly import Assembly, words
-from .renderer import Kernel, Renderer, Site
 
 _NAMES = {1: "add", -1: "subtract"}
 

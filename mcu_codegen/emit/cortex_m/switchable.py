@@ -17,20 +17,20 @@ from functools import partial
 
 import numpy as np
 
-from .. import lower
-from ..graph import Graph
-from ..users.gates import ENROLMENT, Gates, Group, all_open, groups, open_channels
+from ... import lower
+from ...graph import Graph
+from ...users.gates import ENROLMENT, Gates, Group, all_open, groups, open_channels
+from ..kernel import Array, Helper, Kernel, Site, fill, positions
+from ..portable.renderer import Renderer
+from ..text import Origin
+from ..user import emit_user
 from .armv6m import Armv6mRenderer
 from .armv7m import Armv7mRenderer
 from .assembly import Assembly
 from .blocks import BlockRenderer, Product
 from .dsp import DspRenderer, requantize
-from .kernel import Array, Helper, Kernel, Site, fill, positions
 from .mve import MveRenderer
-from .renderer import Renderer
-from .text import Origin
 from .thumb2 import pair_product, sums
-from .user import emit_user
 
 _WORD_GATES = (4, 8, 16)  # channels a gate that the kernels for words take
 
