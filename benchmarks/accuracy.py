@@ -18,15 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from kws import checkpoint, train
-from kws.checkpoint import Checkpoint
 from kws.data import task as task_options
 from kws.data.corpus import open_corpus
 from kws.data.task import Task
-from kws.inference import features_of
 from kws.qat import Schedule
 from kws.quantize import Comparison, quantize
-from kws.recipe import Recipe
+from kws.training import checkpoint, train
+from kws.training.checkpoint import Checkpoint
+from kws.training.inference import features_of
+from kws.training.recipe import Recipe
 from mcu_codegen import files
 from mcu_codegen.formats import tflite
 

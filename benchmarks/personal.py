@@ -18,17 +18,18 @@ from pathlib import Path
 
 from accuracy import DATA, EXCLUDED, WORDS, trained
 
-from kws import checkpoint, cli
-from kws.checkpoint import Checkpoint
+from kws import cli
 from kws.data import task as task_options
 from kws.data.corpus import open_corpus
 from kws.data.task import Task
 from kws.features import front_end
-from kws.inference import features_of, real
 from kws.personalize import evaluate
 from kws.personalize.gate_training import GATED, GateRecipe, train_gates
 from kws.personalize.protocol import Speakers
-from kws.recipe import Recipe
+from kws.training import checkpoint
+from kws.training.checkpoint import Checkpoint
+from kws.training.inference import features_of, real
+from kws.training.recipe import Recipe
 
 ARABIC = DATA.parent / "arabic_speech_commands"
 ARABIC_WORDS = ("yes", "no", "up", "down", "left", "right", "start", "stop")

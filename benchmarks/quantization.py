@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from kws import checkpoint
-from kws.checkpoint import BEST
 from kws.data.corpus import open_corpus
 from kws.data.task import build, word_list
-from kws.inference import features_of
 from kws.nncf_quantize import RANGES, Settings
 from kws.qat import Schedule
 from kws.quantize import quantize
+from kws.training import checkpoint
+from kws.training.checkpoint import BEST
+from kws.training.inference import features_of
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_commands"
 

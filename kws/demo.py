@@ -30,11 +30,11 @@ from .data import task as task_options
 from .data.task import Task
 from .demo_users import People, cost, people
 from .evaluate import Result
-from .inference import features_of, scores
 from .qat import Schedule
 from .quantize import Comparison, quantize
-from .recipe import Recipe
-from .train import train
+from .training.inference import features_of, scores
+from .training.recipe import Recipe
+from .training.train import train
 
 STREAM_CLIPS = 8  # test clips in the recording that the emulated boards hear
 VIEWS = 20  # augmented copies of the training clips; more would learn more, and take longer

@@ -15,13 +15,14 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 
-from . import checkpoint, plots
+from . import plots
 from .data import task as task_options
 from .data.corpus import SILENCE, UNKNOWN
 from .data.task import Examples
 from .features import front_end
-from .inference import features_of, logits, scores
 from .personalize import evaluate as personal
+from .training import checkpoint
+from .training.inference import features_of, logits, scores
 
 
 @dataclass(frozen=True)

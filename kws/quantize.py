@@ -19,14 +19,15 @@ from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph, Quantization
 from mcu_codegen.listen.decision import Decision
 
-from . import checkpoint, export, features, nncf_quantize
-from .checkpoint import Checkpoint
+from . import export, features, nncf_quantize
 from .data import task as task_options
 from .data.task import Examples, Task
-from .inference import features_of, logits, real, scores
 from .personalize.gated import Enrolment, GatedNetwork, layer_name
 from .qat import FineTuning, Schedule
-from .recipe import Augmentation, views
+from .training import checkpoint
+from .training.checkpoint import Checkpoint
+from .training.inference import features_of, logits, real, scores
+from .training.recipe import Augmentation, views
 
 
 @dataclass(frozen=True)

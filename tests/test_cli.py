@@ -17,8 +17,9 @@ from random_graphs import random_graph
 
 import kws.cli
 import mcu_codegen.cli
-from kws import checkpoint, models
-from kws.checkpoint import Checkpoint
+from kws import models
+from kws.training import checkpoint
+from kws.training.checkpoint import Checkpoint
 from mcu_codegen.formats import tflite
 
 WORDS = ("yes", "no")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kws import checkpoint, demo_users, models
+from kws import demo_users, models
 from kws.data.task import LENGTH, Examples, Task
 from kws.models import ds_cnn
 from kws.models.count import count
@@ -20,7 +20,8 @@ from kws.personalize.gated import Costs, Enrolment, GatedNetwork
 from kws.personalize.runners import FloatRunner
 from kws.personalize.users import Users, speakers_of
 from kws.quantize import quantize
-from kws.recipe import Augmentation
+from kws.training import checkpoint
+from kws.training.recipe import Augmentation
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.users import gates as integer_gates

@@ -11,13 +11,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from kws import checkpoint, cli, distillation, export, models, nncf_quantize, qat
+from kws import cli, export, models, nncf_quantize, qat
 from kws import quantize as quantize_module
 from kws.data.task import Task
-from kws.inference import logits, real
 from kws.models.layers import GlobalAverage, SameConv2d, conv_bn_relu
 from kws.nncf_quantize import DEFAULTS, Folded, fold
-from kws.recipe import Views
+from kws.training import checkpoint, distillation
+from kws.training.inference import logits, real
+from kws.training.recipe import Views
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute import tinygrad_executor
 from mcu_codegen.execute.numpy_executor import NumpyExecutor

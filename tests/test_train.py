@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from kws import checkpoint, evaluate, train
+from kws import evaluate
 from kws.data.task import LENGTH, Examples, Task
-from kws.recipe import Augmentation, Recipe, views
+from kws.training import checkpoint, train
+from kws.training.recipe import Augmentation, Recipe, views
 from mcu_codegen.errors import InputError
 from mcu_codegen.graph import Entry, Graph, Quantization, Tensor
 

@@ -18,13 +18,13 @@ from mcu_codegen import files
 from mcu_codegen.errors import InputError
 from mcu_codegen.report import Table
 
-from .. import checkpoint
-from ..checkpoint import Checkpoint
 from ..data import task as task_options
 from ..data.task import Examples, Task
 from ..features import front_end
-from ..inference import features_of, logits, real
 from ..quantize import quantize
+from ..training import checkpoint
+from ..training.checkpoint import Checkpoint
+from ..training.inference import features_of, logits, real
 from . import plots
 from .comparison import FULL, OWN, TOLD, Subject, compare
 from .gate_training import GATED

@@ -24,13 +24,13 @@ from tqdm import tqdm
 from mcu_codegen.errors import InputError
 from mcu_codegen.listen.frontend import FrontEnd
 
-from .. import checkpoint
-from ..checkpoint import Checkpoint
 from ..data.task import Task
-from ..distillation import Teachers, divergence
 from ..features import front_end
-from ..inference import features_of, real
-from ..recipe import Augmentation, Recipe, Views, ramp, view_clips, views
+from ..training import checkpoint
+from ..training.checkpoint import Checkpoint
+from ..training.distillation import Teachers, divergence
+from ..training.inference import features_of, real
+from ..training.recipe import Augmentation, Recipe, Views, ramp, view_clips, views
 from .gated import Costs, GatedNetwork
 from .protocol import merged
 from .users import Batch, Users

@@ -22,19 +22,20 @@ from tqdm import tqdm
 from mcu_codegen import files
 from mcu_codegen.errors import InputError
 
-from . import checkpoint, models, plots
+from .. import models, plots
+from ..data import augment
+from ..data import task as task_options
+from ..data.task import Task
+from ..evaluate import Result
+from ..features import front_end
+from ..models.count import count
+from ..personalize.gate_training import GateRecipe, train_gates
+from ..personalize.gated import GatedNetwork
+from ..personalize.users import speakers_of
+from . import checkpoint
 from .checkpoint import BEST, Checkpoint
-from .data import augment
-from .data import task as task_options
-from .data.task import Task
 from .distillation import Teachers, softened_divergence
-from .evaluate import Result
-from .features import front_end
 from .inference import features_of, logits, real
-from .models.count import count
-from .personalize.gate_training import GateRecipe, train_gates
-from .personalize.gated import GatedNetwork
-from .personalize.users import speakers_of
 from .recipe import Recipe, Views, ramp, views
 
 LAST = "last.pt"

@@ -11,9 +11,9 @@ from mcu_codegen.execute.batches import BatchExecutor
 from mcu_codegen.graph import Graph
 from mcu_codegen.listen.frontend import FrontEnd
 
-from .data.audio import cache_folder
-from .data.task import Examples
-from .features import cached
+from ..data.audio import cache_folder
+from ..data.task import Examples
+from ..features import cached
 
 
 def real(features: np.ndarray, spec: FrontEnd) -> Tensor:

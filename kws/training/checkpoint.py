@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from mcu_codegen import files
 from mcu_codegen.errors import InputError
 
-from . import models
-from .features import front_end
-from .personalize.gated import GatedNetwork
+from .. import models
+from ..features import front_end
+from ..personalize.gated import GatedNetwork
 
 BEST = "best.pt"  # in the --out folder of `kws train`
 _FORMAT = 1

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from mcu_codegen.emit.frontend import emit_frontend
 
-from . import features
-from .data import augment, noise
-from .data.audio import cached, progress
-from .data.corpus import SILENCE, UNKNOWN
-from .data.task import Examples, Task
+from .. import features
+from ..data import augment, noise
+from ..data.audio import cached, progress
+from ..data.corpus import SILENCE, UNKNOWN
+from ..data.task import Examples, Task
 
 _CHUNK = 256  # clips that one thread augments at a time: what fits a core's cache is quickest
 
