@@ -21,8 +21,8 @@ import numpy as np
 from kws.data import task as task_options
 from kws.data.corpus import open_corpus
 from kws.data.task import Task
-from kws.qat import Schedule
-from kws.quantize import Comparison, quantize
+from kws.quantization.qat import Schedule
+from kws.quantization.quantize import Comparison, quantize
 from kws.training import checkpoint, train
 from kws.training.checkpoint import Checkpoint
 from kws.training.inference import features_of

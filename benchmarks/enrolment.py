@@ -20,7 +20,7 @@ import numpy as np
 from kws import features
 from kws.data import task as task_options
 from kws.data.corpus import open_corpus
-from kws.quantize import enrolment_of
+from kws.quantization.quantize import enrolment_of
 from kws.training.inference import features_of
 from mcu_codegen.emit.cortex_m.switchable import SWITCHABLE
 from mcu_codegen.emit.model import compile_plan, emit_model

@@ -19,9 +19,9 @@ import numpy as np
 
 from kws.data.corpus import open_corpus
 from kws.data.task import build, word_list
-from kws.nncf_quantize import RANGES, Settings
-from kws.qat import Schedule
-from kws.quantize import quantize
+from kws.quantization.nncf_quantize import RANGES, Settings
+from kws.quantization.qat import Schedule
+from kws.quantization.quantize import quantize
 from kws.training import checkpoint
 from kws.training.checkpoint import BEST
 from kws.training.inference import features_of

@@ -9,7 +9,7 @@ from mcu_codegen.commands import tool
 VERBS = {
     "data": ("kws.data.command", "Show what a corpus holds, or write it as a folder"),
     "train": ("kws.training.train", "Train a network on a corpus"),
-    "quantize": ("kws.quantize", "Turn a trained network into an int8 .tflite"),
+    "quantize": ("kws.quantization.quantize", "Turn a trained network into an int8 .tflite"),
     "enroll": ("kws.personalize.enroll", "Make a network one person's, from a few recordings"),
     "evaluate": ("kws.evaluate", "Accuracy of a float or int8 network on a corpus"),
     "demo": ("kws.demo", "Everything in one go: train, quantise, emit, verify, measure"),

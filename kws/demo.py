@@ -30,8 +30,8 @@ from .data import task as task_options
 from .data.task import Task
 from .demo_users import People, cost, people
 from .evaluate import Result
-from .qat import Schedule
-from .quantize import Comparison, quantize
+from .quantization.qat import Schedule
+from .quantization.quantize import Comparison, quantize
 from .training.inference import features_of, scores
 from .training.recipe import Recipe
 from .training.train import train

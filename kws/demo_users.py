@@ -26,7 +26,7 @@ from mcu_codegen.users.user import User
 from .data.task import Task
 from .personalize.gate_training import GateRecipe, train_gates
 from .personalize.protocol import Speakers, Trial
-from .quantize import enrolment_of, quantize
+from .quantization.quantize import enrolment_of, quantize
 from .training.checkpoint import Checkpoint
 from .training.inference import features_of
 from .training.recipe import Augmentation

@@ -19,7 +19,7 @@ from kws.personalize.gate_training import GateRecipe, train_gates
 from kws.personalize.gated import Costs, Enrolment, GatedNetwork
 from kws.personalize.runners import FloatRunner
 from kws.personalize.users import Users, speakers_of
-from kws.quantize import quantize
+from kws.quantization.quantize import quantize
 from kws.training import checkpoint
 from kws.training.recipe import Augmentation
 from mcu_codegen.errors import InputError

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from kws import cli, export, models, nncf_quantize, qat
-from kws import quantize as quantize_module
+from kws import cli, models
 from kws.data.task import Task
 from kws.models.layers import GlobalAverage, SameConv2d, conv_bn_relu
-from kws.nncf_quantize import DEFAULTS, Folded, fold
+from kws.quantization import export, nncf_quantize, qat
+from kws.quantization import quantize as quantize_module
+from kws.quantization.nncf_quantize import DEFAULTS, Folded, fold
 from kws.training import checkpoint, distillation
 from kws.training.inference import logits, real
 from kws.training.recipe import Views

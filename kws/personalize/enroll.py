@@ -18,7 +18,7 @@ from .. import features
 from ..data import audio
 from ..data import task as task_options
 from ..data.task import one_second
-from ..quantize import enrolment_of
+from ..quantization.quantize import enrolment_of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

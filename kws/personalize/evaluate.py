@@ -21,7 +21,7 @@ from mcu_codegen.report import Table
 from ..data import task as task_options
 from ..data.task import Examples, Task
 from ..features import front_end
-from ..quantize import quantize
+from ..quantization.quantize import quantize
 from ..training import checkpoint
 from ..training.checkpoint import Checkpoint
 from ..training.inference import features_of, logits, real

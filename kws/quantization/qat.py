@@ -20,10 +20,10 @@ from tqdm import tqdm
 from mcu_codegen.errors import InputError
 from mcu_codegen.listen.frontend import FrontEnd
 
-from .training import checkpoint
-from .training.distillation import divergence
-from .training.inference import logits, real
-from .training.recipe import Views, ramp
+from ..training import checkpoint
+from ..training.distillation import divergence
+from ..training.inference import logits, real
+from ..training.recipe import Views, ramp
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,16 @@ from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph, Quantization
 from mcu_codegen.listen.decision import Decision
 
-from . import export, features, nncf_quantize
-from .data import task as task_options
-from .data.task import Examples, Task
-from .personalize.gated import Enrolment, GatedNetwork, layer_name
+from .. import features
+from ..data import task as task_options
+from ..data.task import Examples, Task
+from ..personalize.gated import Enrolment, GatedNetwork, layer_name
+from ..training import checkpoint
+from ..training.checkpoint import Checkpoint
+from ..training.inference import features_of, logits, real, scores
+from ..training.recipe import Augmentation, views
+from . import export, nncf_quantize
 from .qat import FineTuning, Schedule
-from .training import checkpoint
-from .training.checkpoint import Checkpoint
-from .training.inference import features_of, logits, real, scores
-from .training.recipe import Augmentation, views
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from mcu_codegen import graph as g
 from mcu_codegen.arithmetic import quantize_multiplier
 from mcu_codegen.errors import InputError
 
-from .models.layers import SameConv2d, same_padding
+from ..models.layers import SameConv2d, same_padding
 
 SCORES = g.Quantization((1 / 256,), (-128,))
 """The quantisation of TFLite's int8 softmax."""
