@@ -12,7 +12,7 @@ VERBS = {
     "quantize": ("kws.quantization.quantize", "Turn a trained network into an int8 .tflite"),
     "enroll": ("kws.personalize.enroll", "Make a network one person's, from a few recordings"),
     "evaluate": ("kws.evaluate", "Accuracy of a float or int8 network on a corpus"),
-    "demo": ("kws.demo", "Everything in one go: train, quantise, emit, verify, measure"),
+    "demo": ("kws.demo.demo", "Everything in one go: train, quantise, emit, verify, measure"),
 }
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from kws import demo_users, models
+from kws import models
 from kws.data.task import LENGTH, Examples, Task
+from kws.demo import users as demo_users
 from kws.models import ds_cnn
 from kws.models.count import count
 from kws.personalize import choices, comparison, gate_training, protocol

@@ -23,13 +23,13 @@ from mcu_codegen.users import gates
 from mcu_codegen.users.bake import bake
 from mcu_codegen.users.user import User
 
-from .data.task import Task
-from .personalize.gate_training import GateRecipe, train_gates
-from .personalize.protocol import Speakers, Trial
-from .quantization.quantize import enrolment_of, quantize
-from .training.checkpoint import Checkpoint
-from .training.inference import features_of
-from .training.recipe import Augmentation
+from ..data.task import Task
+from ..personalize.gate_training import GateRecipe, train_gates
+from ..personalize.protocol import Speakers, Trial
+from ..quantization.quantize import enrolment_of, quantize
+from ..training.checkpoint import Checkpoint
+from ..training.inference import features_of
+from ..training.recipe import Augmentation
 
 NAMES = ("anna", "ben")  # anna uses all words, ben half of them
 _ENROL = 10  # utterances

@@ -25,16 +25,16 @@ from mcu_codegen.prove.measure import Measurement
 from mcu_codegen.report import Paragraph, Picture, Section, Table, page
 from mcu_codegen.targets import TARGETS
 
-from . import plots
-from .data import task as task_options
-from .data.task import Task
-from .demo_users import People, cost, people
-from .evaluate import Result
-from .quantization.qat import Schedule
-from .quantization.quantize import Comparison, quantize
-from .training.inference import features_of, scores
-from .training.recipe import Recipe
-from .training.train import train
+from .. import plots
+from ..data import task as task_options
+from ..data.task import Task
+from ..evaluate import Result
+from ..quantization.qat import Schedule
+from ..quantization.quantize import Comparison, quantize
+from ..training.inference import features_of, scores
+from ..training.recipe import Recipe
+from ..training.train import train
+from .users import People, cost, people
 
 STREAM_CLIPS = 8  # test clips in the recording that the emulated boards hear
 VIEWS = 20  # augmented copies of the training clips; more would learn more, and take longer
