@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from kws.data import task as task_options
-from kws.data.corpus import open_corpus
+from kws.data.opening import open_corpus
 from kws.data.task import Task
 from kws.quantization.qat import Schedule
 from kws.quantization.quantize import Comparison, quantize

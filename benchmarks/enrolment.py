@@ -19,11 +19,12 @@ import numpy as np
 
 from kws import features
 from kws.data import task as task_options
-from kws.data.corpus import open_corpus
+from kws.data.opening import open_corpus
 from kws.quantization.quantize import enrolment_of
 from kws.training.inference import features_of
 from mcu_codegen.emit.cortex_m.switchable import SWITCHABLE
-from mcu_codegen.emit.model import compile_plan, emit_model
+from mcu_codegen.emit.model import emit_model
+from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emulate import host
 from mcu_codegen.formats import tflite
 from mcu_codegen.users import gates

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kws.data.corpus import open_corpus
+from kws.data.opening import open_corpus
 from kws.data.task import build, word_list
 from kws.quantization.nncf_quantize import RANGES, Settings
 from kws.quantization.qat import Schedule

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.emulate.core_executor import CoreExecutor
 from mcu_codegen.emulate.host_executor import HostExecutor
-from mcu_codegen.emulate.machine import Machine, machines
+from mcu_codegen.emulate.machine import Machine
+from mcu_codegen.emulate.machines import machines
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.graph import Graph, Tensor
 from mcu_codegen.targets import TARGETS, Target

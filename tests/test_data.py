@@ -12,7 +12,8 @@ import soundfile
 
 from kws import cli
 from kws.data import audio, augment, noise, speech_commands, task
-from kws.data.corpus import SPLITS, open_corpus
+from kws.data.corpus import SPLITS
+from kws.data.opening import open_corpus
 from mcu_codegen.errors import InputError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

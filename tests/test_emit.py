@@ -17,7 +17,8 @@ from random_graphs import random_graph, random_inputs
 
 from mcu_codegen import cli
 from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS
-from mcu_codegen.emit.model import compile_plan, emit_model
+from mcu_codegen.emit.model import emit_model
+from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emit.portable.renderer import OPTIMIZE
 from mcu_codegen.emulate import host
 from mcu_codegen.emulate.toolchain import WARNINGS

@@ -13,7 +13,7 @@ from test_user import odd_blobs
 from mcu_codegen import cli, files
 from mcu_codegen.emulate import host
 from mcu_codegen.emulate.host_executor import HostExecutor
-from mcu_codegen.emulate.machine import machines
+from mcu_codegen.emulate.machines import machines
 from mcu_codegen.emulate.toolchain import choose
 from mcu_codegen.emulate.user_executor import CoreUserExecutor, HostUserExecutor
 from mcu_codegen.errors import InputError

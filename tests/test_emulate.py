@@ -16,8 +16,9 @@ from mcu_codegen import cli, targets
 from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS
 from mcu_codegen.emit.decision import emit_decision
 from mcu_codegen.emit.frontend import emit_frontend
-from mcu_codegen.emit.model import compile_plan, emit_model
-from mcu_codegen.emulate import build, host, machine, qemu_machine, toolchain
+from mcu_codegen.emit.model import emit_model
+from mcu_codegen.emit.plan import compile_plan
+from mcu_codegen.emulate import build, host, machine, machines, qemu_machine, toolchain
 from mcu_codegen.emulate.machine import MachineError
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
@@ -98,7 +99,7 @@ int main(void)
 
 
 def run_machine(target: targets.Target, name: str) -> machine.Machine:
-    found = machine.machines(target)[name]
+    found = machines.machines(target)[name]
     if isinstance(found, str):
         pytest.skip(found)
     return found
@@ -106,7 +107,7 @@ def run_machine(target: targets.Target, name: str) -> machine.Machine:
 
 def present(target: targets.Target) -> list[machine.Machine]:
     """All emulators of `target`."""
-    found = machine.machines(target)
+    found = machines.machines(target)
     if all(isinstance(each, str) for each in found.values()):
         pytest.skip(str(found))
     return [each for each in found.values() if not isinstance(each, str)]
@@ -203,15 +204,15 @@ def test_a_warning_is_an_error(tmp_path):
 def test_absent_tools_are_named(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    reasons = machine.machines(targets.find("cortex-m4"))
+    reasons = machines.machines(targets.find("cortex-m4"))
     assert reasons == {
         "unicorn": "the package unicorn is not installed (extra 'emulate')",
         "qemu": "qemu-system-arm is not on PATH",
     }
-    assert machine.machines(targets.find("cortex-m55"))["unicorn"] == "Unicorn has no cortex-m55"
-    assert "QEMU has no cortex-m0" in machine.machines(targets.find("cortex-m0"))["qemu"]
+    assert machines.machines(targets.find("cortex-m55"))["unicorn"] == "Unicorn has no cortex-m55"
+    assert "QEMU has no cortex-m0" in machines.machines(targets.find("cortex-m0"))["qemu"]
     with pytest.raises(InputError, match=r"qemu-system-arm is not on PATH; unicorn: the package unicorn"):
-        machine.counting_machine(targets.find("cortex-m4"))
+        machines.counting_machine(targets.find("cortex-m4"))
     toolchain.available.cache_clear()
     try:
         with pytest.raises(InputError, match=r"ziglang is not installed; gcc: arm-none-eabi-gcc is not on PATH"):
@@ -223,10 +224,10 @@ def test_absent_tools_are_named(monkeypatch):
 def test_counting_without_a_plugin_falls_back_to_unicorn(monkeypatch):
     emulator = run_machine(targets.find("cortex-m4"), "unicorn")
     monkeypatch.setattr(qemu_machine, "_plugin", lambda: "no plugin")
-    assert machine.counting_machine(targets.find("cortex-m4")).name == emulator.name
+    assert machines.counting_machine(targets.find("cortex-m4")).name == emulator.name
     run_machine(targets.find("cortex-m55"), "qemu")
     with pytest.raises(InputError, match="cortex-m55: nothing here counts its instructions; qemu: no plugin"):
-        machine.counting_machine(targets.find("cortex-m55"))
+        machines.counting_machine(targets.find("cortex-m55"))
 
 
 def small_graph() -> Graph:
@@ -264,7 +265,7 @@ def small_graph() -> Graph:
 
 def test_measure_adds_up(tmp_path):
     graph = small_graph()
-    emulators = machine.machines(targets.find("cortex-m4"))
+    emulators = machines.machines(targets.find("cortex-m4"))
     if all(isinstance(each, str) or each.cannot_count() for each in emulators.values()):
         pytest.skip(str(emulators))
     found = measure(graph, targets.find("cortex-m4"), compiler())

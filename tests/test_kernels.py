@@ -8,11 +8,11 @@ from random_graphs import random_inputs
 from random_layers import KINDS, Layers
 
 from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS, WIDE
-from mcu_codegen.emit.model import compile_plan
+from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emit.portable.renderer import OPTIMIZE, Renderer
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.emulate.core_executor import CoreExecutor
-from mcu_codegen.emulate.machine import machines
+from mcu_codegen.emulate.machines import machines
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.graph import Graph, Pool2D
 from mcu_codegen.targets import TARGETS

@@ -10,7 +10,7 @@ from random_graphs import random_graph
 from mcu_codegen import cli
 from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS, WIDE
 from mcu_codegen.emulate import toolchain
-from mcu_codegen.emulate.machine import counting_machine
+from mcu_codegen.emulate.machines import counting_machine
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.prove.measure import measure

@@ -13,7 +13,7 @@ from mcu_codegen.emit.model import emit_model
 from mcu_codegen.emulate import host
 from mcu_codegen.emulate.core_executor import CoreExecutor
 from mcu_codegen.emulate.host_executor import HostExecutor
-from mcu_codegen.emulate.machine import counting_machine, machines
+from mcu_codegen.emulate.machines import counting_machine, machines
 from mcu_codegen.emulate.toolchain import choose
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor

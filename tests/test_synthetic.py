@@ -8,7 +8,8 @@ import pytest
 
 from kws import cli
 from kws.data import synthetic, task
-from kws.data.corpus import CORE_WORDS, SPLITS, open_corpus
+from kws.data.corpus import CORE_WORDS, SPLITS
+from kws.data.opening import open_corpus
 from mcu_codegen.errors import InputError
 
 installed = importlib.util.find_spec("espeakng_loader") is not None

@@ -16,8 +16,9 @@ from mcu_codegen.errors import InputError
 
 from . import speech_commands, synthetic, task
 from .audio import RATE, Samples, progress
-from .corpus import NOISE_FOLDER, SPLITS, Clip, Corpus, open_corpus
+from .corpus import NOISE_FOLDER, SPLITS, Clip, Corpus
 from .folder import COLUMNS, MANIFEST, OFFICIAL
+from .opening import open_corpus
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,8 @@ from mcu_codegen.errors import InputError
 
 from . import noise
 from .audio import RATE, Samples, cached, progress
-from .corpus import CORE_WORDS, SILENCE, SPLITS, UNKNOWN, Clip, Corpus, open_corpus
+from .corpus import CORE_WORDS, SILENCE, SPLITS, UNKNOWN, Clip, Corpus
+from .opening import open_corpus
 from .synthetic import NAME as SYNTHETIC
 
 LENGTH = RATE  # samples per example
@@ -193,9 +194,20 @@ def _configure_excluded(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _configure_data(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--data",
+        default=default,
+        required=default is None,
+        metavar="SPEC",
+        help=f"a folder with manifest.csv, a root of Speech Commands, or '{SYNTHETIC}'"
+        f"{' (default: %(default)s)' if default else ''}",
+    )
+
+
 def configure_again(parser: argparse.ArgumentParser) -> None:
     """Add --data and --exclude, for a verb whose network knows its words."""
-    parser.add_argument("--data", required=True, metavar="SPEC", help="corpus, as for `kws train`")
+    _configure_data(parser, None)
     _configure_excluded(parser)
 
 
@@ -206,12 +218,7 @@ def again(options: argparse.Namespace, labels: Sequence[str]) -> Task:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add --data, --words, --exclude and --min-clips: the same names in every verb that needs a task."""
-    parser.add_argument(
-        "--data",
-        default=SYNTHETIC,
-        metavar="SPEC",
-        help=f"a folder with manifest.csv, a root of Speech Commands, or '{SYNTHETIC}' (default)",
-    )
+    _configure_data(parser, SYNTHETIC)
     configure_words(parser)
     parser.add_argument(
         "--min-clips",

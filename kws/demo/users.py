@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mcu_codegen import files
-from mcu_codegen.emit.model import compile_plan
+from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from .. import files, targets
-from ..emit.model import compile_plan
+from ..emit.plan import compile_plan
 from ..emulate import toolchain
 from ..formats import tflite
 from ..prove.arena_picture import arena_picture

@@ -5,17 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from string import Template
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
 from ..execute.numpy_executor import NumpyExecutor
 from ..graph import Entry, Graph
+from .plan import Plan
 from .text import CRC32, array, random_words
-
-if TYPE_CHECKING:
-    from .model import Plan
 
 SELFTESTS = ("golden", "full")
 """What the self-test holds of each layer's output: its CRC-32, or the whole tensor (large; for emulation)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from ..emit.model import Plan
+from ..emit.plan import Plan
 
 _WIDTH, _HEIGHT, _MARGIN = 900, 420, 60
 _COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#edc948", "#b07aa1", "#9c755f")

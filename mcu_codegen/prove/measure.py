@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..emit.cortex_m.instruction_sets import RENDERERS
-from ..emit.model import compile_plan, emit_model
+from ..emit.model import emit_model
+from ..emit.plan import compile_plan
 from ..emit.portable.renderer import Renderer
 from ..emulate import harness
 from ..emulate.build import RUNTIME, build, stubs
-from ..emulate.machine import counting_machine
+from ..emulate.machines import counting_machine
 from ..emulate.toolchain import OPTIMIZE, Toolchain
 from ..graph import Graph
 from ..report import Table

@@ -19,7 +19,8 @@ from ..emulate import toolchain
 from ..emulate.board_program import BoardProgram
 from ..emulate.core_executor import CoreExecutor
 from ..emulate.host_executor import HostExecutor
-from ..emulate.machine import Machine, MachineError, machines
+from ..emulate.machine import Machine, MachineError
+from ..emulate.machines import machines
 from ..emulate.toolchain import Toolchain
 from ..errors import InputError
 from ..execute import litert_executor, tinygrad_executor

@@ -1,0 +1,32 @@
+"""From what a user names to a corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mcu_codegen.errors import InputError
+
+from . import folder, speech_commands, synthetic
+from .corpus import Corpus
+
+
+def open_corpus(spec: str | Path) -> Corpus:
+    """The corpus that `spec` names.
+
+    ``synthetic``: spoken by eSpeak NG, made on first use. Otherwise a folder: one with a ``manifest.csv``, or Speech
+    Commands v0.02 as torchaudio lays it out (the folder itself or the root above it).
+    """
+    if str(spec) == synthetic.NAME:
+        return synthetic.open_synthetic()
+    root = Path(spec)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such data folder; a folder or the word '{synthetic.NAME}' is accepted")
+    if (root / folder.MANIFEST).is_file():
+        return folder.open_folder(root)
+    inner = speech_commands.find(root)
+    if inner:
+        return speech_commands.open_speech_commands(inner)
+    raise InputError(
+        f"{root}: {'empty data folder' if not any(root.iterdir()) else 'no corpus'}; accepted: a folder with "
+        f"{folder.MANIFEST} (file,word,speaker,split) or with {speech_commands.LAYOUT}"
+    )

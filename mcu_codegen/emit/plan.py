@@ -1,0 +1,77 @@
+"""What is decided before C is printed: the kernel and the C name of every operator, and the place of every tensor."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .. import memory
+from ..errors import InputError
+from ..graph import Entry, Graph, Operator, Tensor
+from ..lower import lower
+from .kernel import Kernel, Site
+from .portable.renderer import Renderer
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator and the C function that computes it."""
+
+    index: int  # counted through all entries: the number that KWS_MODEL_OBSERVE gets
+    entry: Entry
+    name: str  # as in errors and reports: "02_conv_2d"
+    function: str
+    operator: Operator
+    kernel: Kernel
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything decided before printing."""
+
+    name: str
+    graph: Graph
+    renderer: Renderer
+    layers: list[Layer]
+    memory: memory.Plan
+
+    def of(self, entry: Entry) -> list[Layer]:
+        """The layers of one entry."""
+        return [layer for layer in self.layers if layer.entry is entry]
+
+
+def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kws_model") -> Plan:
+    """Lower every operator, choose its kernel and place its tensors. `name` prefixes every C name.
+
+    Raises InputError naming the layer and tensor that cannot be computed.
+    """
+    renderer = renderer or Renderer()
+    for what, word in (("--name", name), *(("entry", entry.name) for entry in graph.entries)):
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", word):
+            raise InputError(f"{what} '{word}': a C identifier that starts with a letter is accepted")
+    if len({entry.name for entry in graph.entries} | {"reset", "selftest"}) != len(graph.entries) + 2:
+        raise InputError("entries: each needs a name of its own, other than 'reset' and 'selftest'")
+    layers: list[Layer] = []
+    for entry in graph.entries:
+        for index in (*entry.inputs, *entry.outputs):
+            _require_codes(graph.tensors[index])
+        for index in entry.inputs:
+            if graph.tensors[index].persistent:
+                raise InputError(f"entry '{entry.name}': its input '{graph.tensors[index].name}' is persistent")
+        prefix = name if entry is graph.main else f"{name}_{entry.name}"
+        for layer, operator in graph.layers(entry):
+            lowered = lower(graph, operator, layer)
+            output = graph.tensors[operator.outputs[0]]
+            _require_codes(output)
+            site = Site(name, tuple(graph.tensors[index] for index in operator.inputs if index >= 0), output)
+            kernel = renderer.render(lowered, site)
+            layers.append(Layer(len(layers), entry, layer, f"{prefix}_{layer}", operator, kernel))
+    if not layers:
+        raise InputError(f"model '{graph.name}' has no operators")
+    planned = memory.plan(graph, {layer.index: layer.kernel.demand for layer in layers})
+    return Plan(name, graph, renderer, layers, planned)
+
+
+def _require_codes(tensor: Tensor) -> None:
+    if tensor.dtype not in ("int8", "uint8"):
+        raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8 or uint8 is accepted")
