@@ -20,7 +20,7 @@ from accuracy import DATA, EXCLUDED, WORDS, trained
 
 from kws import cli
 from kws.data import task as task_options
-from kws.data.corpus import open_corpus
+from kws.data.opening import open_corpus
 from kws.data.task import Task
 from kws.features import front_end
 from kws.personalize import evaluate
@@ -90,7 +90,7 @@ def arabic(model: str, size: int, out: Path) -> None:
             protocol = evaluate.QUICK if integer else {}
             folds.append(evaluate.evaluate([one], features, task, task.testing, speakers, 10, **protocol))
         print(f"\n== {'int8' if integer else 'float'}\n", flush=True)
-        print("\n\n".join(evaluate.Result.pooled([fold[name] for fold in folds]).text() for name in folds[0]))
+        print("\n\n".join(evaluate.Judgement.pooled([fold[name] for fold in folds]).text() for name in folds[0]))
 
 
 def main() -> None:

@@ -118,15 +118,15 @@ def _open(path: Path) -> tuple[tuple[str, ...], str, Callable[[np.ndarray], np.n
     """Labels, front end and a function from int8 features [N, ...] to predicted labels int64[N]."""
     if path.suffix == ".tflite":
         graph = tflite.read(path)
-        labels, preset = labels_of(graph, path), graph.metadata["front_end"]
+        labels, preset = labels_and_front_end(graph, path)
         return labels, preset, lambda features: scores(graph, features).argmax(1)
     held = checkpoint.load(checkpoint.of_run(path))
     network, spec = held.network(), front_end(held.front_end)
     return held.labels, held.front_end, lambda features: logits(network, features, spec).argmax(1).numpy()
 
 
-def labels_of(graph: Graph, path: Path) -> tuple[str, ...]:
-    """The labels in a model's metadata. Raises InputError where there are none or they do not match its outputs."""
+def labels_and_front_end(graph: Graph, path: Path) -> tuple[tuple[str, ...], str]:
+    """What a model's metadata name. Raises InputError where one is missing, or the labels are not one an output."""
     labels = tuple(graph.metadata.get("labels", ()))
     if not labels or "front_end" not in graph.metadata:
         raise InputError(
@@ -135,4 +135,4 @@ def labels_of(graph: Graph, path: Path) -> tuple[str, ...]:
     outputs = graph.tensors[graph.entries[0].outputs[0]].shape[-1]
     if len(labels) != outputs:
         raise InputError(f"{path}: {len(labels)} labels for {outputs} outputs")
-    return labels
+    return labels, graph.metadata["front_end"]

@@ -169,4 +169,4 @@ def test_labels_that_do_not_match_the_model_are_refused(metadata, message):
     scores = Tensor("scores", (1, 3), "int8", Quantization((1 / 256,), (-128,)))
     graph = Graph("model", [scores], [Entry("invoke", (0,), (0,), [])], metadata)
     with pytest.raises(InputError, match=message):
-        evaluate.labels_of(graph, Path("model.tflite"))
+        evaluate.labels_and_front_end(graph, Path("model.tflite"))

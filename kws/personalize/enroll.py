@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     if not Path(options.user).name:
         raise InputError(f"--user {options.user!r}: a name is needed")
     model, enrolment = (tflite.read(path) for path in (options.model, enrolment_of(options.model)))
-    heard = features_of(options.clips, model)
+    heard = recorded_features(options.clips, model)
     path = options.user if options.user.endswith(".user") else f"{options.user}.user"
     if not options.add:
         user = User.enrol(model, enrolment, heard, options.words)
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def features_of(clips: list[Path], model: Graph) -> np.ndarray:
+def recorded_features(clips: list[Path], model: Graph) -> np.ndarray:
     """The int8 features (K, *input shape) of recorded clips, the loudest second of each."""
     preset = model.metadata.get("front_end")
     if preset is None:

@@ -35,14 +35,21 @@ from .runners import FloatRunner, IntegerRunner, Runner
 COUNTS = (1, 3, 5, 10, 20)  # utterances to enrol with
 THRESHOLDS = (-0.5, 0.5)  # beside 0: of the gates' logits, for the curve over kept MACs
 _ENROL = 10  # utterances, where methods are compared
-VOICE, WORDS = f"voice-{_ENROL}", "words"  # the names of the two protocols in which all methods are compared
+
+
+def voice(count: int) -> str:
+    """The name of the protocol that enrols with `count` utterances of any words."""
+    return f"voice-{count}"
+
+
+VOICE, WORDS = voice(_ENROL), "words"  # the names of the two protocols in which all methods are compared
 LEAST = 6  # clips that a speaker is judged by, at least
 SETS = 30  # of half of the words
 QUICK: dict[str, Any] = {"counts": (_ENROL,), "thresholds": (), "sets": 3}  # for integers, which NumPy runs slowly
 
 
 @dataclass
-class Result:
+class Judgement:
     """One protocol: by method, accuracy of each speaker, averaged over draws and seeds, and the share of MACs kept."""
 
     title: str
@@ -55,14 +62,14 @@ class Result:
     seeds: list[dict[str, float]]  # accuracy by method
 
     @staticmethod
-    def pooled(folds: Sequence[Result]) -> Result:
+    def pooled(folds: Sequence[Judgement]) -> Judgement:
         """The same protocol on the speakers of several folds, each answered by a network that never heard them."""
 
         def mean(values: Sequence[float]) -> float:
             return float(np.average(values, weights=[fold.speakers for fold in folds]))
 
         first = folds[0]
-        return Result(
+        return Judgement(
             first.title,
             sum(fold.speakers for fold in folds),
             {name: np.concatenate([fold.accuracy[name] for fold in folds]) for name in first.accuracy},
@@ -171,14 +178,14 @@ def judge(
     trials: Sequence[Trial],
     threshold: float = 0.0,
     others: bool = True,
-) -> Result:
+) -> Judgement:
     """All methods on `trials`, for every seed's subject; without the `others` only prototypes and whole networks."""
     outcomes = [compare(each, features, labels, trials, seed, threshold, others) for seed, each in enumerate(subjects)]
     accuracy = {
         name: np.mean([per_speaker(trials, outcome.accuracy[name]) for outcome in outcomes], axis=0)
         for name in sorted(outcomes[0].accuracy, key=lambda name: (name != OWN, name != FULL))
     }
-    return Result(
+    return Judgement(
         title,
         len(accuracy[OWN]),
         accuracy,
@@ -203,7 +210,7 @@ def evaluate(
     counts: Sequence[int] = COUNTS,
     thresholds: Sequence[float] = THRESHOLDS,
     sets: int = SETS,
-) -> dict[str, Result]:
+) -> dict[str, Judgement]:
     """The protocols of the table, by name: a voice for every K, and a voice with half of the words; then the voice
     again with fewer and more gates open. `features` are the real values of the clips of `examples`; `sets` of half of
     the words are drawn."""
@@ -212,9 +219,7 @@ def evaluate(
         trials = speakers.voice(count, draws, LEAST, np.random.default_rng(count))
         if len({trial.speaker for trial in trials}) > 1:
             title = f"a voice, K = {count}"
-            results[f"voice-{count}"] = judge(
-                title, subjects, features, examples.labels, trials, others=count == _ENROL
-            )
+            results[voice(count)] = judge(title, subjects, features, examples.labels, trials, others=count == _ENROL)
     rng = np.random.default_rng(0)
     words = range(2, len(task.labels))
     halves = list(itertools.combinations(words, len(words) // 2))
@@ -284,7 +289,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _pictures(results: Mapping[str, Result], subject: Subject, names: Sequence[str]) -> dict[str, bytes]:
+def _pictures(results: Mapping[str, Judgement], subject: Subject, names: Sequence[str]) -> dict[str, bytes]:
     voice = results[VOICE]
     curves: dict[str, list[tuple[float, float]]] = {}
     for key, result in results.items():

@@ -39,6 +39,7 @@ from .inference import features_of, logits, real
 from .recipe import Recipe, Views, ramp, views
 
 LAST = "last.pt"
+FRONT_END = "mfcc10"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     network = parser.add_mutually_exclusive_group()
     network.add_argument("--model", default="ds-cnn-s", choices=models.MODELS, help="network (default: %(default)s)")
     network.add_argument("--start", type=Path, metavar="RUN", help="with --gates: give them to this trained network")
-    parser.add_argument("--front-end", default="mfcc10", metavar="NAME", help="features (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=Recipe.epochs, metavar="N", help="default: %(default)s")
+    parser.add_argument("--front-end", metavar="NAME", help=f"features (default: {FRONT_END})")
+    parser.add_argument("--epochs", type=int, metavar="N", help=f"default: {Recipe.epochs}")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of weights, order and augmentation (default: 0)"
     )
@@ -77,24 +78,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.epochs < 1:
-        raise InputError(f"--epochs {options.epochs}: at least 1 is needed")
+    for name in ("epochs", "front_end") if options.start else ():
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')}: goes without --start, whose network is trained already")
+    epochs = Recipe.epochs if options.epochs is None else options.epochs
+    if epochs < 1:
+        raise InputError(f"--epochs {epochs}: at least 1 is needed")
     if not 0 < options.keep_macs <= 1:
         raise InputError(f"--keep-macs {options.keep_macs}: a share of 1 or less, above 0, is accepted")
     if options.gate_size < 1 or options.gate_steps < 1 or (options.start and not options.gates):
         raise InputError("--gate-size and --gate-steps are 1 or more; --start goes with --gates")
     task = task_options.from_options(options)
-    recipe = dataclasses.replace(Recipe(), epochs=options.epochs)
+    recipe = dataclasses.replace(Recipe(), epochs=epochs)
     gates = GateRecipe(options.keep_macs, size=options.gate_size, steps=options.gate_steps)
+    preset = options.front_end or FRONT_END
     teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]
     start = _start(options.start, task) if options.start else None
     if options.gates:  # what would be refused is refused before the network is trained
         GatedNetwork(models.build(start.model if start else options.model, len(task.labels)), gates.size, 1)
         speakers_of(task)
     try:
-        held = start or train(
-            task, options.model, options.front_end, recipe, options.seed, options.out, options.resume, teachers
-        )
+        held = start or train(task, options.model, preset, recipe, options.seed, options.out, options.resume, teachers)
         if options.gates:
             train_gates(held, task, gates, options.seed, options.out, options.resume, teachers=teachers)
         if start:
