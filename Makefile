@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= synthetic
 OUT ?= build/demo
+BASE ?= HEAD
 ARGS ?=
 
 # NNCF reports usage and compiles a C++ extension unless told not to; neither is wanted
@@ -13,7 +14,7 @@ export NNCF_CI := 1
 # two workers, and one thread in each: more threads than cores wait for each other
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
 
-.PHONY: help demo test quick check fuzz clean
+.PHONY: help demo test quick check fuzz replay clean
 
 help:
 	@echo "make demo [DATA=folder] [ARGS=...]  train, quantise, emit, verify and measure a keyword spotter; ends in $(OUT)/index.html"
@@ -21,6 +22,7 @@ help:
 	@echo "make quick               the quick suite"
 	@echo "make check               formatting, lint and types"
 	@echo "make fuzz                long random campaigns: malformed models, random graphs, long streams"
+	@echo "make replay BASE=rev     the lines of generated C that differ between a revision and the working tree"
 
 $(BIN)/installed: pyproject.toml
 	@$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11)" || { echo "Python 3.11 or newer is needed: make PYTHON=path"; exit 2; }
@@ -47,6 +49,9 @@ fuzz: $(BIN)/installed
 	$(BIN)/python tests/fuzz_graphs.py --count 2000
 	@if [ -f $(OUT)/model.tflite ]; then $(BIN)/python benchmarks/stream.py $(OUT)/model.tflite; \
 	else echo "no $(OUT)/model.tflite: after make demo, the long stream runs too"; fi
+
+replay: $(BIN)/installed
+	@$(BIN)/python tests/replay.py $(BASE) $(ARGS)
 
 clean:
 	rm -rf build
