@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kws import models
 from kws.data import task as task_options
 from kws.data.opening import open_corpus
 from kws.data.task import Task
@@ -42,7 +43,7 @@ def trained(
     if metrics.exists() and len(metrics.read_text().splitlines()) == 1 + recipe.epochs:
         return checkpoint.load(folder / checkpoint.BEST)
     resume = (folder / train.LAST).exists()
-    return train.train(task, model, "mfcc10", recipe, seed, folder, resume, teachers)
+    return train.train(task, model, models.find(model).front_end, recipe, seed, folder, resume, teachers)
 
 
 def measured(
@@ -53,7 +54,7 @@ def measured(
     if known.exists():
         return {way: Comparison(**values) for way, values in json.loads(known.read_text()).items()}
     network = held()
-    codes = features_of(task.testing, network.front_end)
+    codes = features_of(task.testing, network.window)
     results = {}
     for way, schedule in (("post-training", None), ("fine-tuned", Schedule(qat_epochs))):
         state = folder / "qat.pt"

@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kws import features
 from kws.data import task as task_options
 from kws.data.opening import open_corpus
 from kws.quantization.quantize import enrolment_of
-from kws.training.inference import features_of
+from kws.training.inference import features_of, window_of
 from mcu_codegen.emit.cortex_m.switchable import SWITCHABLE
 from mcu_codegen.emit.model import emit_model
 from mcu_codegen.emit.plan import compile_plan
@@ -85,7 +84,7 @@ def main() -> None:
     spoken = np.flatnonzero(task.testing.labels > 0)
 
     started = time.perf_counter()
-    codes = features.extract(task.testing.audio[spoken[: options.clips]], model.metadata["front_end"])
+    codes = window_of(model).extract(task.testing.audio[spoken[: options.clips]])
     User.enrol(model, enrolment, codes[:, np.newaxis, ..., np.newaxis]).gates(gates.groups(model))
     print(f"one user, {options.clips} clips, from audio to gates, NumPy: {time.perf_counter() - started:.3f} s")
 
@@ -100,7 +99,7 @@ def main() -> None:
     library = str(host.build_shared_library(sources))
     macs = sum(layer.kernel.macs for layer in compile_plan(joined, renderer).of(joined.entries[1]))
 
-    every = features_of(task.testing, model.metadata["front_end"])[spoken]
+    every = features_of(task.testing, window_of(model))[spoken]
     rows = np.random.default_rng(0).integers(len(every), size=(options.users, options.clips))
     cores = os.cpu_count() or 1
     parts = [np.ascontiguousarray(every[part]) for part in np.array_split(rows, cores)]

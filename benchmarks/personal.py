@@ -22,7 +22,6 @@ from kws import cli
 from kws.data import task as task_options
 from kws.data.opening import open_corpus
 from kws.data.task import Task
-from kws.features import front_end
 from kws.personalize import evaluate
 from kws.personalize.gate_training import GATED, GateRecipe, train_gates
 from kws.personalize.protocol import Speakers
@@ -84,8 +83,8 @@ def arabic(model: str, size: int, out: Path) -> None:
             task = task_options.build(corpus.split_anew(splits | dict.fromkeys(tested, "testing")), ARABIC_WORDS)
             gates = GateRecipe(size=size, steps=ARABIC_STEPS)
             folder, small = networks(task, model, gates, 0, out, f"arabic-{fold}", ARABIC_RECIPE)
-            one, preset = evaluate.subject(folder, small, task, task.testing, integer)
-            features = real(features_of(task.testing, preset), front_end(preset))
+            one, window = evaluate.subject(folder, small, task, task.testing, integer)
+            features = real(features_of(task.testing, window), window.front_end)
             speakers = Speakers(task.testing, task.labels, each=3)
             protocol = evaluate.QUICK if integer else {}
             folds.append(evaluate.evaluate([one], features, task, task.testing, speakers, 10, **protocol))

@@ -39,7 +39,7 @@ def main() -> None:
     held = checkpoint.load(options.run / BEST)
     task = build(open_corpus(options.data), held.labels[2:], options.exclude)
     splits = task.validation, task.testing
-    codes = np.concatenate([features_of(examples, held.front_end) for examples in splits])
+    codes = np.concatenate([features_of(examples, held.window) for examples in splits])
     labels = np.concatenate([examples.labels for examples in splits])
     cases: list[tuple[Settings, Schedule | None]] = [
         (Settings(ranges, corrected), None) for ranges, corrected in itertools.product(RANGES, (False, True))

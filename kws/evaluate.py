@@ -19,10 +19,10 @@ from . import plots
 from .data import task as task_options
 from .data.corpus import SILENCE, UNKNOWN
 from .data.task import Examples
-from .features import front_end
+from .features import Window
 from .personalize import evaluate as personal
 from .training import checkpoint
-from .training.inference import features_of, logits, scores
+from .training.inference import features_of, logits, scores, window_of
 
 
 @dataclass(frozen=True)
@@ -100,33 +100,32 @@ def run(options: argparse.Namespace) -> int:
     if len(options.model) > 1:
         raise InputError(f"{options.model[1]}: one MODEL is accepted; several with --personal")
     options.model = options.model[0]
-    labels, preset, predict = _open(options.model)
+    labels, window, predict = _open(options.model)
     if labels[:2] != (SILENCE, UNKNOWN):
         raise InputError(f"{options.model}: labels {', '.join(labels)}; {SILENCE}, {UNKNOWN}, then words are accepted")
     task = task_options.again(options, labels)
     examples: Examples = getattr(task, options.split)
     if not len(examples):
         raise InputError(f"{options.data}: no clips in the {options.split} split")
-    result = Result.of(labels, examples.labels, predict(features_of(examples, preset)))
+    result = Result.of(labels, examples.labels, predict(features_of(examples, window)))
     print(json.dumps(result.summary()) if options.json else result.text())
     if options.picture:
         files.write_whole(options.picture, plots.confusion(result.confusion, labels))
     return 0
 
 
-def _open(path: Path) -> tuple[tuple[str, ...], str, Callable[[np.ndarray], np.ndarray]]:
-    """Labels, front end and a function from int8 features [N, ...] to predicted labels int64[N]."""
+def _open(path: Path) -> tuple[tuple[str, ...], Window, Callable[[np.ndarray], np.ndarray]]:
+    """Labels, window and a function from int8 features [N, ...] to predicted labels int64[N]."""
     if path.suffix == ".tflite":
         graph = tflite.read(path)
-        labels, preset = labels_and_front_end(graph, path)
-        return labels, preset, lambda features: scores(graph, features).argmax(1)
+        return scored_labels(graph, path), window_of(graph), lambda features: scores(graph, features).argmax(1)
     held = checkpoint.load(checkpoint.of_run(path))
-    network, spec = held.network(), front_end(held.front_end)
-    return held.labels, held.front_end, lambda features: logits(network, features, spec).argmax(1).numpy()
+    network, spec = held.network(), held.window.front_end
+    return held.labels, held.window, lambda features: logits(network, features, spec).argmax(1).numpy()
 
 
-def labels_and_front_end(graph: Graph, path: Path) -> tuple[tuple[str, ...], str]:
-    """What a model's metadata name. Raises InputError where one is missing, or the labels are not one an output."""
+def scored_labels(graph: Graph, path: Path) -> tuple[str, ...]:
+    """The labels in a model's metadata. Raises InputError where there are none or they do not match its outputs."""
     labels = tuple(graph.metadata.get("labels", ()))
     if not labels or "front_end" not in graph.metadata:
         raise InputError(
@@ -135,4 +134,4 @@ def labels_and_front_end(graph: Graph, path: Path) -> tuple[tuple[str, ...], str
     outputs = graph.tensors[graph.entries[0].outputs[0]].shape[-1]
     if len(labels) != outputs:
         raise InputError(f"{path}: {len(labels)} labels for {outputs} outputs")
-    return labels, graph.metadata["front_end"]
+    return labels

@@ -9,9 +9,11 @@ import io
 import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from mcu_codegen import files
 from mcu_codegen.emit.frontend import emit_frontend
@@ -47,6 +49,31 @@ def front_end(preset: str) -> FrontEnd:
     return PRESETS[preset]
 
 
+@dataclass(frozen=True)
+class Window:
+    """What a network is shown of a clip: features of `preset`, and `context` frames before and after the clip."""
+
+    preset: str
+    context: int = 0
+
+    @property
+    def front_end(self) -> FrontEnd:
+        return front_end(self.preset)
+
+    def frames(self, samples: int) -> int:
+        """Frames that the network takes with a clip of so many samples."""
+        return self.front_end.frames(samples) + 2 * self.context
+
+    def surrounded(self, clips: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+        """int16[N, samples] with zeros before and after, as much as the context hears."""
+        margin = self.context * self.front_end.hop
+        return np.pad(clips, ((0, 0), (margin, margin)))
+
+    def extract(self, clips: npt.NDArray[np.int16]) -> npt.NDArray[np.int8]:
+        """int8[N, frames, coefficients] of int16[N, samples], with silence for context."""
+        return extract(self.surrounded(clips), self.preset)
+
+
 def extract(clips: np.ndarray, preset: str) -> np.ndarray:
     """int8[N, frames, coefficients] of int16 `clips` [N, samples], all of one length, a multiple of the hop.
 
@@ -74,15 +101,15 @@ def extract(clips: np.ndarray, preset: str) -> np.ndarray:
     return features
 
 
-def cached(clips: np.ndarray, preset: str, folder: Path) -> np.ndarray:
-    """`extract`, kept in `folder` under a name made of the audio's bytes and the front end's own C."""
-    sources = emit_frontend(front_end(preset))
-    digest = hashlib.sha256(repr((sorted(sources.items()), clips.shape)).encode())
+def cached(clips: np.ndarray, window: Window, folder: Path) -> np.ndarray:
+    """`Window.extract`, kept in `folder` under a name made of the audio's bytes and the front end's own C."""
+    sources = emit_frontend(window.front_end)
+    digest = hashlib.sha256(repr((sorted(sources.items()), clips.shape, window.context)).encode())
     digest.update(np.ascontiguousarray(clips).view(np.uint8).data)
-    path = folder / f"{preset}-{digest.hexdigest()[:32]}.npy"
+    path = folder / f"{window.preset}-{digest.hexdigest()[:32]}.npy"
     if path.exists():
         return np.load(path)
-    features = extract(clips, preset)
+    features = window.extract(clips)
     content = io.BytesIO()
     np.save(content, features)
     files.write_whole(path, content.getvalue())

@@ -221,6 +221,10 @@ def test_an_interrupt_in_the_middle_of_training(tmp_path):
         (["--gates", "--gate-size", "0"], "--gate-size and --gate-steps are 1 or more"),
         (["--gates", "--gate-size", "7"], "--gate-size 7: group0 has 64 channels"),
         (["--start", "run"], "--start goes with --gates"),
+        (
+            ["--model", "res1d-xs", "--front-end", "mfcc10"],
+            "10 coefficients a frame; network res1d-xs takes 40",
+        ),
         (["--gates", "--start", "run", "--epochs", "3"], "--epochs: goes without --start"),
         (["--gates", "--start", "run", "--front-end", "mfcc10"], "--front-end: goes without --start"),
         (["--gates", "--start", "missing"], "missing: cannot read"),

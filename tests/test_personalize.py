@@ -11,6 +11,7 @@ import torch
 from kws import models
 from kws.data.task import LENGTH, Examples, Task
 from kws.demo import users as demo_users
+from kws.features import Window
 from kws.models import ds_cnn
 from kws.models.count import count
 from kws.personalize import choices, comparison, gate_training, protocol
@@ -178,11 +179,11 @@ def test_the_quantised_pair_enrols_like_the_float_network(trained, task):
     quantized = quantize(gated_held, task)
     assert quantized.enrolment is not None
     model = quantized.graph
-    codes = gate_training.features_of(task.testing, "mfcc10")[:5]
+    codes = gate_training.features_of(task.testing, Window("mfcc10"))[:5]
     user = User.enrol(model, quantized.enrolment, codes[:, None, ..., None])
     opened = user.gates(integer_gates.groups(model))
     gated = gated_held.network()
-    said = gated.enrol(gate_training.real(codes, gate_training.front_end("mfcc10")))
+    said = gated.enrol(gate_training.real(codes, Window("mfcc10").front_end))
     wanted = np.concatenate([logits.mean(0).detach().numpy() > 0 for logits in said])
     assert 0 < wanted.sum() < len(wanted)
     assert np.mean(np.concatenate(opened) == wanted) >= 0.9
@@ -257,8 +258,8 @@ def test_trials_keep_enrolment_and_query_apart(task):
 def test_every_method_keeps_as_much_as_the_own_gates(trained, task, gated):
     _, gated_held = trained
     network = gated_held.network()
-    codes = gate_training.features_of(task.testing, "mfcc10")
-    features = gate_training.real(codes, gate_training.front_end("mfcc10"))
+    codes = gate_training.features_of(task.testing, Window("mfcc10"))
+    features = gate_training.real(codes, Window("mfcc10").front_end)
     everybody = [each.mean(0, keepdim=True).detach() for each in network.enrol(features)]
     costs = Costs.of(network, FRAMES, COEFFICIENTS)
     subject = Subject(
@@ -301,8 +302,8 @@ def test_the_table_in_float_and_in_integers(trained, task, held):
     out, _ = trained
     checkpoint.save(out / checkpoint.BEST, held)
     speakers = protocol.Speakers(task.testing, LABELS)
-    spec = gate_training.front_end("mfcc10")
-    features = gate_training.real(gate_training.features_of(task.testing, "mfcc10"), spec)
+    spec = Window("mfcc10").front_end
+    features = gate_training.real(gate_training.features_of(task.testing, Window("mfcc10")), spec)
     tables = []
     for integer in (False, True):
         one, _ = personal.subject(out, out, task, task.testing, integer)

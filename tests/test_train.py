@@ -9,6 +9,7 @@ import torch
 
 from kws import evaluate
 from kws.data.task import LENGTH, Examples, Task
+from kws.features import Window
 from kws.training import checkpoint, train
 from kws.training.recipe import Augmentation, Recipe, views
 from mcu_codegen.errors import InputError
@@ -103,14 +104,14 @@ def test_teachers_pull_towards_the_mean_of_their_answers(finished, task, tmp_pat
     assert not torch.allclose(weights[0], weights[1])
     with pytest.raises(InputError, match="same teachers"):
         train.train(task, "ds-cnn-s", "mfcc10", once, 1, tmp_path / "1", resume=True)
-    with pytest.raises(InputError, match="--teacher: front end mfcc10, labels a"):
+    with pytest.raises(InputError, match="--teacher: front end mfcc10, 0 frames of context, labels a"):
         train.train(task, "ds-cnn-s", "mfcc10", once, 1, tmp_path, teachers=[dataclasses.replace(best, labels=("a",))])
 
 
 def test_views_are_balanced_and_repeatable(task):
     augmentation = QUICK.augmentation
-    made = views(task, "mfcc10", augmentation, 0)
-    again = views(dataclasses.replace(task, fingerprint="another cache entry"), "mfcc10", augmentation, 0)
+    made = views(task, Window("mfcc10"), augmentation, 0)
+    again = views(dataclasses.replace(task, fingerprint="another cache entry"), Window("mfcc10"), augmentation, 0)
     assert np.array_equal(made.features, again.features) and np.array_equal(made.labels, again.labels)
     assert len(made.labels) == made.size * augmentation.views
     shares = np.bincount(made.labels) / len(made.labels)
@@ -169,4 +170,4 @@ def test_labels_that_do_not_match_the_model_are_refused(metadata, message):
     scores = Tensor("scores", (1, 3), "int8", Quantization((1 / 256,), (-128,)))
     graph = Graph("model", [scores], [Entry("invoke", (0,), (0,), [])], metadata)
     with pytest.raises(InputError, match=message):
-        evaluate.labels_and_front_end(graph, Path("model.tflite"))
+        evaluate.scored_labels(graph, Path("model.tflite"))

@@ -201,7 +201,7 @@ def run(options: argparse.Namespace) -> int:
         model = out / "model.tflite"
         files.write_whole(model, tflite.write(quantized.graph))
         (out / "model.qat.pt").unlink(missing_ok=True)
-        codes = features_of(task.testing, held.front_end)
+        codes = features_of(task.testing, held.window)
         comparison = quantized.compare(codes, task.testing.labels)
         print(comparison.text())
     with _step("C"):

@@ -110,7 +110,7 @@ def people(
     files.write_whole(path, tflite.write(quantized.graph))
     files.write_whole(enrolment_of(path), tflite.write(quantized.enrolment))
     model, enrolment = tflite.read(path), tflite.read(enrolment_of(path))
-    codes = features_of(task.testing, held.front_end)[:, np.newaxis, ..., np.newaxis]
+    codes = features_of(task.testing, held.window)[:, np.newaxis, ..., np.newaxis]
     persons = [
         _person(name, model, enrolment, codes, trial, core, out) for name, trial in zip(NAMES, trials, strict=True)
     ]

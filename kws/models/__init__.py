@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import nn
 
 from mcu_codegen.errors import InputError
 
-from . import ds_cnn
+from . import ds_cnn, res1d
 
-# name -> builder(number of classes). A network takes real feature values [N, 1, frames, coefficients] and gives logits.
-MODELS: dict[str, Callable[[int], nn.Module]] = {
-    "ds-cnn-xs": ds_cnn.extra_small,
-    "ds-cnn-s": ds_cnn.small,
-    "ds-cnn-m": ds_cnn.medium,
-    "ds-cnn-l": ds_cnn.large,
+
+@dataclass(frozen=True)
+class Architecture:
+    """`build` makes the network of so many classes. It takes real feature values [N, 1, frames, coefficients] of
+    `front_end`, unless it is trained on another one, and gives logits [N, classes].
+
+    `coefficients` is how many it needs a frame, 0 where it takes any; `context` how many frames it hears before and
+    after the second that holds the word.
+    """
+
+    build: Callable[[int], nn.Module]
+    front_end: str
+    coefficients: int = 0
+    context: int = 0
+
+
+MODELS: dict[str, Architecture] = {
+    "res1d-xs": Architecture(res1d.extra_small, "logmel40-20ms", res1d.BANDS, res1d.CONTEXT),
+    "res1d-s": Architecture(res1d.small, "logmel40-20ms", res1d.BANDS, res1d.CONTEXT),
+    "res1d-m": Architecture(res1d.medium, "logmel40-20ms", res1d.BANDS, res1d.CONTEXT),
+    "ds-cnn-xs": Architecture(ds_cnn.extra_small, "mfcc10"),
+    "ds-cnn-s": Architecture(ds_cnn.small, "mfcc10"),
+    "ds-cnn-m": Architecture(ds_cnn.medium, "mfcc10"),
+    "ds-cnn-l": Architecture(ds_cnn.large, "mfcc10"),
 }
+
+
+def find(name: str) -> Architecture:
+    """Raises InputError on an unknown name."""
+    if name not in MODELS:
+        raise InputError(f"model {name!r} is unknown; there are {', '.join(MODELS)}")
+    return MODELS[name]
 
 
 def build(name: str, classes: int) -> nn.Module:
     """The named network, freshly initialised. Raises InputError on an unknown name."""
-    if name not in MODELS:
-        raise InputError(f"model {name!r} is unknown; there are {', '.join(MODELS)}")
-    return MODELS[name](classes)
+    return find(name).build(classes)

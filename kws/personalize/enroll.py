@@ -14,11 +14,11 @@ from mcu_codegen.users import gates
 from mcu_codegen.users.gates import Gates
 from mcu_codegen.users.user import User
 
-from .. import features
 from ..data import audio
 from ..data import task as task_options
 from ..data.task import one_second
 from ..quantization.quantize import enrolment_of
+from ..training.inference import window_of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,11 +53,9 @@ def run(options: argparse.Namespace) -> int:
 
 def recorded_features(clips: list[Path], model: Graph) -> np.ndarray:
     """The int8 features (K, *input shape) of recorded clips, the loudest second of each."""
-    preset = model.metadata.get("front_end")
-    if preset is None:
-        raise InputError(f"model '{model.name}': its metadata name no front end; a model of `kws quantize` is accepted")
+    window = window_of(model)
     samples = np.stack([one_second(audio.read(clip)[0]) for clip in clips])
-    return features.extract(samples, preset)[:, np.newaxis, ..., np.newaxis]
+    return window.extract(samples)[:, np.newaxis, ..., np.newaxis]
 
 
 def describe(model: Graph, opened: Gates) -> str:

@@ -20,7 +20,7 @@ from mcu_codegen.report import Table
 
 from ..data import task as task_options
 from ..data.task import Examples, Task
-from ..features import front_end
+from ..features import Window
 from ..quantization.quantize import quantize
 from ..training import checkpoint
 from ..training.checkpoint import Checkpoint
@@ -127,8 +127,8 @@ class Judgement:
         }
 
 
-def subject(folder: Path, small: Path | None, task: Task, examples: Examples, integer: bool) -> tuple[Subject, str]:
-    """What a folder of `kws train --gates` holds, beside the small network of another run, and its front end's name.
+def subject(folder: Path, small: Path | None, task: Task, examples: Examples, integer: bool) -> tuple[Subject, Window]:
+    """What a folder of `kws train --gates` holds, beside the small network of another run, and its window.
 
     With `integer`, all answers are those of the int8 networks; prototypes too.
     """
@@ -138,13 +138,13 @@ def subject(folder: Path, small: Path | None, task: Task, examples: Examples, in
         raise InputError(f"{folder}: no gated network; an --out folder of `kws train --gates` is accepted")
     if held.labels != task.labels:
         raise InputError(f"{folder}: labels {', '.join(held.labels)}; {', '.join(task.labels)} are compared")
-    spec = front_end(held.front_end)
+    spec = held.window.front_end
     full = GatedNetwork(plain.network(), gated.size, spec.coefficients)
-    codes, heard = features_of(examples, held.front_end), features_of(task.training, held.front_end)
+    codes, heard = features_of(examples, held.window), features_of(task.training, held.window)
     spoken = heard[task.training.labels > 0]
     little = None if small is None else checkpoint.load(checkpoint.of_run(small))
-    if little is not None and (little.labels, little.front_end) != (held.labels, held.front_end):
-        raise InputError(f"{small}: its labels and front end are not those of {folder}")
+    if little is not None and (little.labels, little.window) != (held.labels, held.window):
+        raise InputError(f"{small}: its labels and window are not those of {folder}")
     if integer:
         answers, everybody = (_integer(held, task, each) for each in (codes, spoken))
         untrained = dataclasses.replace(plain, state_dict=full.state_dict(), gate_size=gated.size)
@@ -156,7 +156,7 @@ def subject(folder: Path, small: Path | None, task: Task, examples: Examples, in
         little_said = None if little is None else logits(little.network(), codes, spec)
     mean = [each.mean(0, keepdim=True) for each in everybody.said()]
     costs = Costs.of(gated, codes.shape[1], codes.shape[2])
-    return Subject(gated, full, answers, full_answers, little_said, mean, costs), held.front_end
+    return Subject(gated, full, answers, full_answers, little_said, mean, costs), held.window
 
 
 def _integer(held: Checkpoint, task: Task, codes: np.ndarray) -> Runner:
@@ -266,14 +266,14 @@ def run(options: argparse.Namespace) -> int:
         subject(folder, little, task, examples, options.int8)
         for folder, little in zip(options.model, small, strict=True)
     ]
-    if len({preset for _, preset in pairs}) > 1:
-        raise InputError("the runs differ in their front end; seeds of one training are accepted")
+    if len({window for _, window in pairs}) > 1:
+        raise InputError("the runs differ in their window; seeds of one training are accepted")
     subjects = [each for each, _ in pairs]
     speakers = Speakers(examples, task.labels, options.keywords, options.each)
     heard = speakers.with_clips(_ENROL + LEAST)
     if len(heard) < 2:
         raise InputError(f"{options.data}: {len(heard)} speakers with {_ENROL + LEAST} clips; two or more are needed")
-    features = real(features_of(examples, held.front_end), front_end(held.front_end))
+    features = real(features_of(examples, held.window), held.window.front_end)
     protocol = QUICK if options.int8 else {}
     results = evaluate(subjects, features, task, examples, speakers, options.draws, **protocol)
     summary = {name: result.summary() for name, result in results.items()}

@@ -25,7 +25,6 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.listen.frontend import FrontEnd
 
 from ..data.task import Task
-from ..features import front_end
 from ..training import checkpoint
 from ..training.checkpoint import Checkpoint
 from ..training.distillation import Teachers, divergence
@@ -84,14 +83,14 @@ def train_gates(
     """
     if task.labels != held.labels:
         raise InputError(f"labels {', '.join(task.labels)} do not match the network's: {', '.join(held.labels)}")
-    spec = front_end(held.front_end)
-    teaching = Teachers(teachers or [held], held.labels, held.front_end)
+    spec = held.window.front_end
+    teaching = Teachers(teachers or [held], held.labels, held.window)
     torch.manual_seed(seed)
     gated = GatedNetwork(held.network(), recipe.size, spec.coefficients)
-    training = views(task, held.front_end, augmentation, seed)
+    training = views(task, held.window, augmentation, seed)
     users = Users(task, view_clips(task, augmentation, seed), training.labels)
     identity = f"{checkpoint.fingerprint(gated)} {task.fingerprint} {recipe} seed {seed} {teaching.fingerprints}"
-    clips = features_of(task.training, held.front_end)
+    clips = features_of(task.training, held.window)
     run = _Run(gated, teaching, users, training, clips, spec, recipe, identity, seed)
     state = out / "gates.pt"
     if resume and state.exists():

@@ -270,6 +270,27 @@ def _add(builder: _Builder, node: fx.Node) -> None:
     builder.append("ADD", node, (first, second), g.Elementwise())
 
 
+def _slice(builder: _Builder, node: fx.Node) -> None:
+    """Neighbouring rows, columns or channels."""
+    places = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
+    if not all(isinstance(place, slice) and place.step in (None, 1) for place in places):
+        raise InputError(f"{_describe(node)}: index {places}; slices of step 1 are accepted")
+    source = builder.values[node.all_input_nodes[0]]
+    sizes = node.all_input_nodes[0].meta["tensor_meta"].shape
+    every = [*places, *(slice(None) for _ in sizes[len(places) :])]
+    bounds = [place.indices(size) for place, size in zip(every, sizes, strict=True)]
+    order = (0, 2, 3, 1) if len(sizes) == 4 else range(len(sizes))
+    inputs = [
+        builder.constant(f"{node.name}.{what}", np.array([bounds[axis][number] for axis in order], np.int32))
+        for number, what in enumerate(("begin", "end", "strides"))
+    ]
+    index = builder.tensor(
+        g.Tensor(f"{node.name}.strided_slice", _shape(node), "int8", builder.tensors[source].quantization)
+    )
+    builder.operators.append(g.Operator("STRIDED_SLICE", (source, *inputs), (index,), g.StridedSlice()))
+    builder.values[node] = index
+
+
 def _flatten(builder: _Builder, node: fx.Node) -> None:
     """Only where nothing is reordered: torch flattens channels first, the graph channels last."""
     source = builder.tensors[builder.values[node.all_input_nodes[0]]]
@@ -293,6 +314,7 @@ _EMITTERS: dict[Any, Callable[[_Builder, fx.Node], None]] = {
     operator.add: _add,
     operator.iadd: _add,
     torch.add: _add,
+    operator.getitem: _slice,
     nn.Flatten: _flatten,
     torch.flatten: _flatten,
     "flatten": _flatten,

@@ -8,7 +8,6 @@ are matched to the nodes of the traced graph; what goes on from here is plain da
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 import os
 import re
@@ -33,6 +32,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mcu_codegen.errors import InputError
 from mcu_codegen.graph import Quantization
 
+from ..models.branches import merge
 from .export import Codes, module_of, trace
 
 nncf.set_log_level(logging.ERROR)
@@ -72,8 +72,9 @@ class Folded(nn.Module):
 
 
 def fold(model: nn.Module) -> Folded:
-    """A copy of `model` for inference, each batch normalisation folded into the convolution before it."""
-    model = copy.deepcopy(model).eval()
+    """A copy of `model` for inference, branches merged and each batch normalisation folded into the convolution before
+    it."""
+    model = merge(model)
     for node in trace(model).graph.nodes:
         norm = module_of(node)
         if not isinstance(norm, nn.BatchNorm2d):

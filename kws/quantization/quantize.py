@@ -19,7 +19,6 @@ from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph, Quantization
 from mcu_codegen.listen.decision import Decision
 
-from .. import features
 from ..data import task as task_options
 from ..data.task import Examples, Task
 from ..personalize.gated import Enrolment, GatedNetwork, layer_name
@@ -67,7 +66,7 @@ class Quantized:
 
     def compare(self, codes: np.ndarray, labels: np.ndarray) -> Comparison:
         """On int8 features [N, frames, coefficients] with labels int[N]."""
-        spec = features.front_end(self.checkpoint.front_end)
+        spec = self.checkpoint.window.front_end
         real_valued, fake = (logits(network, codes, spec).argmax(1).numpy() for network in (self.folded, self.network))
         integer = scores(self.graph, codes).argmax(1)
         pairs = ((real_valued, labels), (fake, labels), (integer, labels), (integer, real_valued), (integer, fake))
@@ -91,19 +90,19 @@ def quantize(
     """
     if task.labels != held.labels:
         raise InputError(f"labels {', '.join(task.labels)} do not match the network's: {', '.join(held.labels)}")
-    spec = features.front_end(held.front_end)
+    spec = held.window.front_end
     front_end = Quantization((spec.scale,), (spec.zero_point,))
     source = held.network()
     folded = nncf_quantize.fold(Enrolment(source) if isinstance(source, GatedNetwork) else source)
-    calibration = features.extract(_balanced(task.training, settings.calibration_clips, seed), held.front_end)
+    calibration = held.window.extract(_balanced(task.training, settings.calibration_clips, seed))
     network = nncf_quantize.quantize(folded, real(calibration, spec), front_end, settings)
     if schedule is not None:
         identity = f"{checkpoint.fingerprint(folded)} {task.fingerprint} {settings}"
         tuning = FineTuning(network, folded, spec, schedule, identity, seed)
         if resume:
             tuning.restore(state)
-        training = views(task, held.front_end, Augmentation(views=schedule.epochs), seed)
-        tuning.run(training, features_of(task.validation, held.front_end), state)
+        training = views(task, held.window, Augmentation(views=schedule.epochs), seed)
+        tuning.run(training, features_of(task.validation, held.window), state)
     metadata = {"front_end": held.front_end, "labels": list(held.labels), "decision": Decision().to_dict()}
     codes = nncf_quantize.read(network, folded, front_end)
     shape = (1, 1, *calibration.shape[1:])
@@ -184,7 +183,7 @@ def run(options: argparse.Namespace) -> int:
         files.write_whole(enrolment_of(options.output), tflite.write(quantized.enrolment))
     if options.qat_epochs:
         state.unlink()
-    comparison = quantized.compare(features_of(task.testing, held.front_end), task.testing.labels)
+    comparison = quantized.compare(features_of(task.testing, held.window), task.testing.labels)
     print(json.dumps(asdict(comparison)) if options.json else f"{options.output}\n{comparison.text()}")
     return 0
 

@@ -15,7 +15,7 @@ from mcu_codegen import files
 from mcu_codegen.errors import InputError
 
 from .. import models
-from ..features import front_end
+from ..features import Window
 from ..personalize.gated import GatedNetwork
 
 BEST = "best.pt"  # in the --out folder of `kws train`
@@ -33,6 +33,11 @@ class Checkpoint:
     recipe: dict[str, Any] = field(default_factory=dict)
     gate_size: int = 0  # channels a gate; 0: a network without gates
 
+    @property
+    def window(self) -> Window:
+        """What the network is shown of a clip."""
+        return Window(self.front_end, models.find(self.model).context)
+
     def network(self) -> nn.Module:
         """The network for inference: real feature values [N, 1, frames, coefficients] to logits [N, labels]."""
         network = self._untrained()
@@ -41,7 +46,7 @@ class Checkpoint:
 
     def _untrained(self) -> nn.Module:
         network = models.build(self.model, len(self.labels))
-        coefficients = front_end(self.front_end).coefficients
+        coefficients = self.window.front_end.coefficients
         return GatedNetwork(network, self.gate_size, coefficients) if self.gate_size else network
 
 

@@ -10,6 +10,7 @@ from torch.nn.functional import kl_div, log_softmax
 
 from mcu_codegen.errors import InputError
 
+from ..features import Window
 from . import checkpoint
 from .checkpoint import Checkpoint
 
@@ -17,13 +18,13 @@ from .checkpoint import Checkpoint
 class Teachers:
     """Trained networks whose mean of logits is the answer."""
 
-    def __init__(self, teachers: Sequence[Checkpoint], labels: tuple[str, ...], preset: str) -> None:
-        """Raises InputError where a teacher's labels or front end are others than `labels` and `preset`."""
+    def __init__(self, teachers: Sequence[Checkpoint], labels: tuple[str, ...], window: Window) -> None:
+        """Raises InputError where a teacher's labels or window are others than `labels` and `window`."""
         for each in teachers:
-            if (each.labels, each.front_end) != (labels, preset):
+            if (each.labels, each.window) != (labels, window):
                 raise InputError(
-                    f"--teacher: front end {each.front_end}, labels {', '.join(each.labels)};"
-                    f" accepted are {preset} and {', '.join(labels)}"
+                    f"--teacher: front end {each.front_end}, {each.window.context} frames of context, labels"
+                    f" {', '.join(each.labels)}; accepted are {window.preset}, {window.context} and {', '.join(labels)}"
                 )
         self._networks = [each.network().to(memory_format=torch.channels_last).eval() for each in teachers]  # type: ignore[call-overload]
         self.fingerprints = [checkpoint.fingerprint(each) for each in self._networks]

@@ -6,14 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mcu_codegen.errors import InputError
 from mcu_codegen.execute import numpy_executor, tinygrad_executor
 from mcu_codegen.execute.batches import BatchExecutor
 from mcu_codegen.graph import Graph
 from mcu_codegen.listen.frontend import FrontEnd
 
 from ..data.audio import cache_folder
-from ..data.task import Examples
-from ..features import cached
+from ..data.task import LENGTH, Examples
+from ..features import Window, cached
 
 
 def real(features: np.ndarray, spec: FrontEnd) -> Tensor:
@@ -40,6 +41,24 @@ def scores(graph: Graph, features: np.ndarray) -> np.ndarray:
     )
 
 
-def features_of(examples: Examples, preset: str) -> np.ndarray:
+def features_of(examples: Examples, window: Window) -> np.ndarray:
     """int8[N, frames, coefficients] of unaltered clips, from the cache where they were extracted before."""
-    return cached(examples.audio, preset, cache_folder() / "features")
+    return cached(examples.audio, window, cache_folder() / "features")
+
+
+def window_of(graph: Graph) -> Window:
+    """What an integer network is shown of a clip of a second, by its metadata and the size of its input.
+
+    Raises InputError where it has no front end, or takes less than a second or another width.
+    """
+    preset = graph.metadata.get("front_end")
+    if preset is None:
+        raise InputError(f"model '{graph.name}': its metadata name no front end; a model of `kws quantize` is accepted")
+    spec, source = Window(preset).front_end, graph.tensors[graph.main.inputs[0]]
+    surplus = source.bytes // spec.coefficients - spec.frames(LENGTH)
+    if source.bytes % spec.coefficients or surplus < 0 or surplus % 2:
+        raise InputError(
+            f"model '{graph.name}': input {source.shape}; {spec.frames(LENGTH)} frames of {spec.coefficients}, and as"
+            " many before as after, are accepted"
+        )
+    return Window(preset, surplus // 2)

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from mcu_codegen.emit.frontend import emit_frontend
 
-from .. import features
 from ..data import augment, noise
 from ..data.audio import cached, progress
 from ..data.corpus import SILENCE, UNKNOWN
 from ..data.task import Examples, Task
+from ..features import Window, extract
 
 _CHUNK = 256  # clips that one thread augments at a time: what fits a core's cache is quickest
 
@@ -74,19 +74,19 @@ class Views:
         return self.features[rows], self.labels[rows]
 
 
-def views(task: Task, preset: str, augmentation: Augmentation, seed: int) -> Views:
+def views(task: Task, window: Window, augmentation: Augmentation, seed: int) -> Views:
     """The views of `task`'s training clips, from the cache where they were made before."""
     size = len(task.training)
-    front_end_c = sorted(emit_frontend(features.front_end(preset)).items())
-    identity = [task.fingerprint, front_end_c, augmentation, seed]
+    front_end_c = sorted(emit_frontend(window.front_end).items())
+    identity = [task.fingerprint, front_end_c, window.context, augmentation, seed]
 
     def write(folder: Path) -> None:
-        made = list(_made(task, preset, augmentation, size * augmentation.views, seed))
+        made = list(_made(task, window, augmentation, size * augmentation.views, seed))
         np.save(folder / "features.npy", np.concatenate([part for part, _ in made]))
         np.save(folder / "labels.npy", np.concatenate([part for _, part in made]))
 
     folder = cached("views", identity, write)
-    return Views(np.load(folder / "features.npy"), np.load(folder / "labels.npy"), size)
+    return Views(np.load(folder / "features.npy", "r"), np.load(folder / "labels.npy"), size)
 
 
 def view_clips(task: Task, augmentation: Augmentation, seed: int) -> npt.NDArray[np.int64]:
@@ -115,7 +115,7 @@ def _drawn(
 
 
 def _made(
-    task: Task, preset: str, augmentation: Augmentation, count: int, seed: int
+    task: Task, window: Window, augmentation: Augmentation, count: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(features, labels) in chunks."""
     chances = _chances(task, augmentation)
@@ -133,10 +133,10 @@ def _made(
             audio[invented] = augment.synthetic_unknown(
                 task.training.audio[sources], task.training.words[sources], int(invented.sum()), rng
             )
-        audio = alter(audio, rng)
+        audio = alter(window.surrounded(audio), rng)  # background sounds before and after the word, too
         silent = labels == silence
-        audio[silent] = noise.silences(task.noises, int(silent.sum()), rng)
-        return features.extract(audio, preset), labels
+        audio[silent] = noise.silences(task.noises, int(silent.sum()), rng, audio.shape[1])
+        return extract(audio, window.preset), labels
 
     numbers = _chunks(count)
     with ThreadPoolExecutor(os.cpu_count()) as pool:

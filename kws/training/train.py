@@ -27,7 +27,7 @@ from ..data import augment
 from ..data import task as task_options
 from ..data.task import Task
 from ..evaluate import Result
-from ..features import front_end
+from ..features import Window
 from ..models.count import count
 from ..personalize.gate_training import GateRecipe, train_gates
 from ..personalize.gated import GatedNetwork
@@ -39,7 +39,6 @@ from .inference import features_of, logits, real
 from .recipe import Recipe, Views, ramp, views
 
 LAST = "last.pt"
-FRONT_END = "mfcc10"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     network = parser.add_mutually_exclusive_group()
     network.add_argument("--model", default="ds-cnn-s", choices=models.MODELS, help="network (default: %(default)s)")
     network.add_argument("--start", type=Path, metavar="RUN", help="with --gates: give them to this trained network")
-    parser.add_argument("--front-end", metavar="NAME", help=f"features (default: {FRONT_END})")
+    parser.add_argument("--front-end", metavar="NAME", help="features (default: those that the network is made for)")
     parser.add_argument("--epochs", type=int, metavar="N", help=f"default: {Recipe.epochs}")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of weights, order and augmentation (default: 0)"
@@ -91,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
     task = task_options.from_options(options)
     recipe = dataclasses.replace(Recipe(), epochs=epochs)
     gates = GateRecipe(options.keep_macs, size=options.gate_size, steps=options.gate_steps)
-    preset = options.front_end or FRONT_END
+    preset = options.front_end or models.find(options.model).front_end
     teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]
     start = _start(options.start, task) if options.start else None
     if options.gates:  # what would be refused is refused before the network is trained
@@ -142,13 +141,13 @@ def train(
     run = _Run(task, model, preset, recipe, seed, teachers)
     if resume:
         run.restore(out / LAST)
-    spec = front_end(preset)
-    cost = count(run.network, spec.frames(task.training.audio.shape[1]), spec.coefficients)
+    window = run.window
+    cost = count(run.network, window.frames(task.training.audio.shape[1]), window.front_end.coefficients)
     print(
         f"{model}: {cost.parameters:,} parameters, {cost.macs:,} MACs; {task.name}, {len(task.training)} training clips"
     )
-    training = views(task, preset, recipe.augmentation, seed)
-    validation = features_of(task.validation, preset), task.validation.labels
+    training = views(task, window, recipe.augmentation, seed)
+    validation = features_of(task.validation, window), task.validation.labels
     for epoch in range(run.epochs_done, recipe.epochs):
         result = run.epoch(epoch, training, validation)
         if run.best_epoch == epoch:
@@ -177,9 +176,16 @@ class _Run:
     def __init__(
         self, task: Task, model: str, preset: str, recipe: Recipe, seed: int, teachers: Sequence[Checkpoint]
     ) -> None:
-        self.teachers = Teachers(teachers, task.labels, preset)
+        architecture = models.find(model)
+        self.window = Window(preset, architecture.context)
+        self.front_end = self.window.front_end
+        if architecture.coefficients not in (0, self.front_end.coefficients):
+            raise InputError(
+                f"--front-end {preset}: {self.front_end.coefficients} coefficients a frame; network {model} takes"
+                f" {architecture.coefficients}, as {architecture.front_end} gives"
+            )
+        self.teachers = Teachers(teachers, task.labels, self.window)
         self.task, self.model, self.recipe, self.seed = task, model, recipe, seed
-        self.front_end = front_end(preset)
         torch.manual_seed(seed)
         self.network = models.build(model, len(task.labels))
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU

@@ -121,6 +121,14 @@ PRESETS = {
     "mfcc10": FrontEnd("mfcc10", 320, 40, 10, low_hz=20.0, high_hz=4000.0, scale=0.5, zero_point=47),
     # 98 x 40 per second. 255 codes cover the 25.2 nats from the floor (code -128) to a full-scale sine.
     "logmel40": FrontEnd("logmel40", 160, 40, 40, low_hz=20.0, high_hz=7600.0, scale=_LSB_LOGMEL, zero_point=10),
+    # 49 x 40: half of the frames, at half of the front end's cost
+    "logmel40-20ms": FrontEnd(
+        "logmel40-20ms", 320, 40, 40, low_hz=20.0, high_hz=7600.0, scale=_LSB_LOGMEL, zero_point=10
+    ),
+    # for audio that has nothing above 4 kHz
+    "logmel40-4khz": FrontEnd(
+        "logmel40-4khz", 320, 40, 40, low_hz=20.0, high_hz=4000.0, scale=_LSB_LOGMEL, zero_point=10
+    ),
 }
 
 
