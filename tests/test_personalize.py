@@ -1,5 +1,6 @@
 """Gates: one set of weights for everybody, users apart from what judges them, and the statistics of the tables."""
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -12,8 +13,8 @@ from kws import models
 from kws.data.task import LENGTH, Examples, Task
 from kws.demo import users as demo_users
 from kws.features import Window
-from kws.models import ds_cnn
 from kws.models.count import count
+from kws.models.groups import Layer
 from kws.personalize import choices, comparison, gate_training, protocol
 from kws.personalize import evaluate as personal
 from kws.personalize.comparison import FULL, OWN, Subject, compare
@@ -33,10 +34,16 @@ LABELS = ("_silence_", "_unknown_", "ab", "cd", "ef", "gh")
 FRAMES, COEFFICIENTS = 49, 10
 
 
+@pytest.fixture(params=["ds-cnn-s", "res1d-xs"])
+def architecture(request):
+    return models.find(request.param)
+
+
 @pytest.fixture
-def gated():
+def gated(architecture):
     torch.manual_seed(0)
-    network = GatedNetwork(models.build("ds-cnn-s", len(LABELS)), 4, COEFFICIENTS).eval()
+    coefficients = Window(architecture.front_end).front_end.coefficients
+    network = GatedNetwork(architecture.build(len(LABELS)), 4, coefficients).eval()
     for layer in network.modules():
         if isinstance(layer, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
             layer.running_mean.uniform_(-0.2, 0.2)
@@ -45,8 +52,10 @@ def gated():
 
 
 @pytest.fixture
-def features():
-    return torch.randn(8, 1, FRAMES, COEFFICIENTS, generator=torch.Generator().manual_seed(1))
+def features(architecture):
+    window = Window(architecture.front_end, architecture.context)
+    shape = (8, 1, window.frames(LENGTH), window.front_end.coefficients)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
 def some_gates(gated, seed=0):
@@ -68,25 +77,26 @@ def test_a_closed_channel_is_a_channel_less(gated, features):
     """Masked channels give what a network without them gives, and cost what it costs."""
     gates = some_gates(gated)
     kept = [each.repeat_interleave(gated.size, 1)[0].bool() for each in gates]
-    width = int(kept[0].sum())
-    small = ds_cnn.ds_cnn(width, (2, 2), [(1, 1)] * 4, len(LABELS)).eval()
-    before = torch.ones(1, dtype=torch.bool)
-    group = -1
-    for large_layer, small_layer in zip(gated.network, small, strict=True):
-        if isinstance(large_layer, torch.nn.Conv2d):
-            group += large_layer.groups == 1
-            inputs = slice(None) if large_layer.groups > 1 else before
-            small_layer.weight.data = large_layer.weight.data[kept[group]][:, inputs]
-            before = kept[group]
-        elif isinstance(large_layer, torch.nn.BatchNorm2d):
-            small_layer.load_state_dict(
-                {name: value[kept[group]] if value.ndim else value for name, value in large_layer.state_dict().items()}
-            )
-        elif isinstance(large_layer, torch.nn.Linear):
-            small_layer.load_state_dict({"weight": large_layer.weight[:, before], "bias": large_layer.bias})
+    small = copy.deepcopy(gated.network)
+    for layer in [*gated.layers, Layer(str(len(small) - 1), gated.last, None, True)]:
+        module = small.get_submodule(layer.target)
+        if layer.gives is not None:
+            for name in ("weight", "bias"):
+                if getattr(module, name) is not None:
+                    setattr(module, name, torch.nn.Parameter(getattr(module, name)[kept[layer.gives]]))
+        if layer.takes is not None and layer.mixes:
+            module.weight = torch.nn.Parameter(module.weight[:, kept[layer.takes]])
+        elif layer.takes is not None:
+            module.groups = int(kept[layer.takes].sum())
+    for group, keep in zip(gated.groups, kept, strict=True):
+        for name in group.norms:
+            norm = small.get_submodule(name)
+            for part in ("weight", "bias", "running_mean", "running_var"):
+                getattr(norm, part).data = getattr(norm, part)[keep]
     torch.testing.assert_close(gated(features, gates), small(features), rtol=1e-4, atol=1e-4)
-    share = count(small, FRAMES, COEFFICIENTS).macs / count(gated.network, FRAMES, COEFFICIENTS).macs
-    assert float(Costs.of(gated, FRAMES, COEFFICIENTS).kept(gates)) == pytest.approx(share)
+    frames, coefficients = features.shape[2:]
+    share = count(small, frames, coefficients).macs / count(gated.network, frames, coefficients).macs
+    assert float(Costs.of(gated, frames, coefficients).kept(gates)) == pytest.approx(share)
 
 
 def test_gradients_of_gates_reach_the_gating_alone(gated, features):

@@ -14,6 +14,7 @@ from torch.nn import functional
 from kws import cli, models
 from kws.data.task import Task
 from kws.models.layers import GlobalAverage, SameConv2d, conv_bn_relu
+from kws.models.tracing import trace
 from kws.quantization import export, nncf_quantize, qat
 from kws.quantization import quantize as quantize_module
 from kws.quantization.nncf_quantize import DEFAULTS, Folded, fold
@@ -99,7 +100,7 @@ class Quantized:
 
 def integers(network: nn.Module, folded: Folded) -> Graph:
     codes = nncf_quantize.read(network, folded, INPUT)
-    return export.to_graph("network", export.trace(folded), codes, SHAPE, {})
+    return export.to_graph("network", trace(folded), codes, SHAPE, {})[0]
 
 
 @pytest.fixture(scope="module", params=["separable", "residual"])
@@ -249,7 +250,7 @@ def test_dead_channel_keeps_its_bias():
 )
 def test_unsupported_layer_is_named(network: nn.Module, message: str):
     folded = fold(network)
-    traced = export.trace(folded)
+    traced = trace(folded)
     codes = export.Codes({}, {}, {node.name: INPUT for node in traced.graph.nodes})
     for node in traced.graph.nodes:
         layer = export.module_of(node)

@@ -41,16 +41,19 @@ def random(like: Gates, generator: torch.Generator) -> Gates:
 
 def magnitude(gated: GatedNetwork) -> list[Tensor]:
     """The L1 norm of the weights that make each gate's channels, [gates] by group (Li et al., arXiv 1608.08710)."""
-    return [
-        _by_gate(gated.network.get_parameter(f"{group.layers[0]}.weight").detach().abs().sum((1, 2, 3)), gated.size)
-        for group in gated.groups
-    ]
+
+    def norm(layer: str) -> Tensor:
+        return gated.network.get_parameter(f"{layer}.weight").detach().abs().sum((1, 2, 3))
+
+    sums = [torch.stack([norm(layer) for layer in group.sources]).sum(0) for group in gated.groups]
+    return [_by_gate(each, gated.size) for each in sums]
 
 
 def scale(gated: GatedNetwork) -> list[Tensor]:
-    """The size of each gate's factors of batch normalisation, [gates] by group (Liu et al., arXiv 1708.06519)."""
+    """The size of each gate's factors of the first batch normalisation, [gates] by group (Liu et al., arXiv
+    1708.06519)."""
     return [
-        _by_gate(gated.network.get_parameter(f"{group.layers[0] + 1}.weight").detach().abs(), gated.size)
+        _by_gate(gated.network.get_parameter(f"{group.norms[0]}.weight").detach().abs(), gated.size)
         for group in gated.groups
     ]
 

@@ -117,7 +117,9 @@ def _pruned(
     generator: torch.Generator,
 ) -> dict[str, list[Gates]]:
     """Ways to prune without training, each with as many gates per group as `own`."""
-    static = {"L1": choices.magnitude(network), "BN gamma": choices.scale(network)}
+    static = {"L1": choices.magnitude(network)}
+    if all(group.norms for group in network.groups):
+        static["BN gamma"] = choices.scale(network)
     scores = [choices.taylor(network, features[trial.enrol], torch.from_numpy(labels[trial.enrol])) for trial in trials]
     return {
         "random": [choices.random(each, generator) for each in own],

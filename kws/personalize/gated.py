@@ -8,39 +8,21 @@ weights serve everybody: with all gates open they are the full network, which en
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from mcu_codegen.errors import InputError
 
+from ..models.branches import merge
 from ..models.count import macs_by_layer
+from ..models.groups import find_groups
+from ..models.tracing import trace
 
 HIDDEN = 32  # width of the embedding of an utterance
-
-
-@dataclass(frozen=True)
-class Group:
-    """Channels that live and die together: a convolution's outputs and those of the depthwise layer on them."""
-
-    name: str
-    layers: tuple[int, ...]  # the group's convolutions, as positions in the network
-    channels: int
-
-
-def groups(network: nn.Sequential) -> tuple[Group, ...]:
-    """The groups of a chain of convolutions. Raises InputError for a network that is no such chain."""
-    found: list[Group] = []
-    for position, layer in enumerate(network):
-        if isinstance(layer, nn.Conv2d) and layer.groups == 1:
-            found.append(Group(f"group{len(found)}", (position,), layer.out_channels))
-        elif isinstance(layer, nn.Conv2d):
-            found[-1] = Group(found[-1].name, (*found[-1].layers, position), found[-1].channels)
-    if not found:
-        raise InputError(f"network {type(network).__name__} has no convolutions to gate")
-    return tuple(found)
 
 
 class Gating(nn.Module):
@@ -82,7 +64,8 @@ class Gating(nn.Module):
 
 
 class GatedNetwork(nn.Module):
-    """A chain of convolutions, `network`, and the gates of its channels, `size` neighbouring channels each.
+    """A sequence of layers that ends in a linear one, `network`, its branches merged, and the gates of its channels,
+    `size` neighbouring channels each.
 
     Batch normalisation keeps the statistics that it came with, in training too: they are constants of the network that
     ships, whatever is closed. So there is one set of folded weights, for the full network and for everybody's.
@@ -91,9 +74,14 @@ class GatedNetwork(nn.Module):
     def __init__(self, network: nn.Module, size: int, coefficients: int):
         super().__init__()
         if not isinstance(network, nn.Sequential) or not isinstance(network[-1], nn.Linear):
-            raise InputError(f"network {type(network).__name__} is no chain of layers to gate")
-        self.network, self.size = network, size
-        self.groups = groups(network)
+            raise InputError(f"network {type(network).__name__} is no sequence of layers to gate")
+        self.network, self.size = merge(network), size
+        body = trace(self.network[:-1])
+        self._body, found = body.graph, find_groups(body)
+        self.groups, self.layers = found.groups, found.layers
+        if found.output is None:
+            raise InputError(f"network {type(network).__name__}: what its last layer takes has no gates")
+        self.last = found.output
         for group in self.groups:
             if group.channels % size:
                 raise InputError(
@@ -106,14 +94,15 @@ class GatedNetwork(nn.Module):
 
     def train(self, mode: bool = True) -> GatedNetwork:
         super().train(mode)
-        for layer in self.network:
+        for layer in self.network.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.eval()
         return self
 
     def forward(self, features: Tensor, gates: Sequence[Tensor] = ()) -> Tensor:
         """Logits [N, labels] with `gates`, one [N or 1, gates] of ones and zeros per group; none: all open."""
-        return self.network[-1](self._pooled(features, gates))
+        pooled = self._pooled(features, gates)
+        return self.network[-1](pooled * self._channels(gates[self.last]) if gates else pooled)
 
     def enrol(self, features: Tensor) -> list[Tensor]:
         """The gates' logits [N, gates] by group, everything open. Gradients reach the gating only."""
@@ -127,18 +116,33 @@ class GatedNetwork(nn.Module):
         labels that are not `allowed`; nothing for a user of all words."""
         return [(~allowed).float() @ table for table in self.absent]
 
-    def _pooled(self, value: Tensor, gates: Sequence[Tensor]) -> Tensor:
-        ends = {group.layers[-1]: number for number, group in enumerate(self.groups)}
-        closing = None
-        for position in range(len(self.network) - 1):
-            layer = self.network[position]
-            value = layer(value)
-            closing = ends.get(position, closing)
-            if gates and closing is not None and isinstance(layer, nn.ReLU):
-                # no layer of the group mixed channels before: once is enough for all of them
-                value = value * gates[closing].repeat_interleave(self.size, 1)[:, :, None, None]
-                closing = None
-        return value
+    def _channels(self, gate: Tensor) -> Tensor:
+        return gate.repeat_interleave(self.size, 1)
+
+    def _pooled(self, features: Tensor, gates: Sequence[Tensor]) -> Tensor:
+        """What the last layer takes, [N, channels], perhaps with something in its closed channels."""
+        closing = {
+            layer.target: self._channels(gates[layer.takes])[:, :, None, None]
+            for layer in (self.layers if gates else ())
+            if layer.takes is not None and layer.mixes
+        }
+        pooled: Tensor = _Closing(self.network, self._body, closing).run(features)
+        return pooled
+
+
+class _Closing(fx.Interpreter):
+    """Runs a network so that layers which mix channels find zeros in those that are closed. Until then a channel keeps
+    to itself, so that what it holds there does not matter."""
+
+    def __init__(self, network: nn.Module, graph: fx.Graph, closing: Mapping[str, Tensor]):
+        """`closing` has factors [N, C, 1, 1] of the input by the layer that takes it."""
+        super().__init__(network, graph=graph)
+        self._closing = closing
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if target in self._closing:
+            args = (args[0] * self._closing[target],)
+        return super().call_module(target, args, kwargs)
 
 
 class Enrolment(nn.Module):
@@ -170,32 +174,30 @@ def layer_name(position: int) -> str:
 
 @dataclass(frozen=True)
 class Costs:
-    """Multiply-accumulates of a chain as a function of what is open.
+    """Multiply-accumulates of a gated network as a function of what is open.
 
-    Those of a group's first convolution go with open inputs times open outputs, those of its depthwise layer with its
+    Those of a layer that mixes channels go with open inputs times open outputs, those of a depthwise layer with its
     channels, those of the last layer with its inputs.
     """
 
-    products: tuple[float, ...]  # per group: MACs of its first convolution, all open
-    own: tuple[float, ...]  # per group: MACs of its depthwise layer
-    last: float
+    layers: tuple[
+        tuple[float, tuple[int, ...]], ...
+    ]  # MACs with all open, and the groups whose open shares they go with
 
     @staticmethod
     def of(gated: GatedNetwork, frames: int, coefficients: int) -> Costs:
         macs = macs_by_layer(gated.network, frames, coefficients)
-        return Costs(
-            tuple(macs[str(group.layers[0])] for group in gated.groups),
-            tuple(sum(macs[str(position)] for position in group.layers[1:]) for group in gated.groups),
-            macs[str(len(gated.network) - 1)],
-        )
+        layers = [
+            (
+                macs[layer.target],
+                tuple(each for each in (layer.takes if layer.mixes else None, layer.gives) if each is not None),
+            )
+            for layer in gated.layers
+        ]
+        return Costs((*layers, (macs[str(len(gated.network) - 1)], (gated.last,))))
 
     def kept(self, gates: Sequence[Tensor]) -> Tensor:
         """The share of MACs that remains, [N], for `gates` [N, gates] per group; differentiable."""
-        open = [each.mean(1) for each in gates]
-        inputs = [torch.ones_like(open[0]), *open[:-1]]
-        total = sum(self.products) + sum(self.own) + self.last
-        parts = [
-            product * before * after + own * after
-            for product, own, before, after in zip(self.products, self.own, inputs, open, strict=True)
-        ]
-        return (torch.stack(parts).sum(0) + self.last * open[-1]) / total
+        open = torch.stack([each.mean(1) for each in gates])
+        parts = [macs * open[list(groups)].prod(0) for macs, groups in self.layers]
+        return torch.stack(parts).sum(0) / sum(macs for macs, _ in self.layers)

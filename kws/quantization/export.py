@@ -22,6 +22,7 @@ from mcu_codegen.arithmetic import quantize_multiplier
 from mcu_codegen.errors import InputError
 
 from ..models.layers import SameConv2d, same_padding
+from ..models.tracing import describe, module_of
 
 SCORES = g.Quantization((1 / 256,), (-128,))
 """The quantisation of TFLite's int8 softmax."""
@@ -40,33 +41,11 @@ class Codes:
     activations: dict[str, g.Quantization]
 
 
-def trace(model: nn.Module) -> fx.GraphModule:
-    """The network as a graph of layers, without those that do nothing in inference.
-
-    Nodes keep the names and targets of `model`. Raises InputError where the control flow depends on the data.
-    """
-    try:
-        traced = fx.GraphModule(model, _Tracer().trace(model))
-    except fx.proxy.TraceError as error:
-        raise InputError(f"network {type(model).__name__} cannot be traced: {error}") from None
-    for node in list(traced.graph.nodes):
-        if isinstance(module_of(node), nn.Identity | nn.Dropout):
-            node.replace_all_uses_with(node.all_input_nodes[0])
-            traced.graph.erase_node(node)
-    traced.recompile()
-    return traced
-
-
-def module_of(node: fx.Node) -> nn.Module | None:
-    """The module that a node calls, or None for a function or method."""
-    if node.op != "call_module":
-        return None
-    assert node.graph.owning_module is not None
-    return node.graph.owning_module.get_submodule(str(node.target))
-
-
-def to_graph(name: str, traced: fx.GraphModule, codes: Codes, input_shape: tuple[int, ...], metadata: dict) -> g.Graph:
-    """The integer graph of `traced`, which ends in a softmax over its logits; further outputs stay as they are.
+def to_graph(
+    name: str, traced: fx.GraphModule, codes: Codes, input_shape: tuple[int, ...], metadata: dict
+) -> tuple[g.Graph, dict[str, str]]:
+    """The integer graph of `traced`, which ends in a softmax over its logits, and further outputs as they are; and by
+    the name of a node the name of the tensor that holds its value.
 
     `input_shape` is torch's, (1, channels, height, width); the graph's tensors are NHWC. Raises InputError for a layer
     that the integer graph lacks, naming it.
@@ -85,7 +64,8 @@ def to_graph(name: str, traced: fx.GraphModule, codes: Codes, input_shape: tuple
         else:
             _emitter(node)(builder, node)
     entry.operators = builder.operators
-    return g.Graph(name, builder.tensors, [entry], metadata)
+    names = {node.name: builder.tensors[index].name for node, index in builder.values.items()}
+    return g.Graph(name, builder.tensors, [entry], metadata), names
 
 
 def part(graph: g.Graph, outputs: Sequence[int], name: str, metadata: dict) -> g.Graph:
@@ -111,18 +91,6 @@ def part(graph: g.Graph, outputs: Sequence[int], name: str, metadata: dict) -> g
     return g.Graph(name, [graph.tensors[index] for index in kept], [entry], metadata)
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, nn.Conv2d) or super().is_leaf_module(module, name)
-
-
-def _describe(node: fx.Node) -> str:
-    module = module_of(node)
-    if module is not None:
-        return f"layer '{node.target}' ({type(module).__name__})"
-    return f"layer '{node.name}' ({getattr(node.target, '__name__', node.target)})"
-
-
 def _shape(node: fx.Node) -> tuple[int, ...]:
     """The node's value's shape in the graph's order: NCHW becomes NHWC."""
     shape = tuple(node.meta["tensor_meta"].shape)
@@ -145,7 +113,7 @@ class _Builder:
 
     def quantization(self, node: fx.Node) -> g.Quantization:
         if node.name not in self.codes.activations:
-            raise InputError(f"{_describe(node)}: its output has no quantiser")
+            raise InputError(f"{describe(node)}: its output has no quantiser")
         return self.codes.activations[node.name]
 
     def activation(self, node: fx.Node, result: fx.Node, name: str) -> int:
@@ -220,7 +188,7 @@ def _convolution(builder: _Builder, node: fx.Node) -> None:
         depthwise = g.DepthwiseConv2D(options.padding, stride, dilation, depth_multiplier=multiplier)
         builder.append("DEPTHWISE_CONV_2D", node, builder.layer(node, (1, 2, 3, 0), axis=3), depthwise)
     else:
-        raise InputError(f"{_describe(node)}: {module.groups} groups; 1 or one per input channel are accepted")
+        raise InputError(f"{describe(node)}: {module.groups} groups; 1 or one per input channel are accepted")
 
 
 def _padding(node: fx.Node, module: nn.Conv2d) -> str:
@@ -233,7 +201,7 @@ def _padding(node: fx.Node, module: nn.Conv2d) -> str:
     wanted = [same_padding(*axis) for axis in zip(size, reach, module.stride, strict=True)]
     if module.padding_mode == "zeros" and [(pad, pad) for pad in module.padding] == wanted:
         return "SAME"
-    raise InputError(f"{_describe(node)}: padding {module.padding} is neither none nor SAME, which is {wanted}")
+    raise InputError(f"{describe(node)}: padding {module.padding} is neither none nor SAME, which is {wanted}")
 
 
 def _linear(builder: _Builder, node: fx.Node) -> None:
@@ -245,14 +213,14 @@ def _mean(builder: _Builder, node: fx.Node) -> None:
     rank = len(node.all_input_nodes[0].meta["tensor_meta"].shape)
     axes = sorted({int(dim) % rank for dim in (dims if isinstance(dims, tuple | list) else [dims])} if dims else ())
     if rank != 4 or len(axes) != 2:
-        raise InputError(f"{_describe(node)}: mean over axes {dims}; two of an image's are accepted")
+        raise InputError(f"{describe(node)}: mean over axes {dims}; two of an image's are accepted")
     _average(builder, node, axes, bool(node.kwargs.get("keepdim", len(node.args) > 2 and node.args[2])))
 
 
 def _pool(builder: _Builder, node: fx.Node) -> None:
     size = getattr(module_of(node), "output_size", None)
     if size not in (1, (1, 1)):
-        raise InputError(f"{_describe(node)}: output size {size}; 1, the mean over height and width, is accepted")
+        raise InputError(f"{describe(node)}: output size {size}; 1, the mean over height and width, is accepted")
     _average(builder, node, [2, 3], keep_dims=True)
 
 
@@ -265,7 +233,7 @@ def _average(builder: _Builder, node: fx.Node, axes: Sequence[int], keep_dims: b
 
 def _add(builder: _Builder, node: fx.Node) -> None:
     if len(node.args) != 2 or not all(isinstance(value, fx.Node) for value in node.args) or node.kwargs:
-        raise InputError(f"{_describe(node)}: the sum of two tensors is accepted, found arguments {node.args}")
+        raise InputError(f"{describe(node)}: the sum of two tensors is accepted, found arguments {node.args}")
     first, second = (builder.values[value] for value in node.args if isinstance(value, fx.Node))
     builder.append("ADD", node, (first, second), g.Elementwise())
 
@@ -274,20 +242,25 @@ def _slice(builder: _Builder, node: fx.Node) -> None:
     """Neighbouring rows, columns or channels."""
     places = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
     if not all(isinstance(place, slice) and place.step in (None, 1) for place in places):
-        raise InputError(f"{_describe(node)}: index {places}; slices of step 1 are accepted")
+        raise InputError(f"{describe(node)}: index {places}; slices of step 1 are accepted")
     source = builder.values[node.all_input_nodes[0]]
     sizes = node.all_input_nodes[0].meta["tensor_meta"].shape
     every = [*places, *(slice(None) for _ in sizes[len(places) :])]
-    bounds = [place.indices(size) for place, size in zip(every, sizes, strict=True)]
-    order = (0, 2, 3, 1) if len(sizes) == 4 else range(len(sizes))
-    inputs = [
-        builder.constant(f"{node.name}.{what}", np.array([bounds[axis][number] for axis in order], np.int32))
-        for number, what in enumerate(("begin", "end", "strides"))
-    ]
+    ordered = [every[axis] for axis in ((0, 2, 3, 1) if len(sizes) == 4 else range(len(sizes)))]
+    options = g.StridedSlice(
+        sum((place.start is None) << axis for axis, place in enumerate(ordered)),
+        sum((place.stop is None) << axis for axis, place in enumerate(ordered)),
+    )
+    bounds = {
+        "begin": [place.start or 0 for place in ordered],
+        "end": [place.stop or 0 for place in ordered],
+        "strides": [1] * len(ordered),
+    }
+    inputs = [builder.constant(f"{node.name}.{what}", np.array(each, np.int32)) for what, each in bounds.items()]
     index = builder.tensor(
         g.Tensor(f"{node.name}.strided_slice", _shape(node), "int8", builder.tensors[source].quantization)
     )
-    builder.operators.append(g.Operator("STRIDED_SLICE", (source, *inputs), (index,), g.StridedSlice()))
+    builder.operators.append(g.Operator("STRIDED_SLICE", (source, *inputs), (index,), options))
     builder.values[node] = index
 
 
@@ -296,7 +269,7 @@ def _flatten(builder: _Builder, node: fx.Node) -> None:
     source = builder.tensors[builder.values[node.all_input_nodes[0]]]
     shape = _shape(node)
     if len(source.shape) != 4 or source.shape[1:3] != (1, 1) or shape != (1, source.shape[3]):
-        raise InputError(f"{_describe(node)}: {source.shape} to {shape}; one position of all channels is accepted")
+        raise InputError(f"{describe(node)}: {source.shape} to {shape}; one position of all channels is accepted")
     index = builder.tensor(g.Tensor(f"{node.name}.reshape", shape, "int8", source.quantization))
     dimensions = builder.constant(f"{node.name}.shape", np.array(shape, np.int32))
     builder.operators.append(
@@ -345,4 +318,4 @@ def _emitter(node: fx.Node) -> Callable[[_Builder, fx.Node], None]:
         if target in _EMITTERS:
             return _EMITTERS[target]
     known = sorted({str(getattr(target, "__name__", target)) for target in _EMITTERS})
-    raise InputError(f"{_describe(node)} is not supported; {', '.join(known)} and ReLU after one of them are")
+    raise InputError(f"{describe(node)} is not supported; {', '.join(known)} and ReLU after one of them are")

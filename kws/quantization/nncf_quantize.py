@@ -33,7 +33,8 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.graph import Quantization
 
 from ..models.branches import merge
-from .export import Codes, module_of, trace
+from ..models.tracing import module_of, trace
+from .export import Codes
 
 nncf.set_log_level(logging.ERROR)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +21,9 @@ from mcu_codegen.listen.decision import Decision
 
 from ..data import task as task_options
 from ..data.task import Examples, Task
-from ..personalize.gated import Enrolment, GatedNetwork, layer_name
+from ..models.groups import find_groups
+from ..models.tracing import trace
+from ..personalize.gated import Enrolment, GatedNetwork
 from ..training import checkpoint
 from ..training.checkpoint import Checkpoint
 from ..training.inference import features_of, logits, real, scores
@@ -106,25 +108,26 @@ def quantize(
     metadata = {"front_end": held.front_end, "labels": list(held.labels), "decision": Decision().to_dict()}
     codes = nncf_quantize.read(network, folded, front_end)
     shape = (1, 1, *calibration.shape[1:])
-    graph = export.to_graph(held.model.replace("-", "_"), export.trace(folded), codes, shape, metadata)
+    traced = trace(folded)
+    graph, names = export.to_graph(held.model.replace("-", "_"), traced, codes, shape, metadata)
     if not isinstance(source, GatedNetwork):
         return Quantized(held, folded, network, graph)
-    return Quantized(held, folded, network, *_split(graph, source))
+    groups = find_groups(traced).groups
+    tensors = [list(dict.fromkeys(names[node] for node in group.nodes if node in names)) for group in groups]
+    return Quantized(held, folded, network, *_split(graph, source, tensors))
 
 
-def _split(graph: Graph, gated: GatedNetwork) -> tuple[Graph, Graph]:
-    """The network and its enrolment, from the graph of both: the same tensors with the same scales in two graphs."""
+def _split(graph: Graph, gated: GatedNetwork, tensors: Sequence[Sequence[str]]) -> tuple[Graph, Graph]:
+    """The network and its enrolment, from the graph of both: the same tensors with the same scales in two graphs.
+
+    `tensors` has the names of those that hold the channels of each of the network's groups.
+    """
     scores, *said = graph.main.outputs
-    names = {
-        group.name: [
-            tensor.name
-            for position in group.layers
-            for tensor in graph.tensors
-            if re.fullmatch(rf"network\.{layer_name(position)}\.(depthwise_)?conv_2d", tensor.name)
-        ]
-        for group in gated.groups
-    }
-    gates = [{"name": name, "tensors": tensors, "size": gated.size} for name, tensors in names.items()]
+    images = {tensor.name for tensor in graph.tensors if len(tensor.shape) == 4}
+    gates = [
+        {"name": group.name, "tensors": [name for name in names if name in images], "size": gated.size}
+        for group, names in zip(gated.groups, tensors, strict=True)
+    ]
     model = export.part(graph, [scores], graph.name, graph.metadata | {"gates": gates})
     model.sha256 = hashlib.sha256(tflite.write(model)).hexdigest()
     absent = [

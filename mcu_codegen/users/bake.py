@@ -119,6 +119,10 @@ def _after(graph: Graph, operator: Operator, kept: Kept, opened: Kept) -> np.nda
         rank = len(graph.tensors[source].shape)
         if operator.kind == "MEAN" and np.any(constant_integers(graph, operator.inputs[1], "axes") % rank == rank - 1):
             raise InputError(f"it takes a mean over the channels of '{graph.tensors[source].name}'; some are closed")
+    elif operator.kind == "STRIDED_SLICE":
+        passed = before
+        if (shapes := [graph.tensors[index].shape for index in (source, target)])[0][-1] != shapes[1][-1]:
+            raise InputError(f"it takes some channels of '{graph.tensors[source].name}'; some are closed")
     elif operator.kind in RENAMING:
         assert before is not None
         passed = _renamed(before, graph.tensors[source], graph.tensors[target])
