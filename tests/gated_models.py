@@ -11,6 +11,7 @@ from mcu_codegen.formats import tflite
 from mcu_codegen.graph import (
     Conv2D,
     DepthwiseConv2D,
+    Elementwise,
     Entry,
     FullyConnected,
     Graph,
@@ -20,6 +21,7 @@ from mcu_codegen.graph import (
     Pool2D,
     Quantization,
     Softmax,
+    StridedSlice,
     Tensor,
 )
 from mcu_codegen.listen import frontend
@@ -37,20 +39,32 @@ def gated_model(
     kernel: tuple[int, int] = (5, 4),
     stride: tuple[int, int] = (2, 2),
     zero_point: int = -128,
+    residual: bool = False,
 ) -> tuple[Graph, Graph]:
-    """(model, enrolment network), as read from their files. Inputs are `frames` frames of front end mfcc10."""
+    """(model, enrolment network), as read from their files. Inputs are `frames` frames of front end mfcc10.
+
+    A `residual` one is of Res1D's shape: all its layers share one group, and `kernel` and `stride` are as high as the
+    stem's alone.
+    """
     builder = _Builder(np.random.default_rng(seed), frames, zero_point)
     features = value = builder.input()
     groups, heads = [], [builder.head(features, (1,), channels // size)]
-    value = builder.convolution(value, channels, kernel, stride)
-    names = [value]
-    for block in range(blocks):
-        value = builder.depthwise(value, (1, 1))
-        groups.append({"name": f"group{block}", "tensors": [*names, value], "size": size})
-        value = builder.convolution(value, channels, (1, 1), (1, 1))
-        heads.append(builder.head(value, (1, 2), channels // size))
+    if residual:
+        value = builder.frames_convolution(value, channels, kernel[0], stride[0])
         names = [value]
-    groups.append({"name": f"group{blocks}", "tensors": names, "size": size})
+        for _ in range(blocks):
+            names += builder.block(value)
+            value = names[-1]
+    else:
+        value = builder.convolution(value, channels, kernel, stride)
+        names = [value]
+        for block in range(blocks):
+            value = builder.depthwise(value, (1, 1))
+            groups.append({"name": f"group{block}", "tensors": [*names, value], "size": size})
+            value = builder.convolution(value, channels, (1, 1), (1, 1))
+            heads.append(builder.head(value, (1, 2), channels // size))
+            names = [value]
+    groups.append({"name": f"group{len(groups)}", "tensors": names, "size": size})
     for group in groups:
         group["tensors"] = [builder.tensors[index].name for index in group["tensors"]]
     trunk = len(builder.operators) - sum(len(head) for head in heads)
@@ -183,6 +197,28 @@ class _Builder:
         output = (1, -(-rows // stride[0]), -(-columns // stride[1]), channels)
         options = DepthwiseConv2D("SAME", stride, activation="RELU")
         return self.weighted("DEPTHWISE_CONV_2D", source, output, (1, 3, 3, channels), 3, options)
+
+    def frames_convolution(self, source: int, channels: int, height: int, stride: int) -> int:
+        """A convolution of whole frames."""
+        _, rows, columns, depth = self.tensors[source].shape
+        output = (1, (rows - height) // stride + 1, 1, channels)
+        options = Conv2D("VALID", (stride, 1), activation="RELU")
+        return self.weighted("CONV_2D", source, output, (channels, height, columns, depth), 0, options)
+
+    def block(self, source: int) -> list[int]:
+        """A residual block of three rows: the tensors that it writes, the last one being its result."""
+        _, rows, _, channels = self.tensors[source].shape
+        shape = (1, rows - 2, 1, channels)
+        options = DepthwiseConv2D("VALID", (1, 1))
+        depthwise = self.weighted("DEPTHWISE_CONV_2D", source, shape, (1, 3, 1, channels), 3, options)
+        pointwise = self.weighted("CONV_2D", depthwise, shape, (channels, 1, 1, channels), 0, Conv2D("VALID", (1, 1)))
+        bounds = [np.array(bound, np.int32) for bound in ([0, 1, 0, 0], [1, rows - 1, 1, channels], [1, 1, 1, 1])]
+        places = [self.new((4,), "int32", None, bound) for bound in bounds]
+        cropped = self.new(shape, "int8", self.tensors[source].quantization, None)
+        self.append("STRIDED_SLICE", (source, *places), cropped, StridedSlice())
+        total = self.new(shape, "int8", Quantization((0.07,), (self.zero_point,)), None)
+        self.append("ADD", (pointwise, cropped), total, Elementwise("RELU"))
+        return [depthwise, pointwise, cropped, total]
 
     def head(self, source: int, axes: tuple[int, ...], gates: int) -> list[Operator]:
         """Logits of one group from a mean of `source`."""

@@ -32,8 +32,11 @@ def same_codes(model: Graph, baked: Graph, opened: gates.Gates, values: dict[int
 def test_baked_codes(seed: int) -> None:
     rng = np.random.default_rng(seed)
     size = (1, 2, 4)[seed % 3]
-    model, _ = gated_model(seed, size=size, frames=7, zero_point=-128 if seed % 2 else -100)
-    opened = random_gates(rng, [16 // size] * 3)
+    residual = seed >= 9
+    model, _ = gated_model(
+        seed, size=size, frames=15 if residual else 7, zero_point=-128 if seed % 2 else -100, residual=residual
+    )
+    opened = random_gates(rng, [group.count for group in gates.groups(model)])
     baked = bake(model, opened)
     source = features(model, 3, seed)
     same_codes(model, baked, opened, NumpyExecutor(baked).run([source]), source)

@@ -22,7 +22,8 @@ from mcu_codegen.prove.measure import measure
 from mcu_codegen.targets import TARGETS, find
 from mcu_codegen.users import gates
 
-# channels a gate of 1, 2, 4, 8; a window without neighbours; another zero point; positions that leave rows over
+# channels a gate of 1, 2, 4, 8; a window without neighbours; another zero point; positions that leave rows over;
+# residual networks
 SHAPES = [
     {"size": 4},
     {"size": 2, "frames": 9},
@@ -31,6 +32,8 @@ SHAPES = [
     {"size": 4, "zero_point": -100, "frames": 11},
     {"size": 3, "channels": 15, "frames": 6},
     {"size": 4, "kernel": (1, 1), "stride": (1, 1), "frames": 3, "blocks": 1},
+    {"size": 1, "residual": True, "kernel": (3, 0), "stride": (1, 0)},
+    {"size": 4, "residual": True, "kernel": (2, 0), "frames": 17, "channels": 32, "blocks": 3},
 ]
 
 
@@ -48,7 +51,7 @@ def _same(executor: HostExecutor | CoreExecutor, model: Graph, opened: gates.Gat
 
 @pytest.mark.parametrize(
     "number",
-    [pytest.param(number, marks=() if number in (0, 5) else pytest.mark.slow) for number in range(len(SHAPES))],
+    [pytest.param(number, marks=() if number in (0, 5, 7) else pytest.mark.slow) for number in range(len(SHAPES))],
 )
 def test_portable(number: int) -> None:
     model, opened = _case(number)
