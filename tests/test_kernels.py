@@ -21,9 +21,10 @@ REACHED = {
     "cortex-m0": {"multiply", "rows", "add", "subtract"},
     "cortex-m3": {"multiply", "rows", "add", "subtract"},
     "cortex-m4": {"multiply", "rows", "add", "subtract"},
-    "cortex-m55": {"multiply", "rows", "add", "subtract", "sums"},
+    "cortex-m55": {"multiply", "rows", "add", "subtract", "sums", "column", "across"},
 }
-"""By core, how the names of its kernels begin: matrices, depthwise rows, sums of two codes, sums over an image."""
+"""By core, how the names of its kernels begin: matrices, depthwise rows, sums of two codes, sums over an image, and
+depthwise columns, channel by channel or sixteen together."""
 
 
 def executor(graph: Graph, core: str, compiler: str, renderer: Renderer) -> CoreExecutor:

@@ -35,12 +35,13 @@ from .mve_assembly import (
     to_lanes,
     vectors_of,
 )
+from .mve_columns import MveColumns
 from .mve_planes import MvePlanes
 
 _LOOPED = 4  # vectors of a row in a round of its loop
 
 
-class MveRenderer(MvePlanes, Addition, BlockRenderer):
+class MveRenderer(MveColumns, MvePlanes, Addition, BlockRenderer):
     """Cortex-M55."""
 
     granule = 1
