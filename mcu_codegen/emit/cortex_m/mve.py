@@ -113,44 +113,61 @@ class MveRenderer(MveColumns, MvePlanes, Addition, BlockRenderer):
             ("fill", "copy", window),
         )
 
+    added_together = 2  # predicates of 16-bit lanes in vectors of 32-bit lanes
+
+    def add_variant(self, op: lower.Add) -> str:
+        halves = "".join("_half" if half else "_part" for half in _halves(op))
+        return f"{halves}{rounding_suffix(op)}"
+
     def add_codes(self, op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
-        """r4 to r9 are the stream's constants, lr counts."""
+        """Eight at a time. An input less its zero point is shifted to the left in 16 bits, then widened by a factor;
+        half of that where its multiplier is a half. r4 to r9 are the stream's constants, lr counts, q4 is 64."""
 
-        def round_shift(vector: str, addend: str, shift: int) -> list[str]:
-            lines = [f"vshr.s32 q2, {vector}, #31", f"vadd.i32 {vector}, {vector}, q2"]
-            if not addend:
-                return [*lines, f"vrshr.s32 {vector}, {vector}, #{shift}"] if shift else []
-            return [*lines, f"vadd.i32 {vector}, {vector}, {addend}", f"vshr.s32 {vector}, {vector}, #{shift}"]
+        def round_shift(vectors: tuple[str, str], shift: int, half_up: bool) -> list[str]:
+            lines = []
+            for vector in vectors:
+                lines += [] if half_up else [f"vshr.s32 q5, {vector}, #31", f"vadd.i32 {vector}, {vector}, q5"]
+                lines.append(f"vrshr.s32 {vector}, {vector}, #{shift}")
+            return lines
 
-        lines = []
-        for vector, pointer, zero_point, multiplier, shift in (
-            ("q0", "r0", "r4", "r5", shifts[0]),
-            ("q1", "r1", "r6", "r7", shifts[1]),
+        before, lines = [], []
+        for code, vectors, pointer, zero_point, multiplier, shift, half in (
+            ("q0", ("q2", "q3"), "r0", "r4", "r5", shifts[0], _halves(op)[0]),
+            ("q1", ("q0", "q1"), "r1", "r6", "r7", shifts[1], _halves(op)[1]),
         ):
-            lines += [
-                f"vldrb.s32 {vector}, [{pointer}], #4",
-                f"vadd.i32 {vector}, {vector}, {zero_point}",
-                f"vshl.i32 {vector}, {vector}, #{op.left_shift}",
-                f"vqrdmulh.s32 {vector}, {vector}, {multiplier}",
-                *round_shift(vector, "", shift),
-            ]
+            factor = multiplier if half else "r3"
+            before.append(f"lsl {zero_point}, {zero_point}, #6")
+            before += [f"movw {factor}, #{1 << op.left_shift - 8}"] if half else []
+            lines += [f"vldrb.s16 {code}, [{pointer}], #8", f"vmlas.s16 {code}, q4, {zero_point}"]
+            # doubling products
+            lines += [f"vqdmull{end}.s16 {vector}, {code}, {factor}" for end, vector in zip("bt", vectors, strict=True)]
+            lines += [] if half else [f"vqrdmulh.s32 {vector}, {vector}, {multiplier}" for vector in vectors]
+            lines += round_shift(vectors, shift, False) if shift else []
+        sum_or_difference = "vadd" if op.sign > 0 else "vsub"
         return Assembly(
             about(op, shifts),
             PARAMETERS,
             [
                 "push {r4-r9, r12, lr}",
+                "vpush {d8-d11}",
                 "ldm r3, {r4-r9, r12}",
-                "wlstp.32 lr, r12, 2f",
+                f"movw r3, #{1 << op.left_shift - 7}",
+                *before,
+                f"asr r9, r9, #{shifts[2]}",  # of the addend, the zero point remains
+                "vmov.i16 q4, #64",
+                "wlstp.16 lr, r12, 2f",
                 "1:",
                 *lines,
-                f"{'vadd' if op.sign > 0 else 'vsub'}.i32 q0, q0, q1",
-                "vqrdmulh.s32 q0, q0, r8",
-                *round_shift("q0", "r9", shifts[2]),
-                "vqmovnb.s32 q0, q0",
-                "vqmovnb.s16 q0, q0",
-                "vstrb.32 q0, [r2], #4",
+                f"{sum_or_difference}.i32 q2, q2, q0",
+                f"{sum_or_difference}.i32 q3, q3, q1",
+                "vqrdmulh.s32 q2, q2, r8",
+                "vqrdmulh.s32 q3, q3, r8",
+                *round_shift(("q2", "q3"), shifts[2], rounds_half_up(op)),
+                *codes("q2", "q3", "r9"),
+                "vstrb.16 q2, [r2], #8",
                 "letp lr, 1b",
                 "2:",
+                "vpop {d8-d11}",
                 "pop {r4-r9, r12, pc}",
             ],
         )
@@ -182,6 +199,11 @@ class MveRenderer(MveColumns, MvePlanes, Addition, BlockRenderer):
             arrays=arrays,
             helpers=(*helpers, sums),
         )
+
+
+def _halves(op: lower.Add) -> list[bool]:
+    """Of both inputs, whether their requantisation halves: the larger scale's, or both where scales are equal."""
+    return [scaling == (1 << 30, 0) for scaling in zip(op.multipliers, op.shifts, strict=True)]
 
 
 _COPY = Assembly(

@@ -19,12 +19,12 @@ def vectors_of(size: int) -> int:
     return -(-size // VECTOR)
 
 
-def rounds_half_up(op: lower.Convolution | lower.FullyConnected) -> bool:
+def rounds_half_up(op: lower.Convolution | lower.FullyConnected | lower.Add) -> bool:
     """Whether half away from zero may be half up: where no negative value survives saturation."""
     return op.requantization.zero_point == -128
 
 
-def rounding_suffix(op: lower.Convolution | lower.FullyConnected) -> str:
+def rounding_suffix(op: lower.Convolution | lower.FullyConnected | lower.Add) -> str:
     return "_up" if rounds_half_up(op) else ""
 
 
