@@ -58,7 +58,8 @@ class Layers:
         return self.inputs[-1]
 
     def constants(self, shape: tuple[int, ...], axis: int, source: int, output: int) -> tuple[int, int]:
-        """Weights and bias whose accumulators fill the range of codes, or reach near 2^30, or fall short of a code."""
+        """Weights and bias whose accumulators fill the range of codes, or reach near 2^30, within codes or far
+        beyond, or fall short of a code."""
         channels = shape[axis]
         spread = self.one(1, 20, 127)
         weights = self.rng.integers(-spread, spread + 1, shape).astype(np.int8)
@@ -66,7 +67,7 @@ class Layers:
         exponent = -np.log2(np.sqrt(weights.size / channels) * spread) + self.rng.uniform(-3, 2, channels)
         if self.rng.random() < 0.2:
             bias = self.rng.choice([-1, 1], channels) * self.rng.uniform(0.9, 1, channels) * 2**29
-            exponent = self.rng.uniform(-24, -20, channels)
+            exponent = self.rng.uniform(*((-24, -20) if self.one(0, 1) else (-12, -1)), channels)
         real = 2.0 ** np.clip(exponent, -23.9, -1.1)
         ratio = self.tensors[output].scale / self.tensors[source].scale
         zeros = (0,) * channels

@@ -1,9 +1,9 @@
 """Kernels for cores with MVE (Helium) integer instructions: Cortex-M55.
 
 Products come from VMLADAV, sixteen a vector, summed up in a general register. Eight accumulators (all the registers
-that it can name) are moved into two vectors and requantised together: VQRDMULH rounds half up, and VRSHL, after a
-correction of negative values, half away from zero. Where the zero point is the lowest code the correction is left out,
-for negative values saturate to that code either way. Constants lie in one stream, in the order of reading.
+that it can name) are moved into two vectors and requantised together (`mve_assembly.py`): VQRDMULH rounds half up, and
+a second one, or VRSHL after a correction of negative values, half away from zero. Constants lie in one stream, in the
+order of reading.
 
 A layer for which this is not proven (`assembly.requantizes`), or whose shape has no kernel here, is rendered as
 portable C.
@@ -28,8 +28,9 @@ from .mve_assembly import (
     add_to,
     codes,
     requantize,
-    rounding_suffix,
-    rounds_half_up,
+    shift_right,
+    shift_suffix,
+    shifts_by_product,
     spread,
     tails,
     to_lanes,
@@ -39,6 +40,7 @@ from .mve_columns import MveColumns
 from .mve_planes import MvePlanes
 
 _LOOPED = 4  # vectors of a row in a round of its loop
+LONGEST_OF_INPUT = 3  # right shift of an input of ADD by a product: values, which do not saturate, are below 2**28
 
 
 class MveRenderer(MveColumns, MvePlanes, Addition, BlockRenderer):
@@ -58,9 +60,9 @@ class MveRenderer(MveColumns, MvePlanes, Addition, BlockRenderer):
         return requantizes(op) and channels > 1 and self.block * channels < OFFSETS
 
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
-        pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}{rounding_suffix(op)}"
+        pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}{shift_suffix(op)}"
         self.helpers[pack] = _pack(depth, rows).helper(pack)
-        self.helpers[multiply] = _multiply(depth, channels, rows, rounds_half_up(op), self.most).helper(multiply)
+        self.helpers[multiply] = _multiply(depth, channels, rows, shifts_by_product(op), self.most).helper(multiply)
         return Product(pack, multiply, vectors_of(depth) * VECTOR * rows)
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
@@ -116,39 +118,42 @@ class MveRenderer(MveColumns, MvePlanes, Addition, BlockRenderer):
     added_together = 2  # predicates of 16-bit lanes in vectors of 32-bit lanes
 
     def add_variant(self, op: lower.Add) -> str:
-        halves = "".join("_half" if half else "_part" for half in _halves(op))
-        return f"{halves}{rounding_suffix(op)}"
+        return "".join("_half" if half else "_part" for half in _halves(op)) + ("_up" if _half_up(op) else "")
 
     def add_codes(self, op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
         """Eight at a time. An input less its zero point is shifted to the left in 16 bits, then widened by a factor;
-        half of that where its multiplier is a half. r4 to r9 are the stream's constants, lr counts, q4 is 64."""
-
-        def round_shift(vectors: tuple[str, str], shift: int, half_up: bool) -> list[str]:
-            lines = []
-            for vector in vectors:
-                lines += [] if half_up else [f"vshr.s32 q5, {vector}, #31", f"vadd.i32 {vector}, {vector}, q5"]
-                lines.append(f"vrshr.s32 {vector}, {vector}, #{shift}")
-            return lines
-
+        half of that where its multiplier is a half. r4 to r9 are the stream's constants, lr counts, q4 is 64, r10 and
+        r11 shift."""
         before, lines = [], []
-        for code, vectors, pointer, zero_point, multiplier, shift, half in (
-            ("q0", ("q2", "q3"), "r0", "r4", "r5", shifts[0], _halves(op)[0]),
-            ("q1", ("q0", "q1"), "r1", "r6", "r7", shifts[1], _halves(op)[1]),
+        for code, vectors, pointer, zero_point, multiplier, shifting, shift, half in (
+            ("q0", ("q2", "q3"), "r0", "r4", "r5", "r10", shifts[0], _halves(op)[0]),
+            ("q1", ("q0", "q1"), "r1", "r6", "r7", "r11", shifts[1], _halves(op)[1]),
         ):
             factor = multiplier if half else "r3"
             before.append(f"lsl {zero_point}, {zero_point}, #6")
             before += [f"movw {factor}, #{1 << op.left_shift - 8}"] if half else []
+            if 0 < shift <= LONGEST_OF_INPUT:
+                before += [f"movw {shifting}, #1", f"movt {shifting}, #{1 << 15 - shift}"]
+            elif shift:
+                before.append(f"mov {shifting}, #-{shift}")
             lines += [f"vldrb.s16 {code}, [{pointer}], #8", f"vmlas.s16 {code}, q4, {zero_point}"]
             # doubling products
             lines += [f"vqdmull{end}.s16 {vector}, {code}, {factor}" for end, vector in zip("bt", vectors, strict=True)]
-            lines += [] if half else [f"vqrdmulh.s32 {vector}, {vector}, {multiplier}" for vector in vectors]
-            lines += round_shift(vectors, shift, False) if shift else []
+            for vector in vectors:
+                lines += [] if half else [f"vqrdmulh.s32 {vector}, {vector}, {multiplier}"]
+                lines += shift_right(vector, shifting, shift <= LONGEST_OF_INPUT, "q5") if shift else []
         sum_or_difference = "vadd" if op.sign > 0 else "vsub"
+        for vector, second in (("q2", "q0"), ("q3", "q1")):
+            lines.append(f"{sum_or_difference}.i32 {vector}, {vector}, {second}")
+            lines.append(f"vqrdmulh.s32 {vector}, {vector}, r8")
+            if not _half_up(op):
+                lines += [f"vshr.s32 q5, {vector}, #31", f"vadd.i32 {vector}, {vector}, q5"]
+            lines.append(f"vrshr.s32 {vector}, {vector}, #{shifts[2]}")
         return Assembly(
             about(op, shifts),
             PARAMETERS,
             [
-                "push {r4-r9, r12, lr}",
+                "push {r4-r12, lr}",
                 "vpush {d8-d11}",
                 "ldm r3, {r4-r9, r12}",
                 f"movw r3, #{1 << op.left_shift - 7}",
@@ -158,17 +163,12 @@ class MveRenderer(MveColumns, MvePlanes, Addition, BlockRenderer):
                 "wlstp.16 lr, r12, 2f",
                 "1:",
                 *lines,
-                f"{sum_or_difference}.i32 q2, q2, q0",
-                f"{sum_or_difference}.i32 q3, q3, q1",
-                "vqrdmulh.s32 q2, q2, r8",
-                "vqrdmulh.s32 q3, q3, r8",
-                *round_shift(("q2", "q3"), shifts[2], rounds_half_up(op)),
                 *codes("q2", "q3", "r9"),
                 "vstrb.16 q2, [r2], #8",
                 "letp lr, 1b",
                 "2:",
                 "vpop {d8-d11}",
-                "pop {r4-r9, r12, pc}",
+                "pop {r4-r12, pc}",
             ],
         )
 
@@ -204,6 +204,11 @@ class MveRenderer(MveColumns, MvePlanes, Addition, BlockRenderer):
 def _halves(op: lower.Add) -> list[bool]:
     """Of both inputs, whether their requantisation halves: the larger scale's, or both where scales are equal."""
     return [scaling == (1 << 30, 0) for scaling in zip(op.multipliers, op.shifts, strict=True)]
+
+
+def _half_up(op: lower.Add) -> bool:
+    """Whether half away from zero may be half up: where no negative sum survives saturation."""
+    return op.requantization.zero_point == -128
 
 
 _COPY = Assembly(
@@ -276,7 +281,7 @@ def _window(height: int, row_bytes: int, pitch: int) -> Assembly:
     )
 
 
-def _multiply(depth: int, channels: int, rows: int, half_up: bool, most: int) -> Assembly:
+def _multiply(depth: int, channels: int, rows: int, by_product: bool, most: int) -> Assembly:
     """r1 reads the stream, r3 the inputs, r5 writes, r7 counts pairs; q3-q6 hold the first vectors of input."""
     first, second = ACCUMULATORS[:rows], ACCUMULATORS[4 : 4 + rows]
     vectors = vectors_of(depth)
@@ -324,8 +329,10 @@ def _multiply(depth: int, channels: int, rows: int, half_up: bool, most: int) ->
             *body,
             *lanes,
             "ldm r1!, {r0, r2, r4, r6, r8, r10, r12}",
-            *requantize("q0", ("r0", "r2", "r4"), half_up, "q2"),
-            *requantize("q1", ("r6", "r8", "r10"), half_up, "q2"),
+            "vadd.i32 q0, q0, r0",
+            *requantize("q0", ("r2", "r4"), by_product, "q2"),
+            "vadd.i32 q1, q1, r6",
+            *requantize("q1", ("r8", "r10"), by_product, "q2"),
             *codes("q0", "q1", "r12"),
             *store,
             "subs r7, #1",

@@ -1,4 +1,10 @@
-"""What kernels of MVE share: accumulators in general registers, and their way through vectors to codes."""
+"""What kernels of MVE share: accumulators in general registers, and their way through vectors to codes.
+
+A right shift by s that rounds half away from zero takes three instructions, or one: VQRDMULH by 2**(31 - s) + 1. That
+adds p / 2**31 to p / 2**s and rounds half up. Where |p| is below 2**(31 - s) the addition is less than the step between
+values of p / 2**s, so that it decides nothing but halves, and those away from zero. Beyond that, with s up to 11, the
+result is 512 or more either way, and no code.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +16,7 @@ from ... import lower
 from .assembly import scaling
 
 VECTOR = 16  # bytes
+LONGEST = 11  # right shift by a product, where values saturate to codes
 OFFSETS = 1 << 16  # what a vector of 16-bit offsets reaches
 ACCUMULATORS = ("r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr")  # VMLADAV names even registers only
 
@@ -19,30 +26,38 @@ def vectors_of(size: int) -> int:
     return -(-size // VECTOR)
 
 
-def rounds_half_up(op: lower.Convolution | lower.FullyConnected | lower.Add) -> bool:
-    """Whether half away from zero may be half up: where no negative value survives saturation."""
-    return op.requantization.zero_point == -128
+def shifts_by_product(op: lower.Convolution | lower.FullyConnected) -> bool:
+    """Whether one VQRDMULH is the right shift of every channel."""
+    return bool(np.all(-op.requantization.shift <= LONGEST))
 
 
-def rounding_suffix(op: lower.Convolution | lower.FullyConnected | lower.Add) -> str:
-    return "_up" if rounds_half_up(op) else ""
+def shift_suffix(op: lower.Convolution | lower.FullyConnected) -> str:
+    """Of the names of kernels."""
+    return "" if shifts_by_product(op) else "_far"
 
 
 def tails(op: lower.Convolution | lower.FullyConnected, bias: np.ndarray) -> np.ndarray:
-    """int64 (channels, 3): bias, multiplier, left shift (not positive)."""
+    """int64 (channels, 3): bias, multiplier, and what shifts: a factor, or the left shift (not positive)."""
     multipliers, shifts = scaling(op, len(bias))
-    return np.stack([bias, multipliers, -shifts], axis=1)
+    return np.stack([bias, multipliers, (1 << 31 - shifts) + 1 if shifts_by_product(op) else -shifts], axis=1)
 
 
-def requantize(vector: str, constants: Sequence[str], half_up: bool, spare: str) -> list[str]:
-    """Accumulators to values before the zero point, in place. `constants` hold bias, multiplier and left shift."""
-    bias, multiplier, shift = constants
-    away = [] if half_up else [f"vshr.s32 {spare}, {vector}, #31", f"vadd.i32 {vector}, {vector}, {spare}"]
+def requantize(vector: str, constants: Sequence[str], by_product: bool, spare: str) -> list[str]:
+    """Accumulators with their bias to values before the zero point, in place. `constants` hold multiplier and what
+    shifts, in vectors or in general registers."""
+    multiplier, shift = constants
+    return [f"vqrdmulh.s32 {vector}, {vector}, {multiplier}", *shift_right(vector, shift, by_product, spare)]
+
+
+def shift_right(vector: str, shift: str, by_product: bool, spare: str) -> list[str]:
+    """Rounds half away from zero."""
+    if by_product:
+        return [f"vqrdmulh.s32 {vector}, {vector}, {shift}"]
+    by_vector = f"{vector}, {vector}" if shift.startswith("q") else vector
     return [
-        f"vadd.i32 {vector}, {vector}, {bias}",
-        f"vqrdmulh.s32 {vector}, {vector}, {multiplier}",
-        *away,
-        f"vrshl.s32 {vector}, {shift}",
+        f"vshr.s32 {spare}, {vector}, #31",
+        f"vadd.i32 {vector}, {vector}, {spare}",
+        f"vrshl.s32 {by_vector}, {shift}",
     ]
 
 
@@ -62,11 +77,11 @@ def to_lanes(vector: str, registers: Sequence[str]) -> list[str]:
     return [f"vmov {vector}[2], {vector}[0], {a}, {c}", f"vmov {vector}[3], {vector}[1], {b}, {d}"]
 
 
-def eight_codes(constants: Sequence[str], zero_point: str, half_up: bool) -> list[str]:
+def eight_codes(bias: str, constants: Sequence[str], zero_point: str, by_product: bool) -> list[str]:
     """All accumulators to codes in the 16-bit lanes of q3. Spoils q2 and q4."""
     lines = [*to_lanes("q3", ACCUMULATORS[0::2]), *to_lanes("q4", ACCUMULATORS[1::2])]
     for vector in ("q3", "q4"):
-        lines += requantize(vector, constants, half_up, "q2")
+        lines += [f"vadd.i32 {vector}, {vector}, {bias}", *requantize(vector, constants, by_product, "q2")]
     return [*lines, *codes("q3", "q4", zero_point)]
 
 

@@ -14,15 +14,16 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import Array, Kernel, Renderer, Site, fill, positions
-from .assembly import Assembly, folded_bias, packed, requantizes, scaling, words
+from .assembly import Assembly, folded_bias, packed, requantizes, words
 from .mve_assembly import (
     ACCUMULATORS,
     OFFSETS,
     VECTOR,
     add_to,
     eight_codes,
-    rounding_suffix,
-    rounds_half_up,
+    requantize,
+    shift_suffix,
+    shifts_by_product,
     spread,
     tails,
     vectors_of,
@@ -60,15 +61,16 @@ class MveColumns(Renderer):
         _, taps, _, channels = op.weights.shape
         top, (stride, _) = op.pads[0], op.stride
         outputs = site.output.shape[1]
-        name = f"column_{taps}_{stride}_{top}_{channels}{rounding_suffix(op)}"
-        self.helpers[name] = _column(taps, stride, top, channels, rounds_half_up(op)).helper(name)
+        name = f"column_{taps}_{stride}_{top}_{channels}{shift_suffix(op)}"
+        self.helpers[name] = _column(taps, stride, top, channels, shifts_by_product(op)).helper(name)
         stream = _column_stream(op)
         # eight outputs are computed at a time, and a window is read as a vector
         strip_bytes = ((-(-outputs // 8) * 8 - 1) * stride // VECTOR + 2) * VECTOR
         body = fill(
             """
             $each_channel
-                ${prefix}_$name(input, scratch, stream + $words * channel, output, $inside, $outputs);
+                ${prefix}_$name(input, scratch, stream + $words * channel, output, $inside, $outputs,
+                    $zero_point);
             }
             """,
             prefix=site.prefix,
@@ -77,6 +79,7 @@ class MveColumns(Renderer):
             words=stream.values.shape[1],
             inside=min(site.inputs[0].shape[1], (outputs - 1) * stride + taps - top),
             outputs=outputs,
+            zero_point=op.requantization.zero_point,
         )
         helpers: tuple[str, ...] = (name,)
         if any(op.pads):
@@ -94,8 +97,8 @@ class MveColumns(Renderer):
     def _across(self, op: lower.Convolution, site: Site) -> Kernel:
         """Output by output."""
         _, taps, _, channels = op.weights.shape
-        name = f"across_{taps}_{op.stride[0]}_{channels}{rounding_suffix(op)}"
-        self.helpers[name] = _across(taps, op.stride[0], channels, rounds_half_up(op)).helper(name)
+        name = f"across_{taps}_{op.stride[0]}_{channels}{shift_suffix(op)}"
+        self.helpers[name] = _across(taps, op.stride[0], channels, shifts_by_product(op)).helper(name)
         return Kernel(
             f"{site.prefix}_{name}(input, stream, output, {site.output.shape[1]});",
             # written over its input, an output reaches only the first pixel of its window or those before
@@ -107,15 +110,13 @@ class MveColumns(Renderer):
 
 
 def _column_stream(op: lower.Convolution) -> Array:
-    """Per channel: the weights, filled up to words, bias, multiplier; left shift and zero point, 16 bits each."""
+    """Per channel: the weights, filled up to words, and the tail."""
     _, taps, _, channels = op.weights.shape
     weights = op.weights.reshape(taps, channels).T
-    ends = tails(op, folded_bias(op, weights))
-    ends[:, 2] = (ends[:, 2] & 0xFFFF) | op.requantization.zero_point << 16
-    return words(packed(np.pad(weights, ((0, 0), (0, -taps % 4)))), ends)
+    return words(packed(np.pad(weights, ((0, 0), (0, -taps % 4)))), tails(op, folded_bias(op, weights)))
 
 
-def _column(taps: int, stride: int, top: int, channels: int, half_up: bool) -> Assembly:
+def _column(taps: int, stride: int, top: int, channels: int, by_product: bool) -> Assembly:
     """r1 reads the strip, r3 writes, r11 counts down; q6 holds zero points, q7 the offsets of eight pixels."""
     shifted = _SHIFTED[: (VECTOR - taps) // stride + 1 if stride <= 4 else 1]  # VSHLC shifts by up to 32 bits
     weights = [f"mov r12, #{taps}", "vctp.8 r12", "vpst", f"vldrbt.u8 q0, [r2], #{-(-taps // 4) * 4}"]
@@ -137,6 +138,7 @@ def _column(taps: int, stride: int, top: int, channels: int, half_up: bool) -> A
             "int8_t *output",
             "int32_t inside",
             "int32_t outputs",
+            "int32_t zero_point",
         ),
         [
             "push {r4-r11, lr}",
@@ -154,12 +156,11 @@ def _column(taps: int, stride: int, top: int, channels: int, half_up: bool) -> A
             "letp lr, 1b",
             *weights,
             "ldm r2, {r5, r7, r9}",
-            "asr r12, r9, #16",
+            "ldrd r11, r12, [sp, #104]",
             "vdup.16 q6, r12",
-            "ldr r11, [sp, #104]",
             "2:",
             *body,
-            *eight_codes(("r5", "r7", "r9"), "q6", half_up),
+            *eight_codes("r5", ("r7", "r9"), "q6", by_product),
             "vctp.16 r11",
             "vpst",
             "vstrbt.16 q3, [r3, q7]",
@@ -173,29 +174,27 @@ def _column(taps: int, stride: int, top: int, channels: int, half_up: bool) -> A
 
 
 def _across_stream(op: lower.Convolution) -> Array:
-    """The zero point; then per sixteen channels their biases, the weights of each tap, multipliers and left shifts.
+    """The zero point; then per sixteen channels their biases, the weights of each tap, multipliers and what shifts.
 
     Four vectors of 32 bits hold every fourth channel, in the order in which products are taken apart.
     """
     _, taps, _, channels = op.weights.shape
     missing = -channels % VECTOR
     weights = op.weights.reshape(taps, channels)
-    multipliers, shifts = scaling(op, channels)
 
     def by_turns(values: np.ndarray) -> np.ndarray:
         groups = np.pad(values, (0, missing)).reshape(-1, VECTOR // 4, 4)
         return groups[:, :, [0, 2, 1, 3]].transpose(0, 2, 1).reshape(-1, VECTOR)
 
     groups = np.pad(weights, ((0, 0), (0, missing))).reshape(taps, -1, VECTOR).transpose(1, 0, 2)
-    scalings = np.stack([by_turns(multipliers), by_turns(-shifts)], axis=1)  # (groups, 2, 16)
-    scalings = scalings.reshape(-1, 2, 4, 4).transpose(0, 2, 1, 3).reshape(-1, 2 * VECTOR)
-    octets = groups.reshape(len(groups), -1)
-    rows = words(by_turns(folded_bias(op, weights.T)), packed(octets), scalings).values
+    bias, multipliers, shifts = map(by_turns, tails(op, folded_bias(op, weights.T)).T)
+    scalings = np.stack([each.reshape(-1, 4, 4) for each in (multipliers, shifts)], axis=2)
+    rows = words(bias, packed(groups.reshape(len(groups), -1)), scalings.reshape(len(groups), -1)).values
     zero_point = np.array([op.requantization.zero_point & 0xFFFFFFFF], np.uint32)
     return Array("stream", "uint32_t", np.concatenate([zero_point, rows.reshape(-1)]))
 
 
-def _across(taps: int, stride: int, channels: int, half_up: bool) -> Assembly:
+def _across(taps: int, stride: int, channels: int, by_product: bool) -> Assembly:
     """r0 reads pixels, r1 the stream, r2 writes, r3 counts outputs, lr channels; q4-q7 are accumulators."""
     vectors = vectors_of(channels)
     near = channels <= _REACH
@@ -217,9 +216,8 @@ def _across(taps: int, stride: int, channels: int, half_up: bool) -> Assembly:
             body += [f"vmovlb.s16 q0, {source}", f"vmovlt.s16 q1, {source}"]
             body += [f"vadd.i32 {bottom}, {bottom}, q0", f"vadd.i32 {top}, {top}, q1"]
     for vector in ("q4", "q5", "q6", "q7"):
-        body += ["vldrw.u32 q0, [r1], #16", "vldrw.u32 q1, [r1], #16", f"vqrdmulh.s32 {vector}, {vector}, q0"]
-        body += [] if half_up else [f"vshr.s32 q2, {vector}, #31", f"vadd.i32 {vector}, {vector}, q2"]
-        body.append(f"vrshl.s32 {vector}, {vector}, q1")
+        body += ["vldrw.u32 q0, [r1], #16", "vldrw.u32 q1, [r1], #16"]
+        body += requantize(vector, ("q0", "q1"), by_product, "q2")
     for bottom, top in (("q4", "q5"), ("q6", "q7")):
         body += [f"vqmovnb.s32 {bottom}, {bottom}", f"vqmovnt.s32 {bottom}, {top}", f"vqadd.s16 {bottom}, {bottom}, r4"]
     return Assembly(

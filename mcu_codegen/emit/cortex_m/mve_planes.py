@@ -18,7 +18,7 @@ from .mve_assembly import (
     VECTOR,
     add_to,
     eight_codes,
-    rounds_half_up,
+    shifts_by_product,
     spread,
     tails,
 )
@@ -49,7 +49,7 @@ class MvePlanes(Renderer):
         strip_bytes = -(-(strip_rows * _PITCH + VECTOR) // VECTOR) * VECTOR
         inside = min(rows, strip_rows - top)
         together = 8 // gcd(8, size)
-        kernel = _Rows(size, op.stride, channels, output_columns, rounds_half_up(op))
+        kernel = _Rows(size, op.stride, channels, output_columns, shifts_by_product(op))
         helpers: dict[str, Assembly] = {}
         gathers, calls = [], []
         for strip, first in enumerate(range(0, output_columns, size)):
@@ -143,11 +143,12 @@ class _Rows:
     stride: tuple[int, int]
     channels: int
     output_columns: int
-    half_up: bool
+    by_product: bool
 
     def name(self, rows: int) -> str:
         stride = "_".join(map(str, self.stride))
-        return f"rows_{rows}x{self.size}_{stride}_{self.channels}_{self.output_columns}{'_up' if self.half_up else ''}"
+        far = "" if self.by_product else "_far"
+        return f"rows_{rows}x{self.size}_{stride}_{self.channels}_{self.output_columns}{far}"
 
     def assembly(self, rows: int) -> Assembly:
         """q0 and q1 hold the weights, the latter one byte later, q6 zero points, q7 the offsets of eight outputs."""
@@ -199,7 +200,7 @@ class _Rows:
             lines.append(f"vmladav.s8 {register}, q2, q{at - loaded}")
             if at != loaded:
                 loaded = -2  # used up
-        lines += eight_codes(("r5", "r7", "r9"), "q6", self.half_up)
+        lines += eight_codes("r5", ("r7", "r9"), "q6", self.by_product)
         if len(outputs) == 8:
             return [*lines, "vstrb.16 q3, [r3, q7]"]
         return [*lines, f"mov r0, #{len(outputs)}", "vctp.16 r0", "vpst", "vstrbt.16 q3, [r3, q7]"]
