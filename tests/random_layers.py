@@ -93,13 +93,10 @@ class Layers:
         constants = self.constants((channels, *window, depth), 0, source, output)
         return self.append("CONV_2D", source, output, Conv2D(padding, stride), *constants)
 
-    def depthwise(
-        self, source: int, window: tuple[int, int] = (3, 3), stride: tuple[int, int] = (1, 1), valid: float = 0.4
-    ) -> int:
-        """VALID, where that is possible, with probability `valid`."""
+    def depthwise(self, source: int, stride: tuple[int, int] = (1, 1), window: tuple[int, int] = (3, 3)) -> int:
         _, rows, columns, channels = self.tensors[source].shape
         fits = window[0] <= rows and window[1] <= columns
-        padding = "VALID" if fits and self.rng.random() < valid else "SAME"
+        padding = "VALID" if fits and self.rng.random() < 0.4 else "SAME"
         shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), window, stride, strict=True)]
         output = self.activation((1, *shape, channels))
         constants = self.constants((1, *window, channels), 3, source, output)
@@ -114,26 +111,7 @@ class Layers:
 
     def any_depthwise(self) -> None:
         source = self.input(1, self.between(1, 18), self.between(1, 14), self.between(1, 5))
-        self.depthwise(source, stride=(self.one(1, 1, 2), self.one(1, 1, 2)))
-
-    def any_column(self) -> None:
-        """A depthwise convolution over one column of pixels: few outputs and many, one after another in place; weights
-        at their bounds, and shifts beyond those of kernels."""
-        taps, stride = (
-            self.one(3, 5, 9, self.between(2, 16), self.between(17, 31)),
-            self.one(1, 1, 2, self.between(3, 9)),
-        )
-        outputs = self.one(1, self.between(1, 12), self.between(13, 50))
-        channels = self.one(4, 20, 48, 132, 4 * self.between(1, 24), self.between(1, 40))
-        source = self.input(1, (outputs - 1) * stride + taps + self.between(0, stride - 1), 1, channels)
-        for _ in range(self.one(1, 2)):
-            source = self.depthwise(source, (taps, 1), (stride, self.one(1, 2)), valid=0.8)
-            weights = self.tensors[self.operators[-1].inputs[1]]
-            if self.rng.random() < 0.3:
-                weights.data = self.rng.choice([-127, 127], weights.shape).astype(np.int8)
-            if self.rng.random() < 0.15:
-                scales = tuple(float(np.float32(2.0**each)) for each in self.rng.uniform(-32, 3, channels))
-                weights.quantization = Quantization(scales, (0,) * channels, 3)
+        self.depthwise(source, (self.one(1, 1, 2), self.one(1, 1, 2)))
 
     def any_pointwise(self) -> None:
         source = self.input(
@@ -146,6 +124,25 @@ class Layers:
         source, output = self.input(1, depth), self.activation((1, outputs))
         constants = self.constants((outputs, depth), 0, source, output)
         self.append("FULLY_CONNECTED", source, output, FullyConnected(), *constants)
+
+    def any_column_of_many(self) -> None:
+        """A depthwise convolution over one column of pixels: few outputs and many, one after another in place; weights
+        at their bounds, and shifts beyond those of kernels."""
+        taps, stride = (
+            self.one(3, 5, 9, self.between(2, 16), self.between(17, 31)),
+            self.one(1, 1, 2, self.between(3, 9)),
+        )
+        outputs = self.one(1, self.between(1, 12), self.between(13, 50))
+        channels = self.one(4, 20, 48, 132, 4 * self.between(1, 24), self.between(1, 40))
+        source = self.input(1, (outputs - 1) * stride + taps + self.between(0, stride - 1), 1, channels)
+        for _ in range(self.one(1, 2)):
+            source = self.depthwise(source, (stride, self.one(1, 2)), (taps, 1))
+            weights = self.tensors[self.operators[-1].inputs[1]]
+            if self.rng.random() < 0.3:
+                weights.data = self.rng.choice([-127, 127], weights.shape).astype(np.int8)
+            if self.rng.random() < 0.15:
+                scales = tuple(float(np.float32(2.0**each)) for each in self.rng.uniform(-32, 3, channels))
+                weights.quantization = Quantization(scales, (0,) * channels, 3)
 
     def in_place(self) -> None:
         """The way of a DS-CNN: after the first layer all can lie in one place."""
@@ -180,10 +177,10 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "depthwise": Layers.any_depthwise,
     "pointwise": Layers.any_pointwise,
     "fully connected": Layers.any_fully_connected,
+    "column of many": Layers.any_column_of_many,
     "in place": Layers.in_place,
     "pool": Layers.any_pool,
     "mean": Layers.any_mean,
     "add": Layers.any_add,
-    "column": Layers.any_column,
 }
 """By name, what draws one or more layers."""

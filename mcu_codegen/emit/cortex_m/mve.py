@@ -60,10 +60,15 @@ class MveRenderer(MveColumns, MvePlanes, Addition, BlockRenderer):
         return requantizes(op) and channels > 1 and self.block * channels < OFFSETS
 
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
-        pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}{shift_suffix(op)}"
-        self.helpers[pack] = _pack(depth, rows).helper(pack)
+        multiply = f"multiply_{depth}x{rows}_{channels}{shift_suffix(op)}"
         self.helpers[multiply] = _multiply(depth, channels, rows, shifts_by_product(op), self.most).helper(multiply)
-        return Product(pack, multiply, vectors_of(depth) * VECTOR * rows)
+        return Product(self.pack(depth, rows, depth), multiply, vectors_of(depth) * VECTOR * rows)
+
+    def pack(self, depth: int, rows: int, pitch: int) -> str:
+        """The helper that packs `rows` rows of `depth` inputs that begin `pitch` bytes apart."""
+        name = f"pack_{depth}x{rows}" + (f"_{pitch}" if pitch != depth else "")
+        self.helpers[name] = _pack(depth, rows, pitch).helper(name)
+        return name
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
         """Per pair of channels: a vector of weights of each by turns, the rows filled up with zeros; both tails and
@@ -243,14 +248,14 @@ _FILL = Assembly(
 )
 
 
-def _pack(depth: int, rows: int) -> Assembly:
+def _pack(depth: int, rows: int, pitch: int) -> Assembly:
     pointers = ["r0", "r2", "r3", "r12"][:rows]
     vectors = [f"q{row}" for row in range(rows)]
     stores = [f"vstrb.8 {vector}, [r1], #16" for vector in vectors]
     full, rest = divmod(depth, VECTOR)
     lines = ["push {r7, lr}"]
     for row, pointer in enumerate(pointers[1:], start=1):
-        lines += [f"movw {pointer}, #{row * depth}", f"add {pointer}, {pointer}, r0"]
+        lines += [f"movw {pointer}, #{row * pitch}", f"add {pointer}, {pointer}, r0"]
     if full:
         loads = [f"vldrb.u8 {vector}, [{pointer}], #16" for vector, pointer in zip(vectors, pointers, strict=True)]
         lines += [f"movw lr, #{full}", "dls lr, lr", "1:", *loads, *stores, "le lr, 1b"]
@@ -259,7 +264,7 @@ def _pack(depth: int, rows: int) -> Assembly:
         loads = [f"vldrbt.u8 {vector}, [{pointer}]" for vector, pointer in zip(vectors, pointers, strict=True)]
         lines += [f"mov lr, #{rest}", "vctp.8 lr", f"vps{'t' * rows}", *loads, *stores]
     return Assembly(
-        f"Lays {rows} x {depth} inputs side by side, a vector of each row by turns.",
+        f"Lays {rows} x {depth} inputs, whose rows begin {pitch} bytes apart, side by side, a vector of each by turns.",
         ("const int8_t *input", "void *wide"),
         [*lines, "pop {r7, pc}"],
     )
