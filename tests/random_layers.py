@@ -129,7 +129,7 @@ class Layers:
         """A depthwise convolution over one column of pixels: few outputs and many, one after another in place; weights
         at their bounds, and shifts beyond those of kernels."""
         taps, stride = (
-            self.one(3, 5, 9, self.between(2, 16), self.between(17, 31)),
+            self.one(3, 5, 9, self.between(1, 16), self.between(17, 31)),
             self.one(1, 1, 2, self.between(3, 9)),
         )
         outputs = self.one(1, self.between(1, 12), self.between(13, 50))

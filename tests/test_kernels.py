@@ -9,7 +9,7 @@ from random_layers import KINDS, Layers
 
 from mcu_codegen import arithmetic
 from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS, WIDE
-from mcu_codegen.emit.cortex_m.mve import LONGEST_OF_INPUT
+from mcu_codegen.emit.cortex_m.mve_addition import LONGEST_OF_INPUT
 from mcu_codegen.emit.cortex_m.mve_assembly import LONGEST
 from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emit.portable.renderer import OPTIMIZE, Renderer

@@ -46,17 +46,18 @@ class MveColumns(Renderer):
             or 8 * channels >= OFFSETS
         ):
             return super().depthwise(op, site)
-        aside = taps <= VECTOR
+        alone = taps <= VECTOR
         across = not any(op.pads) and channels % 4 == 0 and bool(np.all(op.weights > -128))
         outputs = site.output.shape[1]
+        inputs = (outputs - 1) * op.stride[0] + taps
         # instructions, about
-        one_by_one = channels * (45 + outputs * op.stride[0] / 2 + 36 * -(-outputs // 8))
-        side_by_side = outputs * vectors_of(channels) * (9.5 * taps + 45)
-        if across and (not aside or side_by_side < one_by_one):
+        one_by_one = channels * (38 + inputs / 2 + 31 * -(-outputs // 8))
+        side_by_side = outputs * vectors_of(channels) * (9.5 * taps + 35)
+        if across and (not alone or side_by_side < one_by_one):
             return self._across(op, site)
-        return self._aside(op, site) if aside else super().depthwise(op, site)
+        return self._alone(op, site) if alone else super().depthwise(op, site)
 
-    def _aside(self, op: lower.Convolution, site: Site) -> Kernel:
+    def _alone(self, op: lower.Convolution, site: Site) -> Kernel:
         """Channel by channel."""
         _, taps, _, channels = op.weights.shape
         top, (stride, _) = op.pads[0], op.stride
