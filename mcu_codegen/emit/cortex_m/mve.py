@@ -5,6 +5,8 @@ that it can name) are moved into two vectors and requantised together (`mve_asse
 a second one, or VRSHL after a correction of negative values, half away from zero. Constants lie in one stream, in the
 order of reading.
 
+Depthwise convolutions (`mve_planes.py`, `mve_columns.py`) and ADD (`mve_addition.py`) have files of their own.
+
 A layer for which this is not proven (`assembly.requantizes`), or whose shape has no kernel here, is rendered as
 portable C.
 """

@@ -30,6 +30,7 @@ from .mve_assembly import (
 )
 
 _REACH = 127  # the largest offset of a load or store of bytes in MVE
+_LONGEST = 31  # taps: a loop, which cannot reach farther than 4 KiB, has them one by one
 _SHIFTED = ("q0", "q1", "q5")  # a window's weights, and the same by one and two strides later
 
 
@@ -47,7 +48,7 @@ class MveColumns(Renderer):
         ):
             return super().depthwise(op, site)
         alone = taps <= VECTOR
-        across = not any(op.pads) and channels % 4 == 0 and bool(np.all(op.weights > -128))
+        across = taps <= _LONGEST and not any(op.pads) and channels % 4 == 0 and bool(np.all(op.weights > -128))
         outputs = site.output.shape[1]
         inputs = (outputs - 1) * op.stride[0] + taps
         # instructions, about
