@@ -58,7 +58,8 @@ class Layers:
         return self.inputs[-1]
 
     def constants(self, shape: tuple[int, ...], axis: int, source: int, output: int) -> tuple[int, int]:
-        """Weights and bias whose accumulators fill the range of codes, or reach near 2^30, or fall short of a code."""
+        """Weights and bias whose accumulators fill the range of codes, or reach near 2^30, within codes or far
+        beyond, or fall short of a code."""
         channels = shape[axis]
         spread = self.one(1, 20, 127)
         weights = self.rng.integers(-spread, spread + 1, shape).astype(np.int8)
@@ -66,7 +67,7 @@ class Layers:
         exponent = -np.log2(np.sqrt(weights.size / channels) * spread) + self.rng.uniform(-3, 2, channels)
         if self.rng.random() < 0.2:
             bias = self.rng.choice([-1, 1], channels) * self.rng.uniform(0.9, 1, channels) * 2**29
-            exponent = self.rng.uniform(-24, -20, channels)
+            exponent = self.rng.uniform(*((-24, -20) if self.one(0, 1) else (-12, -1)), channels)
         real = 2.0 ** np.clip(exponent, -23.9, -1.1)
         ratio = self.tensors[output].scale / self.tensors[source].scale
         zeros = (0,) * channels
@@ -92,13 +93,13 @@ class Layers:
         constants = self.constants((channels, *window, depth), 0, source, output)
         return self.append("CONV_2D", source, output, Conv2D(padding, stride), *constants)
 
-    def depthwise(self, source: int, stride: tuple[int, int] = (1, 1)) -> int:
+    def depthwise(self, source: int, stride: tuple[int, int] = (1, 1), window: tuple[int, int] = (3, 3)) -> int:
         _, rows, columns, channels = self.tensors[source].shape
-        padding = "VALID" if min(rows, columns) > 2 and self.rng.random() < 0.4 else "SAME"
-        output = self.activation(
-            (1, *(self.size(padding, n, 3, s) for n, s in zip((rows, columns), stride, strict=True)), channels)
-        )
-        constants = self.constants((1, 3, 3, channels), 3, source, output)
+        fits = window[0] <= rows and window[1] <= columns
+        padding = "VALID" if fits and self.rng.random() < 0.4 else "SAME"
+        shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), window, stride, strict=True)]
+        output = self.activation((1, *shape, channels))
+        constants = self.constants((1, *window, channels), 3, source, output)
         return self.append("DEPTHWISE_CONV_2D", source, output, DepthwiseConv2D(padding, stride), *constants)
 
     # What one test draws many times
@@ -123,6 +124,25 @@ class Layers:
         source, output = self.input(1, depth), self.activation((1, outputs))
         constants = self.constants((outputs, depth), 0, source, output)
         self.append("FULLY_CONNECTED", source, output, FullyConnected(), *constants)
+
+    def any_column_of_many(self) -> None:
+        """A depthwise convolution over one column of pixels: few outputs and many, one after another in place; weights
+        at their bounds, and shifts beyond those of kernels."""
+        taps, stride = (
+            self.one(3, 5, 9, self.between(1, 16), self.between(17, 31)),
+            self.one(1, 1, 2, self.between(3, 9)),
+        )
+        outputs = self.one(1, self.between(1, 12), self.between(13, 50))
+        channels = self.one(4, 20, 48, 132, 4 * self.between(1, 24), self.between(1, 40))
+        source = self.input(1, (outputs - 1) * stride + taps + self.between(0, stride - 1), 1, channels)
+        for _ in range(self.one(1, 2)):
+            source = self.depthwise(source, (stride, self.one(1, 2)), (taps, 1))
+            weights = self.tensors[self.operators[-1].inputs[1]]
+            if self.rng.random() < 0.3:
+                weights.data = self.rng.choice([-127, 127], weights.shape).astype(np.int8)
+            if self.rng.random() < 0.15:
+                scales = tuple(float(np.float32(2.0**each)) for each in self.rng.uniform(-32, 3, channels))
+                weights.quantization = Quantization(scales, (0,) * channels, 3)
 
     def in_place(self) -> None:
         """The way of a DS-CNN: after the first layer all can lie in one place."""
@@ -157,6 +177,7 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "depthwise": Layers.any_depthwise,
     "pointwise": Layers.any_pointwise,
     "fully connected": Layers.any_fully_connected,
+    "column of many": Layers.any_column_of_many,
     "in place": Layers.in_place,
     "pool": Layers.any_pool,
     "mean": Layers.any_mean,

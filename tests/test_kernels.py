@@ -7,7 +7,10 @@ import pytest
 from random_graphs import random_inputs
 from random_layers import KINDS, Layers
 
+from mcu_codegen import arithmetic
 from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS, WIDE
+from mcu_codegen.emit.cortex_m.mve_addition import LONGEST_OF_INPUT
+from mcu_codegen.emit.cortex_m.mve_assembly import LONGEST
 from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emit.portable.renderer import OPTIMIZE, Renderer
 from mcu_codegen.emulate import toolchain
@@ -21,9 +24,10 @@ REACHED = {
     "cortex-m0": {"multiply", "rows", "add", "subtract"},
     "cortex-m3": {"multiply", "rows", "add", "subtract"},
     "cortex-m4": {"multiply", "rows", "add", "subtract"},
-    "cortex-m55": {"multiply", "rows", "add", "subtract", "sums"},
+    "cortex-m55": {"multiply", "rows", "add", "subtract", "sums", "column", "across"},
 }
-"""By core, how the names of its kernels begin: matrices, depthwise rows, sums of two codes, sums over an image."""
+"""By core, how the names of its kernels begin: matrices, depthwise rows, sums of two codes, sums over an image, and
+depthwise columns, channel by channel or sixteen together."""
 
 
 def executor(graph: Graph, core: str, compiler: str, renderer: Renderer) -> CoreExecutor:
@@ -75,6 +79,23 @@ def test_small_kernels_equal_numpy(core: str) -> None:
 @pytest.mark.parametrize("optimize", OPTIMIZE)
 def test_wide_weights_equal_numpy(optimize: str) -> None:
     compare(1, "cortex-m4", "gcc" if optimize == "size" else "clang", 4, "int16", optimize)
+
+
+def test_right_shift_by_a_product() -> None:
+    """Of MVE: it rounds as the shift does, or both are beyond all codes."""
+    near = np.arange(-600, 600)[:, None] + np.array([-0.5, 0, 0.5])
+    bounds = np.array([-(2**30), -(2**30) + 1, 2**30 - 1, 2**30])
+    for shift in range(1, LONGEST + 1):
+        centres = (near * 2**shift).astype(np.int64)
+        powers = 1 << np.arange(8, 31)
+        values = np.concatenate([each.ravel() for each in (centres - 1, centres, centres + 1, powers, -powers, bounds)])
+        product = arithmetic.doubling_high_multiply(values, 2 ** (31 - shift) + 1)
+        shifted = arithmetic.rounding_right_shift(values, shift)
+        np.testing.assert_array_equal(np.clip(product, -256, 256), np.clip(shifted, -256, 256), f"shift {shift}")
+    sums = np.array([-(2**28) + 1, 2**28 - 1]) + np.array([[0], [1], [2]]) * np.array([1, -1])  # of inputs of ADD
+    for shift in range(1, LONGEST_OF_INPUT + 1):
+        product = arithmetic.doubling_high_multiply(sums, 2 ** (31 - shift) + 1)
+        np.testing.assert_array_equal(product, arithmetic.rounding_right_shift(sums, shift), f"shift {shift}")
 
 
 @pytest.mark.parametrize("compiler", toolchain.NAMES)

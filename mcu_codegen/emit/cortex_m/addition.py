@@ -15,11 +15,17 @@ _NAMES = {1: "add", -1: "subtract"}
 class Addition(Renderer):
     """Instruction sets that have the loop."""
 
+    added_together = 1  # there are a multiple of so many codes
+
     def add_codes(self, op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
         """The loop. `shifts` go right: the inputs', 0 or more, and the sum's, 1 or more. Parameters: first, second,
         output, stream. The stream: of each input its zero point, negative, and multiplier; multiplier and addend of
         the sum; how many elements there are."""
         raise NotImplementedError
+
+    def add_variant(self, op: lower.Add) -> str:
+        """The end of the loop's name, where it depends on more of `op` than `shifts`."""
+        return ""
 
     def add(self, op: lower.Add, site: Site) -> Kernel:
         scaling = op.requantization
@@ -30,11 +36,12 @@ class Addition(Renderer):
             any(source.shape != site.output.shape for source in site.inputs)
             or not (0 <= first <= 23 and 0 <= second <= 23 and 1 <= last <= 23)
             or op.left_shift > 20
+            or site.output.bytes % self.added_together
             or (scaling.low, scaling.high) != (-128, 127)
         ):
             return super().add(op, site)
         zero_points = [-zero_point for zero_point in op.zero_points]
-        name = "_".join(map(str, (_NAMES[op.sign], *shifts)))
+        name = "_".join(map(str, (_NAMES[op.sign], *shifts))) + self.add_variant(op)
         self.helpers[name] = self.add_codes(op, shifts).helper(name)
         (a, b), (multiplier_a, multiplier_b) = zero_points, op.multipliers
         addend = (2 * scaling.zero_point + 1) << (last - 1)

@@ -1,9 +1,11 @@
 """Kernels for cores with MVE (Helium) integer instructions: Cortex-M55.
 
 Products come from VMLADAV, sixteen a vector, summed up in a general register. Eight accumulators (all the registers
-that it can name) are moved into two vectors and requantised together: VQRDMULH rounds half up, and VRSHL, after a
-correction of negative values, half away from zero. Where the zero point is the lowest code the correction is left out,
-for negative values saturate to that code either way. Constants lie in one stream, in the order of reading.
+that it can name) are moved into two vectors and requantised together (`mve_assembly.py`): VQRDMULH rounds half up, and
+a second one, or VRSHL after a correction of negative values, half away from zero. Constants lie in one stream, in the
+order of reading.
+
+Depthwise convolutions (`mve_planes.py`, `mve_columns.py`) and ADD (`mve_addition.py`) have files of their own.
 
 A layer for which this is not proven (`assembly.requantizes`), or whose shape has no kernel here, is rendered as
 portable C.
@@ -12,26 +14,36 @@ portable C.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import gcd
 
 import numpy as np
 
 from ... import lower
 from ...memory import Demand
-from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill, positions
-from .addition import PARAMETERS, Addition, about
-from .assembly import Assembly, folded_bias, packed, requantizes, scaling, words
+from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill
+from .assembly import Assembly, folded_bias, packed, requantizes, words
 from .blocks import BlockRenderer, Gathering, Product
+from .mve_addition import MveAddition
+from .mve_assembly import (
+    ACCUMULATORS,
+    OFFSETS,
+    VECTOR,
+    add_to,
+    codes,
+    requantize,
+    shift_suffix,
+    shifts_by_product,
+    spread,
+    tails,
+    to_lanes,
+    vectors_of,
+)
+from .mve_columns import MveColumns
+from .mve_planes import MvePlanes
 
-_VECTOR = 16  # bytes
 _LOOPED = 4  # vectors of a row in a round of its loop
-_PITCH = 6  # bytes between the rows of a strip: three rows of three taps then span 15 bytes, or 16 shifted by one
-_OFFSETS = 1 << 16  # what a vector of 16-bit offsets reaches
-_ACCUMULATORS = ("r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr")  # VMLADAV names even registers only
 
 
-class MveRenderer(Addition, BlockRenderer):
+class MveRenderer(MveAddition, MveColumns, MvePlanes, BlockRenderer):
     """Cortex-M55."""
 
     granule = 1
@@ -45,22 +57,27 @@ class MveRenderer(Addition, BlockRenderer):
         self.helpers |= {"copy": _COPY.helper("copy"), "fill": _FILL.helper("fill")}
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
-        return requantizes(op) and channels > 1 and self.block * channels < _OFFSETS
+        return requantizes(op) and channels > 1 and self.block * channels < OFFSETS
 
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
-        pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}{_rounding(op)}"
-        self.helpers[pack] = _pack(depth, rows).helper(pack)
-        self.helpers[multiply] = _multiply(depth, channels, rows, _half_up(op), self.most).helper(multiply)
-        return Product(pack, multiply, _vectors(depth) * _VECTOR * rows)
+        multiply = f"multiply_{depth}x{rows}_{channels}{shift_suffix(op)}"
+        self.helpers[multiply] = _multiply(depth, channels, rows, shifts_by_product(op), self.most).helper(multiply)
+        return Product(self.pack(depth, rows, depth), multiply, vectors_of(depth) * VECTOR * rows)
+
+    def pack(self, depth: int, rows: int, pitch: int) -> str:
+        """The helper that packs `rows` rows of `depth` inputs that begin `pitch` bytes apart."""
+        name = f"pack_{depth}x{rows}" + (f"_{pitch}" if pitch != depth else "")
+        self.helpers[name] = _pack(depth, rows, pitch).helper(name)
+        return name
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
         """Per pair of channels: a vector of weights of each by turns, the rows filled up with zeros; both tails and
         the zero point."""
         channels, depth = weights.shape
         pairs = channels // 2
-        filled = np.pad(weights, ((0, 0), (0, -depth % _VECTOR)))
-        turns = filled.reshape(pairs, 2, -1, _VECTOR).transpose(0, 2, 1, 3).reshape(pairs, -1)
-        constants = _tails(op, folded_bias(op, weights)).reshape(pairs, 6)
+        filled = np.pad(weights, ((0, 0), (0, -depth % VECTOR)))
+        turns = filled.reshape(pairs, 2, -1, VECTOR).transpose(0, 2, 1, 3).reshape(pairs, -1)
+        constants = tails(op, folded_bias(op, weights)).reshape(pairs, 6)
         return words(packed(turns), constants, np.full((pairs, 1), op.requantization.zero_point))
 
     def gathering(self, op: lower.Convolution, site: Site) -> Gathering:
@@ -69,7 +86,7 @@ class MveRenderer(Addition, BlockRenderer):
         _, height, width, _ = op.weights.shape
         pitch = ((site.output.shape[2] - 1) * op.stride[1] + width) * depth
         top, _, left, _ = op.pads
-        band_bytes = -(-(height * pitch + _VECTOR) // _VECTOR) * _VECTOR
+        band_bytes = -(-(height * pitch + VECTOR) // VECTOR) * VECTOR
         window = f"window_{height}x{width * depth}_{pitch}"
         self.helpers[window] = _window(height, width * depth, pitch).helper(window)
         return Gathering(
@@ -103,114 +120,6 @@ class MveRenderer(Addition, BlockRenderer):
             ("fill", "copy", window),
         )
 
-    def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
-        """Copies one channel's plane into padded strips of a few columns, where a whole window lies in one vector."""
-        _, height, width, channels = op.weights.shape
-        _, rows, columns, _ = site.inputs[0].shape
-        _, output_rows, output_columns, _ = site.output.shape
-        if (
-            (height, width, op.dilation, op.depth_multiplier) != (3, 3, (1, 1), 1)
-            or max(op.stride) > 2
-            or not requantizes(op)
-            or 8 * max(output_columns, _PITCH) * channels >= _OFFSETS
-        ):
-            return super().depthwise(op, site)
-        top, _, left, right = op.pads
-        # the right padding of a row is the left padding of the next, so that five columns fit too
-        shared = (columns, op.stride[1], left, right) == (5, 1, 1, 1)
-        size = min(output_columns, 5 if shared else (_PITCH - width) // op.stride[1] + 1)
-        strip_rows = (output_rows - 1) * op.stride[0] + height
-        strip_bytes = -(-(strip_rows * _PITCH + _VECTOR) // _VECTOR) * _VECTOR
-        inside = min(rows, strip_rows - top)
-        together = 8 // gcd(8, size)
-        kernel = _Rows(size, op.stride, channels, output_columns, _half_up(op))
-        helpers: dict[str, Assembly] = {}
-        gathers, calls = [], []
-        for strip, first in enumerate(range(0, output_columns, size)):
-            start = min(first, output_columns - size)  # the last strip may overlap the one before
-            begin = start * op.stride[1] - left
-            end = min(begin + (size - 1) * op.stride[1] + width, columns)
-            gather = f"gather_{end - max(begin, 0)}_{channels}_{columns * channels}"
-            helpers[gather] = _gather(end - max(begin, 0), channels, columns * channels)
-            at = strip * strip_bytes + top * _PITCH + max(-begin, 0)
-            gathers.append(f"{site.prefix}_{gather}(input + {max(begin, 0) * channels}, scratch + {at}, {inside});")
-            done = 0
-            for taken, times in ((together, output_rows // together), (output_rows % together, 1)):
-                if taken and times:
-                    name = kernel.name(taken)
-                    helpers[name] = kernel.assembly(taken)
-                    calls.append(
-                        f"{site.prefix}_{name}(scratch + {strip * strip_bytes + done * op.stride[0] * _PITCH},"
-                        f" stream + 9 * channel, output + {(done * output_columns + start) * channels}, {times});"
-                    )
-                    done += taken * times
-        self.helpers |= {name: assembly.helper(name) for name, assembly in helpers.items()}
-        scratch_bytes = len(gathers) * strip_bytes
-        return Kernel(
-            fill(
-                """
-                ${prefix}_fill(scratch, $zero_point, $scratch_bytes);
-                $each_channel
-                    $gathers
-                    $calls
-                }
-                """,
-                prefix=site.prefix,
-                scratch_bytes=scratch_bytes,
-                zero_point=op.input_zero_point,
-                each_channel=self.each_channel(channels, "input++", "output++"),
-                gathers="\n".join(gathers),
-                calls="\n".join(calls),
-            ),
-            # written over its input, a channel's output reaches only that channel's input, which has been copied
-            Demand(scratch_bytes=scratch_bytes, in_place=True),
-            arrays=(_depthwise_stream(op),),
-            helpers=("fill", *helpers),
-            macs=positions(site) * op.weights.size,
-        )
-
-    def add_codes(self, op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
-        """r4 to r9 are the stream's constants, lr counts."""
-
-        def round_shift(vector: str, addend: str, shift: int) -> list[str]:
-            lines = [f"vshr.s32 q2, {vector}, #31", f"vadd.i32 {vector}, {vector}, q2"]
-            if not addend:
-                return [*lines, f"vrshr.s32 {vector}, {vector}, #{shift}"] if shift else []
-            return [*lines, f"vadd.i32 {vector}, {vector}, {addend}", f"vshr.s32 {vector}, {vector}, #{shift}"]
-
-        lines = []
-        for vector, pointer, zero_point, multiplier, shift in (
-            ("q0", "r0", "r4", "r5", shifts[0]),
-            ("q1", "r1", "r6", "r7", shifts[1]),
-        ):
-            lines += [
-                f"vldrb.s32 {vector}, [{pointer}], #4",
-                f"vadd.i32 {vector}, {vector}, {zero_point}",
-                f"vshl.i32 {vector}, {vector}, #{op.left_shift}",
-                f"vqrdmulh.s32 {vector}, {vector}, {multiplier}",
-                *round_shift(vector, "", shift),
-            ]
-        return Assembly(
-            about(op, shifts),
-            PARAMETERS,
-            [
-                "push {r4-r9, r12, lr}",
-                "ldm r3, {r4-r9, r12}",
-                "wlstp.32 lr, r12, 2f",
-                "1:",
-                *lines,
-                f"{'vadd' if op.sign > 0 else 'vsub'}.i32 q0, q0, q1",
-                "vqrdmulh.s32 q0, q0, r8",
-                *round_shift("q0", "r9", shifts[2]),
-                "vqmovnb.s32 q0, q0",
-                "vqmovnb.s16 q0, q0",
-                "vstrb.32 q0, [r2], #4",
-                "letp lr, 1b",
-                "2:",
-                "pop {r4-r9, r12, pc}",
-            ],
-        )
-
     def image_sums(self, each: str, arrays: tuple[Array, ...], helpers: tuple[str, ...], site: Site) -> Kernel:
         """Sums of all channels first, in scratch."""
         _, rows, columns, channels = site.inputs[0].shape
@@ -238,81 +147,6 @@ class MveRenderer(Addition, BlockRenderer):
             arrays=arrays,
             helpers=(*helpers, sums),
         )
-
-
-def _vectors(size: int) -> int:
-    """Vectors that hold `size` bytes."""
-    return -(-size // _VECTOR)
-
-
-def _half_up(op: lower.Convolution | lower.FullyConnected) -> bool:
-    """Whether half away from zero may be half up: where no negative value survives saturation."""
-    return op.requantization.zero_point == -128
-
-
-def _rounding(op: lower.Convolution | lower.FullyConnected) -> str:
-    return "_up" if _half_up(op) else ""
-
-
-def _tails(op: lower.Convolution | lower.FullyConnected, bias: np.ndarray) -> np.ndarray:
-    """int64 (channels, 3): bias, multiplier, left shift (not positive)."""
-    multipliers, shifts = scaling(op, len(bias))
-    return np.stack([bias, multipliers, -shifts], axis=1)
-
-
-def _depthwise_stream(op: lower.Convolution) -> Array:
-    """Per channel, nine words: a word of zeros, the window's vector of weights, the tail, the zero point.
-
-    The weights one byte later are read from one byte before.
-    """
-    channels = op.weights.shape[3]
-    taps = op.weights.reshape(9, channels).T
-    vectors = np.zeros((channels, 4 + _VECTOR), np.int8)
-    for row in range(3):
-        vectors[:, 4 + row * _PITCH : 7 + row * _PITCH] = taps[:, 3 * row : 3 * row + 3]
-    zero_points = np.full((channels, 1), op.requantization.zero_point)
-    return words(packed(vectors), _tails(op, folded_bias(op, taps)), zero_points)
-
-
-def _requantize(vector: str, constants: Sequence[str], half_up: bool, spare: str) -> list[str]:
-    """Accumulators to values before the zero point, in place. `constants` hold bias, multiplier and left shift."""
-    bias, multiplier, shift = constants
-    away = [] if half_up else [f"vshr.s32 {spare}, {vector}, #31", f"vadd.i32 {vector}, {vector}, {spare}"]
-    return [
-        f"vadd.i32 {vector}, {vector}, {bias}",
-        f"vqrdmulh.s32 {vector}, {vector}, {multiplier}",
-        *away,
-        f"vrshl.s32 {vector}, {shift}",
-    ]
-
-
-def _codes(even: str, odd: str, zero_point: str) -> list[str]:
-    """Two vectors of values to int8 codes by turns, in the 16-bit lanes of `even`."""
-    return [
-        f"vqmovnb.s32 {even}, {even}",
-        f"vqmovnt.s32 {even}, {odd}",
-        f"vqadd.s16 {even}, {even}, {zero_point}",
-        f"vqmovnb.s16 {even}, {even}",
-    ]
-
-
-def _to_lanes(vector: str, registers: Sequence[str]) -> list[str]:
-    """Two, three or four registers; lanes beyond them hold whatever they may."""
-    a, b, c, d = (*registers, *registers)[:4]
-    return [f"vmov {vector}[2], {vector}[0], {a}, {c}", f"vmov {vector}[3], {vector}[1], {b}, {d}"]
-
-
-def _offsets(vector: str, spare: str, group: int, row: int, column: int) -> list[str]:
-    """Lane i of 16 bits becomes i / group * row + i % group * column; `group` is 1, 2, 4 or 8. Spoils r0."""
-    lines = ["mov r0, #0", f"vidup.u16 {vector}, r0, #1"]
-    if group < 8:
-        lines += [
-            f"vshr.u16 {spare}, {vector}, #{group.bit_length() - 1}" if group > 1 else f"vmov {spare}, {vector}",
-            f"movw r0, #{row - group * column}",
-            f"vmul.i16 {spare}, {spare}, r0",
-        ]
-    lines += [f"movw r0, #{column}", f"vmul.i16 {vector}, {vector}, r0"]
-    return [*lines, f"vadd.i16 {vector}, {vector}, {spare}"] if group < 8 else lines
 
 
 _COPY = Assembly(
@@ -347,14 +181,14 @@ _FILL = Assembly(
 )
 
 
-def _pack(depth: int, rows: int) -> Assembly:
+def _pack(depth: int, rows: int, pitch: int) -> Assembly:
     pointers = ["r0", "r2", "r3", "r12"][:rows]
     vectors = [f"q{row}" for row in range(rows)]
     stores = [f"vstrb.8 {vector}, [r1], #16" for vector in vectors]
-    full, rest = divmod(depth, _VECTOR)
+    full, rest = divmod(depth, VECTOR)
     lines = ["push {r7, lr}"]
     for row, pointer in enumerate(pointers[1:], start=1):
-        lines += [f"movw {pointer}, #{row * depth}", f"add {pointer}, {pointer}, r0"]
+        lines += [f"movw {pointer}, #{row * pitch}", f"add {pointer}, {pointer}, r0"]
     if full:
         loads = [f"vldrb.u8 {vector}, [{pointer}], #16" for vector, pointer in zip(vectors, pointers, strict=True)]
         lines += [f"movw lr, #{full}", "dls lr, lr", "1:", *loads, *stores, "le lr, 1b"]
@@ -363,7 +197,7 @@ def _pack(depth: int, rows: int) -> Assembly:
         loads = [f"vldrbt.u8 {vector}, [{pointer}]" for vector, pointer in zip(vectors, pointers, strict=True)]
         lines += [f"mov lr, #{rest}", "vctp.8 lr", f"vps{'t' * rows}", *loads, *stores]
     return Assembly(
-        f"Lays {rows} x {depth} inputs side by side, a vector of each row by turns.",
+        f"Lays {rows} x {depth} inputs, whose rows begin {pitch} bytes apart, side by side, a vector of each by turns.",
         ("const int8_t *input", "void *wide"),
         [*lines, "pop {r7, pc}"],
     )
@@ -373,11 +207,11 @@ def _window(height: int, row_bytes: int, pitch: int) -> Assembly:
     """The last vector of a row may hold more than the row; the next row is written over it."""
     lines = []
     for row in range(height):
-        for _ in range(_vectors(row_bytes)):
+        for _ in range(vectors_of(row_bytes)):
             lines += ["vldrb.u8 q0, [r0], #16", "vstrb.8 q0, [r1], #16"]
-        back = _vectors(row_bytes) * _VECTOR
+        back = vectors_of(row_bytes) * VECTOR
         if row < height - 1:
-            lines += _add("r0", pitch - back) + _add("r1", row_bytes - back)
+            lines += add_to("r0", pitch - back) + add_to("r1", row_bytes - back)
     return Assembly(
         f"Copies {height} rows of {row_bytes} bytes, {pitch} bytes apart, side by side; 15 bytes more may be touched.",
         ("const int8_t *band", "int8_t *to"),
@@ -385,19 +219,10 @@ def _window(height: int, row_bytes: int, pitch: int) -> Assembly:
     )
 
 
-def _add(register: str, value: int, spare: str = "r3") -> list[str]:
-    if value == 0:
-        return []
-    operation, size = ("add", value) if value > 0 else ("sub", -value)
-    if size <= 4095:
-        return [f"{operation} {register}, {register}, #{size}"]
-    return [f"movw {spare}, #{size}", f"{operation} {register}, {register}, {spare}"]
-
-
-def _multiply(depth: int, channels: int, rows: int, half_up: bool, most: int) -> Assembly:
+def _multiply(depth: int, channels: int, rows: int, by_product: bool, most: int) -> Assembly:
     """r1 reads the stream, r3 the inputs, r5 writes, r7 counts pairs; q3-q6 hold the first vectors of input."""
-    first, second = _ACCUMULATORS[:rows], _ACCUMULATORS[4 : 4 + rows]
-    vectors = _vectors(depth)
+    first, second = ACCUMULATORS[:rows], ACCUMULATORS[4 : 4 + rows]
+    vectors = vectors_of(depth)
     unrolled = vectors if vectors <= most else (vectors - 1) % _LOOPED + 1
     rounds = (vectors - unrolled) // _LOOPED
     held = {(k, row): f"q{3 + k * rows + row}" for k in range(unrolled) for row in range(rows) if k * rows + row < 4}
@@ -409,22 +234,22 @@ def _multiply(depth: int, channels: int, rows: int, half_up: bool, most: int) ->
             lines += [f"{form}.s8 {a}, {inputs[row]}, {w}" for a, w in ((first[row], "q0"), (second[row], "q1"))]
         return lines
 
-    at = [[(k * rows + row) * _VECTOR for row in range(rows)] for k in range(unrolled)]
+    at = [[(k * rows + row) * VECTOR for row in range(rows)] for k in range(unrolled)]
     body = []
     for k in range(unrolled):
         loads = ["" if (k, row) in held else f"vldrw.u32 q2, [r3, #{at[k][row]}]" for row in range(rows)]
         body += step(loads, [held.get((k, row), "q2") for row in range(rows)], "vmladava" if k else "vmladav")
     if rounds:
         turn = step(["vldrw.u32 q2, [r11], #16"] * rows, ["q2"] * rows, "vmladava") * _LOOPED
-        body += [f"add r11, r3, #{unrolled * rows * _VECTOR}", f"mov r9, #{rounds}"]
+        body += [f"add r11, r3, #{unrolled * rows * VECTOR}", f"mov r9, #{rounds}"]
         body += ["2:", *turn, "subs r9, #1", "bne 2b"]
     if rows == 1:
         lanes = ["vmov.32 q0[0], r0", "vmov.32 q1[0], r8"]
         offsets = []
         store = ["vmov.32 r0, q0[0]", "strb r0, [r5], #1", "lsrs r0, r0, #16", "strb r0, [r5], #1"]
     else:
-        lanes = [*_to_lanes("q0", first), *_to_lanes("q1", second)]
-        offsets = _offsets("q7", "q0", 2, channels, 1)
+        lanes = [*to_lanes("q0", first), *to_lanes("q1", second)]
+        offsets = spread("q7", "q0", 2, channels, 1)
         some = [f"mov r0, #{2 * rows}", "vctp.16 r0", "vpst", "vstrbt.16 q0, [r5, q7]"]
         store = [*(["vstrb.16 q0, [r5, q7]"] if rows == 4 else some), "adds r5, #2"]
     return Assembly(
@@ -442,9 +267,11 @@ def _multiply(depth: int, channels: int, rows: int, half_up: bool, most: int) ->
             *body,
             *lanes,
             "ldm r1!, {r0, r2, r4, r6, r8, r10, r12}",
-            *_requantize("q0", ("r0", "r2", "r4"), half_up, "q2"),
-            *_requantize("q1", ("r6", "r8", "r10"), half_up, "q2"),
-            *_codes("q0", "q1", "r12"),
+            "vadd.i32 q0, q0, r0",
+            *requantize("q0", ("r2", "r4"), by_product, "q2"),
+            "vadd.i32 q1, q1, r6",
+            *requantize("q1", ("r8", "r10"), by_product, "q2"),
+            *codes("q0", "q1", "r12"),
             *store,
             "subs r7, #1",
             "bne 1b",
@@ -452,104 +279,6 @@ def _multiply(depth: int, channels: int, rows: int, half_up: bool, most: int) ->
             "pop {r4-r11, pc}",
         ],
     )
-
-
-def _gather(columns: int, channels: int, row_bytes: int) -> Assembly:
-    return Assembly(
-        f"One channel of {columns} columns of every row as rows of a strip. A pixel has {channels} bytes.",
-        ("const int8_t *input", "int8_t *strip", "int32_t rows"),
-        [
-            "push {r7, lr}",
-            "mov r12, #0",
-            "vidup.u16 q1, r12, #1",
-            f"movw r3, #{channels}",
-            "vmul.i16 q1, q1, r3",
-            f"mov r3, #{columns}",
-            "vctp.16 r3",
-            f"movw r3, #{row_bytes}",
-            "dls lr, r2",
-            "1:",
-            "vpstt",
-            "vldrbt.u16 q0, [r0, q1]",
-            f"vstrbt.16 q0, [r1], #{_PITCH}",
-            "add r0, r0, r3",
-            "le lr, 1b",
-            "pop {r7, pc}",
-        ],
-    )
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The depthwise kernel of `size` output columns of a strip; outputs are computed eight at a time, in order."""
-
-    size: int
-    stride: tuple[int, int]
-    channels: int
-    output_columns: int
-    half_up: bool
-
-    def name(self, rows: int) -> str:
-        stride = "_".join(map(str, self.stride))
-        return f"rows_{rows}x{self.size}_{stride}_{self.channels}_{self.output_columns}{'_up' if self.half_up else ''}"
-
-    def assembly(self, rows: int) -> Assembly:
-        """q0 and q1 hold the weights, the latter one byte later, q6 zero points, q7 the offsets of eight outputs."""
-        whole = self.size == self.output_columns
-        row_bytes = self.output_columns * self.channels
-        offsets = (
-            _offsets("q7", "q2", 8, 0, self.channels)
-            if whole
-            else _offsets("q7", "q2", self.size, row_bytes, self.channels)
-        )
-        outputs = [(row, column) for row in range(rows) for column in range(self.size)]
-        groups = [outputs[start : start + 8] for start in range(0, len(outputs), 8)]
-        body = []
-        for group in groups:
-            advance = len(group) * self.channels if whole else 8 // self.size * row_bytes
-            body += [*self._group(group), *_add("r3", advance, "r0")]
-        return Assembly(
-            f"Times {rows} rows of {self.size} outputs of one channel of a 3 x 3 depthwise convolution.",
-            ("const int8_t *strip", "const uint32_t *stream", "int8_t *output", "int32_t times"),
-            [
-                "push {r4-r11, lr}",
-                "vpush {d8-d15}",
-                "vldrb.u8 q0, [r1, #4]",
-                "vldrb.u8 q1, [r1, #3]",
-                "add r1, #20",
-                "ldm r1, {r5, r7, r9, r12}",
-                "vdup.16 q6, r12",
-                "mov r1, r0",
-                "mov r11, r3",
-                "mov r3, r2",
-                *offsets,
-                "1:",
-                *body,
-                *_add("r1", rows * self.stride[0] * _PITCH),
-                "subs r11, #1",
-                "bne 1b",
-                "vpop {d8-d15}",
-                "pop {r4-r11, pc}",
-            ],
-        )
-
-    def _group(self, outputs: Sequence[tuple[int, int]]) -> list[str]:
-        lines, loaded = [], -2
-        for register, (row, column) in zip(_ACCUMULATORS, outputs, strict=False):
-            at = row * self.stride[0] * _PITCH + column * self.stride[1]
-            if at != loaded + 1:
-                lines.append(f"vldrb.u8 q2, [r1, #{at}]")
-                loaded = at
-            lines.append(f"vmladav.s8 {register}, q2, q{at - loaded}")
-            if at != loaded:
-                loaded = -2  # used up
-        lines += [*_to_lanes("q3", _ACCUMULATORS[0::2]), *_to_lanes("q4", _ACCUMULATORS[1::2])]
-        for vector in ("q3", "q4"):
-            lines += _requantize(vector, ("r5", "r7", "r9"), self.half_up, "q2")
-        lines += _codes("q3", "q4", "q6")
-        if len(outputs) == 8:
-            return [*lines, "vstrb.16 q3, [r3, q7]"]
-        return [*lines, f"mov r0, #{len(outputs)}", "vctp.16 r0", "vpst", "vstrbt.16 q3, [r3, q7]"]
 
 
 def _sums(channels: int) -> Assembly:

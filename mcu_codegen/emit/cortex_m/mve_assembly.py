@@ -1,0 +1,107 @@
+"""What kernels of MVE share: accumulators in general registers, and their way through vectors to codes.
+
+A right shift by s that rounds half away from zero takes three instructions, or one: VQRDMULH by 2**(31 - s) + 1. That
+adds p / 2**31 to p / 2**s and rounds half up. Where |p| is below 2**(31 - s) the addition is less than the step between
+values of p / 2**s, so that it decides nothing but halves, and those away from zero. Beyond that, with s up to 11, the
+result is 512 or more either way, and no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ... import lower
+from .assembly import scaling
+
+VECTOR = 16  # bytes
+LONGEST = 11  # right shift by a product, where values saturate to codes
+OFFSETS = 1 << 16  # what a vector of 16-bit offsets reaches
+ACCUMULATORS = ("r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr")  # VMLADAV names even registers only
+
+
+def vectors_of(size: int) -> int:
+    """Vectors that hold `size` bytes."""
+    return -(-size // VECTOR)
+
+
+def shifts_by_product(op: lower.Convolution | lower.FullyConnected) -> bool:
+    """Whether one VQRDMULH is the right shift of every channel."""
+    return bool(np.all(-op.requantization.shift <= LONGEST))
+
+
+def shift_suffix(op: lower.Convolution | lower.FullyConnected) -> str:
+    """Of the names of kernels."""
+    return "" if shifts_by_product(op) else "_far"
+
+
+def tails(op: lower.Convolution | lower.FullyConnected, bias: np.ndarray) -> np.ndarray:
+    """int64 (channels, 3): bias, multiplier, and what shifts: a factor, or the left shift (not positive)."""
+    multipliers, shifts = scaling(op, len(bias))
+    return np.stack([bias, multipliers, (1 << 31 - shifts) + 1 if shifts_by_product(op) else -shifts], axis=1)
+
+
+def requantize(vector: str, constants: Sequence[str], by_product: bool, spare: str) -> list[str]:
+    """Accumulators with their bias to values before the zero point, in place. `constants` hold multiplier and what
+    shifts, in vectors or in general registers."""
+    multiplier, shift = constants
+    return [f"vqrdmulh.s32 {vector}, {vector}, {multiplier}", *shift_right(vector, shift, by_product, spare)]
+
+
+def shift_right(vector: str, shift: str, by_product: bool, spare: str) -> list[str]:
+    """Rounds half away from zero."""
+    if by_product:
+        return [f"vqrdmulh.s32 {vector}, {vector}, {shift}"]
+    by_vector = f"{vector}, {vector}" if shift.startswith("q") else vector
+    return [
+        f"vshr.s32 {spare}, {vector}, #31",
+        f"vadd.i32 {vector}, {vector}, {spare}",
+        f"vrshl.s32 {by_vector}, {shift}",
+    ]
+
+
+def codes(even: str, odd: str, zero_point: str) -> list[str]:
+    """Two vectors of values to int8 codes by turns, in the 16-bit lanes of `even`."""
+    return [
+        f"vqmovnb.s32 {even}, {even}",
+        f"vqmovnt.s32 {even}, {odd}",
+        f"vqadd.s16 {even}, {even}, {zero_point}",
+        f"vqmovnb.s16 {even}, {even}",
+    ]
+
+
+def to_lanes(vector: str, registers: Sequence[str]) -> list[str]:
+    """Two, three or four registers; lanes beyond them hold whatever they may."""
+    a, b, c, d = (*registers, *registers)[:4]
+    return [f"vmov {vector}[2], {vector}[0], {a}, {c}", f"vmov {vector}[3], {vector}[1], {b}, {d}"]
+
+
+def eight_codes(bias: str, constants: Sequence[str], zero_point: str, by_product: bool) -> list[str]:
+    """All accumulators to codes in the 16-bit lanes of q3. Spoils q2 and q4."""
+    lines = [*to_lanes("q3", ACCUMULATORS[0::2]), *to_lanes("q4", ACCUMULATORS[1::2])]
+    for vector in ("q3", "q4"):
+        lines += [f"vadd.i32 {vector}, {vector}, {bias}", *requantize(vector, constants, by_product, "q2")]
+    return [*lines, *codes("q3", "q4", zero_point)]
+
+
+def spread(vector: str, spare: str, group: int, row: int, column: int) -> list[str]:
+    """Lane i of 16 bits becomes i / group * row + i % group * column; `group` is 1, 2, 4 or 8. Spoils r0."""
+    lines = ["mov r0, #0", f"vidup.u16 {vector}, r0, #1"]
+    if group < 8:
+        lines += [
+            f"vshr.u16 {spare}, {vector}, #{group.bit_length() - 1}" if group > 1 else f"vmov {spare}, {vector}",
+            f"movw r0, #{row - group * column}",
+            f"vmul.i16 {spare}, {spare}, r0",
+        ]
+    lines += [f"movw r0, #{column}", f"vmul.i16 {vector}, {vector}, r0"]
+    return [*lines, f"vadd.i16 {vector}, {vector}, {spare}"] if group < 8 else lines
+
+
+def add_to(register: str, value: int, spare: str = "r3") -> list[str]:
+    if value == 0:
+        return []
+    operation, size = ("add", value) if value > 0 else ("sub", -value)
+    if size <= 4095:
+        return [f"{operation} {register}, {register}, #{size}"]
+    return [f"movw {spare}, #{size}", f"{operation} {register}, {register}, {spare}"]
