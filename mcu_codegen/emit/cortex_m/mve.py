@@ -35,6 +35,7 @@ class MveRenderer(Addition, BlockRenderer):
     """Cortex-M55."""
 
     granule = 1
+    added = (1, 1)  # the loop counts elements by itself
     unrolled = (8, _LOOPED)  # vectors of a row
     # clang (seen in 22.1) makes one vector of a short loop and, where its length falls by one from round to round
     # of the loop around it, predicates that one by it: DLSTP then ends the outer loop after its first round
@@ -169,45 +170,28 @@ class MveRenderer(Addition, BlockRenderer):
             macs=positions(site) * op.weights.size,
         )
 
-    def add_codes(self, op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
-        """r4 to r9 are the stream's constants, lr counts."""
-
-        def round_shift(vector: str, addend: str, shift: int) -> list[str]:
-            lines = [f"vshr.s32 q2, {vector}, #31", f"vadd.i32 {vector}, {vector}, q2"]
-            if not addend:
-                return [*lines, f"vrshr.s32 {vector}, {vector}, #{shift}"] if shift else []
-            return [*lines, f"vadd.i32 {vector}, {vector}, {addend}", f"vshr.s32 {vector}, {vector}, #{shift}"]
-
-        lines = []
-        for vector, pointer, zero_point, multiplier, shift in (
-            ("q0", "r0", "r4", "r5", shifts[0]),
-            ("q1", "r1", "r6", "r7", shifts[1]),
-        ):
-            lines += [
-                f"vldrb.s32 {vector}, [{pointer}], #4",
-                f"vadd.i32 {vector}, {vector}, {zero_point}",
-                f"vshl.i32 {vector}, {vector}, #{op.left_shift}",
-                f"vqrdmulh.s32 {vector}, {vector}, {multiplier}",
-                *round_shift(vector, "", shift),
-            ]
+    def add_codes(self, shift: int, elements: int) -> Assembly:
+        """Four elements a vector, the last filled up. r4, r5 and r6 are the stream's constants, lr counts."""
+        to_halves = min(shift - 1, 16)
         return Assembly(
-            about(op, shifts),
+            about(shift),
             PARAMETERS,
             [
-                "push {r4-r9, r12, lr}",
-                "ldm r3, {r4-r9, r12}",
+                "push {r4-r6, lr}",
+                "ldm r3, {r4, r5, r6, r12}",
+                "vdup.32 q2, r4",
                 "wlstp.32 lr, r12, 2f",
                 "1:",
-                *lines,
-                f"{'vadd' if op.sign > 0 else 'vsub'}.i32 q0, q0, q1",
-                "vqrdmulh.s32 q0, q0, r8",
-                *round_shift("q0", "r9", shifts[2]),
-                "vqmovnb.s32 q0, q0",
-                "vqmovnb.s16 q0, q0",
+                "vldrb.s32 q0, [r0], #4",
+                "vldrb.s32 q1, [r1], #4",
+                "vmlas.s32 q0, q2, r6",
+                "vmla.s32 q0, q1, r5",
+                f"vqshrnb.s32 q0, q0, #{to_halves}",
+                f"vqshrnb.s16 q0, q0, #{shift - to_halves}",
                 "vstrb.32 q0, [r2], #4",
                 "letp lr, 1b",
                 "2:",
-                "pop {r4-r9, r12, pc}",
+                "pop {r4-r6, pc}",
             ],
         )
 
