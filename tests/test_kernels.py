@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from random_graphs import random_inputs
@@ -131,6 +133,8 @@ def test_sums_without_an_affine_form_are_left_to_portable_c() -> None:
     """TFLite's roundings take pairs of codes on one line to sides of their borders that no straight line divides."""
     scaling = Requantization(np.array([1159187918]), np.array([-18]), -81, -128, 127)
     assert affine(Add(20, (84, -68), (1073741824, 1592169305), (0, -4), 1, scaling)) is None
+    wraps = replace(scaling, shift=np.array([30]))
+    assert affine(Add(20, (84, -68), (1073741824, 1592169305), (0, -4), 1, wraps)) is None
 
 
 @pytest.mark.slow

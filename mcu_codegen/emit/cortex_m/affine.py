@@ -70,6 +70,8 @@ def _sums(form: Affine) -> np.ndarray:
 
 
 def _fits(form: Affine) -> bool:
+    if max(map(abs, (*form.factors, form.addend))) > arithmetic.INT32_MAX:
+        return False
     return int(np.abs(_sums(form)).max()) + (1 << form.shift) <= arithmetic.INT32_MAX
 
 
@@ -79,7 +81,7 @@ def _equals(form: Affine, output: np.ndarray) -> bool:
 
 
 def _moved(start: Affine, output: np.ndarray) -> Affine | None:
-    """`start` with its factors and addend moved as little as puts every sum on its side of the borders of `output`."""
+    """`start` with factors and addend moved by a trace, so that every sum lies between the borders of its code."""
     sums = _sums(start)
     # what may be added to a sum without its leaving the output's code; saturated codes have one border
     least = np.where(output > _LOW, (output << start.shift) - sums, -_UNBOUNDED)
