@@ -163,7 +163,8 @@ class Layers:
         first, second, output = self.input(*shape), self.input(*shape), self.activation(shape)
         if self.rng.random() < 0.3:
             self.tensors[second].quantization = self.tensors[first].quantization
-        self.append(("ADD", "SUB")[self.between(0, 1)], first, output, Elementwise(), second)
+        options = Elementwise(("NONE", "NONE", "RELU", "RELU6")[self.between(0, 3)])
+        self.append(("ADD", "SUB")[self.between(0, 1)], first, output, options, second)
 
     def any_mean(self) -> None:
         channels = 4 * self.between(1, 5)

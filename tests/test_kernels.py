@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from random_graphs import random_inputs
 from random_layers import KINDS, Layers
 
 from mcu_codegen import arithmetic
+from mcu_codegen.emit.cortex_m.affine import affine
 from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS, WIDE
-from mcu_codegen.emit.cortex_m.mve_addition import LONGEST_OF_INPUT
 from mcu_codegen.emit.cortex_m.mve_assembly import LONGEST
 from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emit.portable.renderer import OPTIMIZE, Renderer
@@ -17,14 +19,16 @@ from mcu_codegen.emulate import toolchain
 from mcu_codegen.emulate.core_executor import CoreExecutor
 from mcu_codegen.emulate.machines import machines
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
-from mcu_codegen.graph import Graph, Pool2D
+from mcu_codegen.graph import Elementwise, Graph, Pool2D, Quantization
+from mcu_codegen.lower.common import Requantization
+from mcu_codegen.lower.elementwise import Add
 from mcu_codegen.targets import TARGETS
 
 REACHED = {
-    "cortex-m0": {"multiply", "rows", "add", "subtract"},
-    "cortex-m3": {"multiply", "rows", "add", "subtract"},
-    "cortex-m4": {"multiply", "rows", "add", "subtract"},
-    "cortex-m55": {"multiply", "rows", "add", "subtract", "sums", "column", "across"},
+    "cortex-m0": {"multiply", "rows", "add"},
+    "cortex-m3": {"multiply", "rows", "add"},
+    "cortex-m4": {"multiply", "rows", "add"},
+    "cortex-m55": {"multiply", "rows", "add", "sums", "column", "across"},
 }
 """By core, how the names of its kernels begin: matrices, depthwise rows, sums of two codes, sums over an image, and
 depthwise columns, channel by channel or sixteen together."""
@@ -92,10 +96,6 @@ def test_right_shift_by_a_product() -> None:
         product = arithmetic.doubling_high_multiply(values, 2 ** (31 - shift) + 1)
         shifted = arithmetic.rounding_right_shift(values, shift)
         np.testing.assert_array_equal(np.clip(product, -256, 256), np.clip(shifted, -256, 256), f"shift {shift}")
-    sums = np.array([-(2**28) + 1, 2**28 - 1]) + np.array([[0], [1], [2]]) * np.array([1, -1])  # of inputs of ADD
-    for shift in range(1, LONGEST_OF_INPUT + 1):
-        product = arithmetic.doubling_high_multiply(sums, 2 ** (31 - shift) + 1)
-        np.testing.assert_array_equal(product, arithmetic.rounding_right_shift(sums, shift), f"shift {shift}")
 
 
 @pytest.mark.parametrize("compiler", toolchain.NAMES)
@@ -108,6 +108,49 @@ def test_windows_that_shrink_at_the_edge(compiler: str) -> None:
             output = layers.new((1, rows, 1, 1), "int8", layers.tensors[source].quantization)
             layers.append(kind, source, output, Pool2D("SAME", (1, 1), (rows, 1)))
     agree(layers.graph(), 0, "cortex-m55", compiler, RENDERERS["mve"]())
+
+
+SUMS = {
+    "equal scales": ("ADD", (0.05, 0.05, 0.081), (-4, -4, 7)),
+    "equal scales, halves of a code": ("ADD", (0.05, 0.05, 0.1), (3, -128, 0)),
+    "nearly equal": ("SUB", (0.05013, 0.04917, 0.06329), (-128, 5, -20)),
+    "the second the greater, RELU": ("ADD", (0.02, 0.05, 0.05), (17, -128, -128)),
+    "2^3 apart, halves of a code": ("SUB", (0.5, 0.0625, 1.0), (127, -128, 127)),
+    "far apart": ("ADD", (1.0, 0.0003, 0.9), (0, 1, -1)),
+    "most saturate": ("ADD", (1.0, 0.7, 0.01), (-10, 20, 3)),
+    "few codes": ("ADD", (0.01013, 0.01917, 1.0), (-128, 127, 0)),
+}
+"""Kind, scales and zero points of the inputs and of the output."""
+
+
+@pytest.mark.parametrize("compiler", toolchain.NAMES)
+@pytest.mark.parametrize("core", REACHED)
+def test_sums_of_all_pairs_of_codes(core: str, compiler: str) -> None:
+    layers = Layers(0)
+    for name, (kind, scales, zero_points) in SUMS.items():
+        first, second, output = (
+            layers.new((1, 32, 256), "int8", Quantization((float(np.float32(scale)),), (zero_point,)))
+            for scale, zero_point in zip(scales, zero_points, strict=True)
+        )
+        layers.inputs += [first, second]
+        layers.append(kind, first, output, Elementwise("RELU" if "RELU" in name else "NONE"), second)
+    codes = np.arange(-128, 128, dtype=np.int8)
+    # in eight samples, which fit the RAM of every core
+    pairs = [each.reshape(8, 1, 32, 256) for each in np.meshgrid(codes, codes, indexing="ij")]
+    graph, renderer = layers.graph(), RENDERERS[TARGETS[core].instruction_set]()
+    assert all(layer.kernel.helpers[0].startswith("add_") for layer in compile_plan(graph, renderer).layers)
+    inputs = pairs * len(SUMS)
+    got, expected = executor(graph, core, compiler, renderer).run(inputs), NumpyExecutor(graph).run(inputs)
+    for operator, name in zip(graph.entries[0].operators, SUMS, strict=True):
+        np.testing.assert_array_equal(got[operator.outputs[0]], expected[operator.outputs[0]], name)
+
+
+def test_sums_without_an_affine_form_are_left_to_portable_c() -> None:
+    """TFLite's roundings take pairs of codes on one line to sides of their borders that no straight line divides."""
+    scaling = Requantization(np.array([1159187918]), np.array([-18]), -81, -128, 127)
+    assert affine(Add(20, (84, -68), (1073741824, 1592169305), (0, -4), 1, scaling)) is None
+    wraps = replace(scaling, shift=np.array([30]))
+    assert affine(Add(20, (84, -68), (1073741824, 1592169305), (0, -4), 1, wraps)) is None
 
 
 @pytest.mark.slow

@@ -30,9 +30,10 @@ class Armv6mRenderer(Addition, BlockRenderer):
     block = len(_SUMS)
     together = 1
     unrolled = (8, 1)  # groups of four inputs
+    added = (4, 1)
 
-    def add_codes(self, op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
-        return _add(op, shifts)
+    def add_codes(self, shift: int, elements: int) -> Assembly:
+        return _add(shift, elements)
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         return _computes(op)
@@ -184,70 +185,44 @@ def _requantize(total: str) -> list[str]:
     ]
 
 
-def _add(op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
-    """Frame: [sp] addend, then zero point and halves of the multiplier of each input, halves of the sum's multiplier.
-
-    The lower 15 bits of an input, shifted left, are nothing, and so are two of the four parts of the product.
-    """
-    lines = []
-    for pointer, at, shift in (("r8", 4, shifts[0]), ("r9", 16, shifts[1])):
+def _add(shift: int, elements: int) -> Assembly:
+    """r0, r1 and r2 are the ends of the arrays, and r3 counts up to zero; r4, r5 and r8 are the stream's constants."""
+    lines, saturated = [], []
+    for at in range(elements):
         lines += [
-            f"mov r0, {pointer}",
-            "movs r1, #0",
-            "ldrsb r2, [r0, r1]",
-            "adds r0, #1",
-            f"mov {pointer}, r0",
-            f"ldr r3, [sp, #{at}]",
-            "adds r2, r2, r3",
-            f"lsls r2, r2, #{op.left_shift - 15}",
-            f"ldr r4, [sp, #{at + 4}]",
-            "muls r4, r2, r4",
-            f"ldr r3, [sp, #{at + 8}]",
-            "muls r2, r3, r2",
-            "asrs r4, r4, #16",  # the carry is the bit below
-            "adcs r2, r2, r4",
+            "ldrsb r6, [r0, r3]",
+            "ldrsb r7, [r1, r3]",
+            "muls r6, r4, r6",
+            "muls r7, r5, r7",
+            "adds r6, r6, r7",
+            "add r6, r8",
+            f"asrs r6, r6, #{shift}",
+            "sxtb r7, r6",
+            "cmp r6, r7",
+            f"bne {10 + at}f",
+            f"{20 + at}:",
+            "strb r6, [r2, r3]",
+            "adds r3, #1",
         ]
-        if shift:
-            lines += ["asrs r3, r2, #31", "adds r2, r2, r3", "movs r3, #1"]
-            lines += [f"lsls r3, r3, #{shift - 1}", "adds r2, r2, r3", f"asrs r2, r2, #{shift}"]
-        lines += ["mov r12, r2"] if pointer == "r8" else []
-    split = []
-    for multiplier, at in (("r1", 8), ("r4", 20), ("r5", 28)):
-        split += [f"lsrs r0, {multiplier}, #16", f"str r0, [sp, #{at + 4}]"]
-        split += [f"uxth {multiplier}, {multiplier}", f"str {multiplier}, [sp, #{at}]"]
+        saturated += [f"{10 + at}:", "asrs r6, r6, #31", "movs r7, #127", "eors r6, r7", f"b {20 + at}b"]
     return Assembly(
-        about(op, shifts),
+        about(shift),
         PARAMETERS,
         [
-            *_SAVE,
-            "mov r8, r0",
-            "mov r9, r1",
-            "mov r10, r2",
-            "sub sp, #36",
-            "ldm r3!, {r0, r1, r2, r4, r5, r6, r7}",
-            "mov r11, r7",
-            "str r6, [sp]",
-            "str r0, [sp, #4]",
-            "str r2, [sp, #16]",
-            *split,
+            "push {r4-r7, lr}",
+            "mov r4, r8",
+            "push {r4}",
+            "ldm r3!, {r4, r5, r6, r7}",
+            "mov r8, r6",
+            *(f"adds {pointer}, {pointer}, r7" for pointer in ("r0", "r1", "r2")),
+            "rsbs r3, r7, #0",
             "1:",
             *lines,
-            "mov r3, r12",
-            f"{'adds' if op.sign > 0 else 'subs'} r2, r3, r2",
-            f"movs r0, #{shifts[2]}",
-            "ldr r5, [sp, #28]",
-            "ldr r6, [sp, #32]",
-            *_requantize("r2"),
-            "mov r0, r10",
-            "strb r2, [r0]",
-            "adds r0, #1",
-            "mov r10, r0",
-            "mov r0, r11",
-            "subs r0, #1",
-            "mov r11, r0",
             "bne 1b",
-            "add sp, #36",
-            *_RESTORE,
+            "pop {r4}",
+            "mov r8, r4",
+            "pop {r4-r7, pc}",
+            *saturated,
         ],
     )
 

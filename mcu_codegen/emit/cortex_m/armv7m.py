@@ -32,13 +32,6 @@ class Armv7mRenderer(Thumb2Renderer):
         chunks = [(start, min(5, columns - start)) for start in range(0, columns, 5)]
         return chunks, (columns - 1) * stride + 3 + ((columns, stride) == (5, 1))
 
-    def high_multiply(self, register: str, multiplier: str, spare: str) -> list[str]:
-        """The high half, rounded by the low half's top bit."""
-        return [
-            f"smull {spare}, {register}, {register}, {multiplier}",
-            f"add {register}, {register}, {spare}, lsr #31",
-        ]
-
     def pack_rows(self, depth: int, rows: int) -> Assembly:
         registers = [f"r{3 + row}" for row in range(rows)]
         loads = [f"ldrsb {register}, [r0, #{row * depth}]" for row, register in enumerate(registers) if row]

@@ -43,9 +43,6 @@ class DspRenderer(Thumb2Renderer):
         chunks = [(start, min(most, columns - start)) for start in range(0, columns, most)]
         return chunks, max(start * stride + 2 * _words(size, stride) for start, size in chunks)
 
-    def high_multiply(self, register: str, multiplier: str, spare: str) -> list[str]:
-        return [f"smmulr {register}, {register}, {multiplier}"]
-
     def pack_rows(self, depth: int, rows: int) -> Assembly:
         raw = [f"r{2 + row}" for row in range(rows)]
         pairs = [f"r{6 + row}" for row in range(rows)]

@@ -46,19 +46,12 @@ def requantize(vector: str, constants: Sequence[str], by_product: bool, spare: s
     """Accumulators with their bias to values before the zero point, in place. `constants` hold multiplier and what
     shifts, in vectors or in general registers."""
     multiplier, shift = constants
-    return [f"vqrdmulh.s32 {vector}, {vector}, {multiplier}", *shift_right(vector, shift, by_product, spare)]
-
-
-def shift_right(vector: str, shift: str, by_product: bool, spare: str) -> list[str]:
-    """Rounds half away from zero."""
+    lines = [f"vqrdmulh.s32 {vector}, {vector}, {multiplier}"]
     if by_product:
-        return [f"vqrdmulh.s32 {vector}, {vector}, {shift}"]
+        return [*lines, f"vqrdmulh.s32 {vector}, {vector}, {shift}"]
     by_vector = f"{vector}, {vector}" if shift.startswith("q") else vector
-    return [
-        f"vshr.s32 {spare}, {vector}, #31",
-        f"vadd.i32 {vector}, {vector}, {spare}",
-        f"vrshl.s32 {by_vector}, {shift}",
-    ]
+    lines += [f"vshr.s32 {spare}, {vector}, #31", f"vadd.i32 {vector}, {vector}, {spare}"]  # half away from zero
+    return [*lines, f"vrshl.s32 {by_vector}, {shift}"]
 
 
 def codes(even: str, odd: str, zero_point: str) -> list[str]:

@@ -24,6 +24,7 @@ class Thumb2Renderer(Addition, BlockRenderer):
 
     element_bytes: int  # of a widened value
     scale: int  # of accumulators: 2 where a kernel doubles one operand
+    added = (8, 4)
 
     def pack_rows(self, depth: int, rows: int) -> Assembly:
         """Widens `rows` rows of `depth` inputs, as `multiply_rows` reads them. Parameters: input, wide."""
@@ -47,43 +48,37 @@ class Thumb2Renderer(Addition, BlockRenderer):
         """`columns` columns of every row of output, from one plane. Parameters: plane, stream, output, rows."""
         raise NotImplementedError
 
-    def high_multiply(self, register: str, multiplier: str, spare: str) -> list[str]:
-        """The doubling high product of half of what is in `register`, in place."""
-        raise NotImplementedError
+    def add_codes(self, shift: int, elements: int) -> Assembly:
+        """r3, r4 and r5 are the stream's constants, lr counts. Up to four elements together, so that loads and stores
+        come in a row; those of the round's first element come last and move the pointers on."""
+        lines: list[str] = []
 
-    def add_codes(self, op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
-        """r4 to r9 are the stream's constants, r10 and r11 the two codes, lr counts."""
-        lines = []
-        for code, pointer, zero_point, multiplier, shift in (
-            ("r10", "r0", "r4", "r5", shifts[0]),
-            ("r11", "r1", "r6", "r7", shifts[1]),
-        ):
-            lines += [
-                f"ldrsb {code}, [{pointer}], #1",
-                f"add {code}, {code}, {zero_point}",
-                f"lsl {code}, {code}, #{op.left_shift + 1}",
-                *self.high_multiply(code, multiplier, "r12"),
+        def each(operation: str, registers: Sequence[str], pointer: str, group: Sequence[int]) -> list[str]:
+            return [
+                f"{operation} {register}, [{pointer}" + (f", #{at}]" if at else f"], #{elements}")
+                for register, at in zip(registers, group, strict=True)
             ]
-            if shift:
-                lines += [f"add {code}, {code}, {code}, asr #31", f"add {code}, {code}, #{1 << (shift - 1)}"]
-                lines.append(f"asr {code}, {code}, #{shift}")
+
+        for start in reversed(range(0, elements, 4)):
+            group = [*range(start + 1, min(start + 4, elements)), start]
+            sums = ["r6", "r7", "r8", "r9"][: len(group)]
+            codes = ["r10", "r11", "r12", "r10"][: len(group)]
+            loads = each("ldrsb", codes, "r1", group)
+            lines += each("ldrsb", sums, "r0", group) + loads[:3]
+            lines += [f"mla {total}, {total}, r3, r5" for total in sums]
+            products = [f"mla {total}, {code}, r4, {total}" for total, code in zip(sums, codes, strict=True)]
+            lines += [*products[:1], *loads[3:], *products[1:]]
+            lines += [f"ssat {total}, #8, {total}, asr #{shift}" for total in sums]
+            lines += each("strb", sums, "r2", group)
         return Assembly(
-            about(op, shifts),
+            about(shift),
             PARAMETERS,
             [
                 "push {r4-r11, lr}",
-                "ldm r3, {r4-r9, lr}",
+                "ldm r3, {r3, r4, r5, lr}",
                 "1:",
                 *lines,
-                f"{'add' if op.sign > 0 else 'sub'} r10, r10, r11",
-                "lsl r10, r10, #1",
-                *self.high_multiply("r10", "r8", "r12"),
-                "add r10, r10, r10, asr #31",
-                "add r10, r10, r9",
-                f"asr r10, r10, #{shifts[2]}",
-                "ssat r10, #8, r10",
-                "strb r10, [r2], #1",
-                "subs lr, lr, #1",
+                f"subs lr, lr, #{elements}",
                 "bne 1b",
                 "pop {r4-r11, pc}",
             ],
