@@ -12,6 +12,7 @@ from ..portable.renderer import Array, Kernel, Site, fill
 from .addition import PARAMETERS, Addition, about
 from .assembly import REACH, Assembly, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product
+from .thumb2_columns import Thumb2Columns, widen
 
 _COLUMNS = 5  # columns that a depthwise kernel computes at a time, at most
 
@@ -19,10 +20,9 @@ Requantize = Callable[[Sequence[str]], list[str]]
 """Turns accumulators in registers into int8 codes; r2 is the multiplier, r3 twice the addend, r12 the shift."""
 
 
-class Thumb2Renderer(Addition, BlockRenderer):
+class Thumb2Renderer(Addition, Thumb2Columns, BlockRenderer):
     """Convolutions two channels and up to four rows at a time; 3 x 3 depthwise convolutions plane by plane."""
 
-    element_bytes: int  # of a widened value
     scale: int  # of accumulators: 2 where a kernel doubles one operand
 
     def pack_rows(self, depth: int, rows: int) -> Assembly:
@@ -120,8 +120,8 @@ class Thumb2Renderer(Addition, BlockRenderer):
         chunks, pitch = self.chunks(columns, op.stride[1])
         plane_rows = (rows - 1) * op.stride[0] + 3
         inside = min(input_columns, pitch - left)
-        widen = f"widen_{inside}_{channels}_{input_columns * channels}_{pitch}"
-        helpers = {widen: self._widen(inside, channels, input_columns, pitch)}
+        widen_name = f"widen_{inside}_{channels}_{input_columns * channels}_{pitch}"
+        helpers = {widen_name: widen(self.element_bytes, inside, channels, input_columns, pitch)}
         calls = []
         for start, size in chunks:
             name = f"rows_{size}_{columns * channels}_{pitch}_{channels}_{op.stride[0]}_{op.stride[1]}"
@@ -149,7 +149,7 @@ class Thumb2Renderer(Addition, BlockRenderer):
                 zero_point=op.input_zero_point,
                 each_channel=self.each_channel(channels, "input++", "output++"),
                 prefix=site.prefix,
-                widen=widen,
+                widen=widen_name,
                 first=top * pitch + left,
                 inside_rows=min(input_rows, plane_rows - top),
                 calls="\n".join(calls),
@@ -166,25 +166,6 @@ class Thumb2Renderer(Addition, BlockRenderer):
         channels = op.weights.shape[3]
         bias = self.scale * folded_bias(op, op.weights.reshape(9, channels).T)
         return words(bias[:, None], windows(op), scaling(op, channels)[0][:, None])
-
-    def _widen(self, columns: int, channels: int, row_columns: int, pitch: int) -> Assembly:
-        size = self.element_bytes
-        load = [f"ldrsb r3, [r0], #{channels}"] if channels < 256 else ["ldrsb r3, [r0]", f"add r0, r0, #{channels}"]
-        skipped = (row_columns - columns) * channels
-        store = f"{'strh' if size == 2 else 'str'} r3, [r1], #{size}"
-        return Assembly(
-            f"One channel of {columns} of {row_columns} columns, {channels} bytes apart; rows get {pitch} elements.",
-            ("const int8_t *input", f"int{8 * size}_t *plane", "int32_t rows"),
-            [
-                "1:",
-                *[*load, store] * columns,
-                *([f"add r0, r0, #{skipped}"] if skipped else []),
-                f"add r1, r1, #{size * (pitch - columns)}",
-                "subs r2, #1",
-                "bne 1b",
-                "bx lr",
-            ],
-        )
 
 
 def sums(rows: int) -> tuple[list[str], list[str]]:
