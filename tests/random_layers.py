@@ -92,13 +92,13 @@ class Layers:
         constants = self.constants((channels, *window, depth), 0, source, output)
         return self.append("CONV_2D", source, output, Conv2D(padding, stride), *constants)
 
-    def depthwise(self, source: int, stride: tuple[int, int] = (1, 1)) -> int:
+    def depthwise(self, source: int, stride: tuple[int, int] = (1, 1), window: tuple[int, int] = (3, 3)) -> int:
         _, rows, columns, channels = self.tensors[source].shape
-        padding = "VALID" if min(rows, columns) > 2 and self.rng.random() < 0.4 else "SAME"
-        output = self.activation(
-            (1, *(self.size(padding, n, 3, s) for n, s in zip((rows, columns), stride, strict=True)), channels)
-        )
-        constants = self.constants((1, 3, 3, channels), 3, source, output)
+        fits = window[0] <= rows and window[1] <= columns
+        padding = "VALID" if fits and self.rng.random() < 0.4 else "SAME"
+        shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), window, stride, strict=True)]
+        output = self.activation((1, *shape, channels))
+        constants = self.constants((1, *window, channels), 3, source, output)
         return self.append("DEPTHWISE_CONV_2D", source, output, DepthwiseConv2D(padding, stride), *constants)
 
     # What one test draws many times
@@ -111,6 +111,19 @@ class Layers:
     def any_depthwise(self) -> None:
         source = self.input(1, self.between(1, 18), self.between(1, 14), self.between(1, 5))
         self.depthwise(source, (self.one(1, 1, 2), self.one(1, 1, 2)))
+
+    def any_column(self) -> None:
+        """A k x 1 kernel, mostly on an image of width 1, whose stride in x then does not matter."""
+        taps, width = self.one(2, 3, 4, 5, 7, 9, 12, 15, 31), self.one(1, 1, 1, 2, 3)
+        source = self.input(1, max(1, taps + self.between(-2, 30)), width, self.one(1, 2, 4, 8, 13))
+        self.depthwise(source, (self.one(1, 1, 1, 2, 3, 4, 5), self.between(1, 2) if width == 1 else 1), (taps, 1))
+
+    def any_stem(self) -> None:
+        """Windows that are whole rows of the image."""
+        rows, columns = self.between(3, 14), self.one(4, 5, 10, 40)
+        source = self.input(1, rows, columns, self.one(1, 2, 4))
+        window = (self.between(1, min(rows, 5)), columns)
+        self.convolution(source, self.between(2, 8), window, (self.between(1, 3), self.between(1, 2)))
 
     def any_pointwise(self) -> None:
         source = self.input(
@@ -155,6 +168,8 @@ class Layers:
 KINDS: dict[str, Callable[[Layers], None]] = {
     "convolution": Layers.any_convolution,
     "depthwise": Layers.any_depthwise,
+    "column": Layers.any_column,
+    "stem": Layers.any_stem,
     "pointwise": Layers.any_pointwise,
     "fully connected": Layers.any_fully_connected,
     "in place": Layers.in_place,

@@ -18,12 +18,12 @@ from mcu_codegen.graph import Graph, Pool2D
 from mcu_codegen.targets import TARGETS
 
 REACHED = {
-    "cortex-m0": {"multiply", "rows", "add", "subtract"},
-    "cortex-m3": {"multiply", "rows", "add", "subtract"},
-    "cortex-m4": {"multiply", "rows", "add", "subtract"},
+    "cortex-m0": {"multiply", "rows", "column", "add", "subtract"},
+    "cortex-m3": {"multiply", "rows", "column", "add", "subtract"},
+    "cortex-m4": {"multiply", "rows", "column", "add", "subtract"},
     "cortex-m55": {"multiply", "rows", "add", "subtract", "sums"},
 }
-"""By core, how the names of its kernels begin: matrices, depthwise rows, sums of two codes, sums over an image."""
+"""By core, how the names of its kernels begin: matrices, depthwise rows and columns, sums of two codes, sums over an image."""
 
 
 def executor(graph: Graph, core: str, compiler: str, renderer: Renderer) -> CoreExecutor:

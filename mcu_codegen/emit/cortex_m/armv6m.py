@@ -17,17 +17,17 @@ from ... import lower
 from ...memory import Demand
 from ..portable.renderer import Array, Helper, Kernel, Site, fill
 from .addition import PARAMETERS, Addition, about
+from .armv6m_columns import RESTORE, SAVE, SUMS, Armv6mColumns, advance, saturate, take_apart
 from .assembly import Assembly, divisor, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product
 
-_SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")
 _PITCH = 14  # the widest row of a plane three of which lie within the reach of a load, 31 words
 
 
-class Armv6mRenderer(Addition, BlockRenderer):
+class Armv6mRenderer(Addition, Armv6mColumns, BlockRenderer):
     """Cortex-M0, M0+."""
 
-    block = len(_SUMS)
+    block = len(SUMS)
     together = 1
     unrolled = (8, 1)  # groups of four inputs
 
@@ -144,11 +144,6 @@ def _pack(name: str, depth: int, rows: int) -> Helper:
     )
 
 
-def _take_apart(low: str, high: str) -> list[str]:
-    """Add the halves of r4 to two sums."""
-    return ["sxth r6, r4", f"add {low}, r6", "subs r4, r4, r6", "asrs r4, r4, #16", f"add {high}, r4"]
-
-
 def _requantize(total: str) -> list[str]:
     """The sum in `total` to an int8 code in r2. r0 is the shift, r5 and r6 are the multiplier; [sp] is the addend."""
     return [
@@ -174,13 +169,7 @@ def _requantize(total: str) -> list[str]:
         "ldr r3, [sp]",
         "adds r2, r2, r3",
         "asrs r2, r2, r0",
-        "sxtb r3, r2",
-        "cmp r3, r2",
-        "beq 9f",
-        "asrs r2, r2, #31",
-        "movs r3, #127",
-        "eors r2, r2, r3",
-        "9:",
+        *saturate(),
     ]
 
 
@@ -219,7 +208,7 @@ def _add(op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
         about(op, shifts),
         PARAMETERS,
         [
-            *_SAVE,
+            *SAVE,
             "mov r8, r0",
             "mov r9, r1",
             "mov r10, r2",
@@ -247,18 +236,9 @@ def _add(op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
             "mov r11, r0",
             "bne 1b",
             "add sp, #36",
-            *_RESTORE,
+            *RESTORE,
         ],
     )
-
-
-def _advance(register: str, bytes_: int) -> list[str]:
-    """Add a positive constant, 255 at a time."""
-    return [f"adds {register}, #{min(255, bytes_ - done)}" for done in range(0, bytes_, 255)]
-
-
-_SAVE = ["push {r4-r7, lr}", "mov r4, r8", "mov r5, r9", "mov r6, r10", "mov r7, r11", "push {r4-r7}"]
-_RESTORE = ["pop {r4-r7}", "mov r8, r4", "mov r9, r5", "mov r10, r6", "mov r11, r7", "pop {r4-r7, pc}"]
 
 
 def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
@@ -266,7 +246,7 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
 
     Frame: [sp] addend, [sp, #4] loop counter, [sp, #8] packed rows, [sp, #12] output, [sp, #16] channels left.
     """
-    pairs = [(_SUMS[row], _SUMS[row + 1]) for row in range(0, rows, 2)]
+    pairs = [(SUMS[row], SUMS[row + 1]) for row in range(0, rows, 2)]
 
     def products() -> list[str]:
         return [
@@ -277,7 +257,7 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
                 "muls r4, r2, r4",
                 "muls r5, r3, r5",
                 "adds r4, r4, r5",
-                *_take_apart(*pair),
+                *take_apart(*pair),
             )
         ]
 
@@ -295,13 +275,13 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
     groups = depth // 4
     unrolled = divisor(groups, most)
     stores: list[str] = []
-    for row, total in enumerate(_SUMS[:rows]):
-        stores += _requantize(total) + ["strb r2, [r7]"] + (_advance("r7", channels) if row + 1 < rows else [])
+    for row, total in enumerate(SUMS[:rows]):
+        stores += _requantize(total) + ["strb r2, [r7]"] + (advance("r7", channels) if row + 1 < rows else [])
     return Assembly(
         f"{rows} packed rows of {depth} inputs times channels. The outputs of a row are {channels} bytes.",
         ("const void *wide", "const uint32_t *stream", "int8_t *output", "int32_t channels"),
         [
-            *_SAVE,
+            *SAVE,
             "push {r0, r2, r3}",
             "sub sp, #8",
             "1:",
@@ -338,7 +318,7 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
             "b 1b",
             "4:",
             "add sp, #20",
-            *_RESTORE,
+            *RESTORE,
         ],
     )
 
@@ -361,17 +341,17 @@ def _depthwise_rows(columns: int, channels: int, stride: tuple[int, int]) -> Ass
             for register, value, each in zip(("r2", "r3"), ("r4", "r5"), taps, strict=False):
                 row += [f"ldr {register}, [sp, #{4 + 4 * each}]", f"ldr {value}, [r1, #{at[each]}]"]
                 row.append(f"muls {value}, {register}, {value}")
-            row += [*(["adds r4, r4, r5"] if len(taps) > 1 else []), *_take_apart("r8", "r9")]
+            row += [*(["adds r4, r4, r5"] if len(taps) > 1 else []), *take_apart("r8", "r9")]
         row += ["ldr r0, [sp, #44]", "ldr r5, [sp, #48]", "ldr r6, [sp, #52]"]
         for total in ("r8", "r9")[: columns - column]:
-            row += [*_requantize(total), "strb r2, [r7]", *_advance("r7", channels)]
+            row += [*_requantize(total), "strb r2, [r7]", *advance("r7", channels)]
         done = column * stride[1]
-        row += _advance("r1", 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done))
+        row += advance("r1", 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done))
     return Assembly(
         f"Every row of {columns} columns of a 3 x 3 depthwise convolution of one plane of pairs; strides {stride}.",
         ("const uint32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
         [
-            *_SAVE,
+            *SAVE,
             "push {r3}",
             "sub sp, #56",
             "movs r7, r2",
@@ -398,6 +378,6 @@ def _depthwise_rows(columns: int, channels: int, stride: tuple[int, int]) -> Ass
             "b 1b",
             "2:",
             "add sp, #60",
-            *_RESTORE,
+            *RESTORE,
         ],
     )
