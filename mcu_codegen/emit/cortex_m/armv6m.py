@@ -19,7 +19,7 @@ from ..portable.renderer import Array, Helper, Kernel, Site, fill
 from .addition import PARAMETERS, Addition, about
 from .armv6m_columns import RESTORE, SAVE, SUMS, Armv6mColumns, advance, saturate, take_apart
 from .assembly import Assembly, divisor, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
-from .blocks import BlockRenderer, Product
+from .blocks import BlockRenderer, Product, pack_name
 
 _PITCH = 14  # the widest row of a plane three of which lie within the reach of a load, 31 words
 
@@ -28,6 +28,7 @@ class Armv6mRenderer(Addition, Armv6mColumns, BlockRenderer):
     """Cortex-M0, M0+."""
 
     block = len(SUMS)
+    farthest = 1 << 16
     together = 1
     unrolled = (8, 1)  # groups of four inputs
 
@@ -38,10 +39,14 @@ class Armv6mRenderer(Addition, Armv6mColumns, BlockRenderer):
         return _computes(op)
 
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
-        pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}"
-        self.helpers[pack] = _pack(pack, depth, rows)
+        multiply = f"multiply_{depth}x{rows}_{channels}"
         self.helpers[multiply] = _multiply(depth, channels, rows, self.most).helper(multiply)
-        return Product(pack, multiply, 4 * depth * ((rows + 1) // 2))
+        return Product(self.pack(depth, rows, depth), multiply, 4 * depth * ((rows + 1) // 2))
+
+    def pack(self, depth: int, rows: int, pitch: int) -> str:
+        name = pack_name(depth, rows, pitch)
+        self.helpers[name] = _pack(name, depth, rows, pitch)
+        return name
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
         """Per channel: the bias, the weights, a word that holds the shift and, above its lowest byte, `rounding`; the
@@ -127,13 +132,13 @@ def _computes(op: lower.Convolution | lower.FullyConnected) -> bool:
     return requantizes(op) and bool(np.all(op.bound < 2**28) and op.weights.min() >= -127)
 
 
-def _pack(name: str, depth: int, rows: int) -> Helper:
+def _pack(name: str, depth: int, rows: int, pitch: int) -> Helper:
     """For every two inputs, and every pair of rows, two words."""
     lines = []
     for row in range(0, rows, 2):
         for k in (0, 1):
-            first = f"(uint32_t)input[{row * depth + k}]"
-            second = f" + ((uint32_t)input[{(row + 1) * depth + k}] << 16)" if row + 1 < rows else ""
+            first = f"(uint32_t)input[{row * pitch + k}]"
+            second = f" + ((uint32_t)input[{(row + 1) * pitch + k}] << 16)" if row + 1 < rows else ""
             lines.append(f"        *to++ = {first}{second};")
     body = "\n".join(lines)
     return Helper(

@@ -51,9 +51,9 @@ class Armv7mRenderer(Thumb2Renderer):
     def requantize(self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
         return _requantize_doubled(registers, multiplier, twice_addend, shift, "r12")
 
-    def pack_rows(self, depth: int, rows: int) -> Assembly:
+    def pack_rows(self, depth: int, rows: int, pitch: int) -> Assembly:
         registers = [f"r{3 + row}" for row in range(rows)]
-        loads = [f"ldrsb {register}, [r0, #{row * depth}]" for row, register in enumerate(registers) if row]
+        loads = [f"ldrsb {register}, [r0, #{row * pitch}]" for row, register in enumerate(registers) if row]
         store = f"stm r1!, {{{', '.join(registers)}}}" if rows > 1 else f"str {registers[0]}, [r1], #4"
         return Assembly(
             f"Widens {rows} x {depth} inputs, by turns.",

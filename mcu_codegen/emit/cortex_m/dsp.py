@@ -62,7 +62,7 @@ class DspRenderer(Thumb2Renderer):
     def requantize(self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
         return requantize(registers, multiplier, twice_addend, shift)
 
-    def pack_rows(self, depth: int, rows: int) -> Assembly:
+    def pack_rows(self, depth: int, rows: int, pitch: int) -> Assembly:
         raw = [f"r{2 + row}" for row in range(rows)]
         pairs = [f"r{6 + row}" for row in range(rows)]
 
@@ -78,7 +78,7 @@ class DspRenderer(Thumb2Renderer):
                 "push {r4-r10, lr}",
                 f"add lr, r0, #{depth}",
                 "1:",
-                *(f"ldr {word}, [r0, #{row * depth}]" for row, word in enumerate(raw) if row),
+                *(f"ldr {word}, [r0, #{row * pitch}]" for row, word in enumerate(raw) if row),
                 f"ldr {raw[0]}, [r0], #4",
                 *widen(""),
                 *widen(", ror #8"),

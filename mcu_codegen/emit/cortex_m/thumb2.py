@@ -11,7 +11,7 @@ from ...memory import Demand
 from ..portable.renderer import Array, Kernel, Site, fill
 from .addition import PARAMETERS, Addition, about
 from .assembly import REACH, Assembly, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
-from .blocks import BlockRenderer, Product
+from .blocks import BlockRenderer, Product, pack_name
 from .thumb2_columns import Thumb2Columns, widen
 
 _COLUMNS = 5  # columns that a depthwise kernel computes at a time, at most
@@ -23,10 +23,12 @@ Requantize = Callable[[Sequence[str]], list[str]]
 class Thumb2Renderer(Addition, Thumb2Columns, BlockRenderer):
     """Convolutions two channels and up to four rows at a time; 3 x 3 depthwise convolutions plane by plane."""
 
+    farthest = REACH // (BlockRenderer.block - 1)
     scale: int  # of accumulators: 2 where a kernel doubles one operand
 
-    def pack_rows(self, depth: int, rows: int) -> Assembly:
-        """Widens `rows` rows of `depth` inputs, as `multiply_rows` reads them. Parameters: input, wide."""
+    def pack_rows(self, depth: int, rows: int, pitch: int) -> Assembly:
+        """Widens `rows` rows of `depth` inputs, `pitch` bytes apart, as `multiply_rows` reads them. Parameters: input,
+        wide."""
         raise NotImplementedError
 
     def multiply_rows(self, depth: int, channels: int, rows: int) -> Assembly:
@@ -94,12 +96,15 @@ class Thumb2Renderer(Addition, Thumb2Columns, BlockRenderer):
         return requantizes(op) and channels > 1 and max(channels, depth) * (self.block - 1) < REACH
 
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
-        pack = f"pack_{depth}x{rows}"
         # a single row has no neighbour whose distance would matter
         multiply = f"multiply_{depth}x{rows}" + (f"_{channels}" if rows > 1 else "")
-        self.helpers[pack] = self.pack_rows(depth, rows).helper(pack)
         self.helpers[multiply] = self.multiply_rows(depth, channels, rows).helper(multiply)
-        return Product(pack, multiply, self.element_bytes * depth * rows)
+        return Product(self.pack(depth, rows, depth), multiply, self.element_bytes * depth * rows)
+
+    def pack(self, depth: int, rows: int, pitch: int) -> str:
+        name = pack_name(depth, rows, pitch)
+        self.helpers[name] = self.pack_rows(depth, rows, pitch).helper(name)
+        return name
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
         """Per pair of channels: two biases, the weights of both, the first multiplier, a word that holds both shifts
