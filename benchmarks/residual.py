@@ -43,6 +43,7 @@ class _Builder:
         for _ in range(blocks):
             inner = self.convolution(self.depthwise(value, kernel), channels, (1, 1), 1, "NONE")
             cropped = self.crop(value, inner)
+            self.tensors[inner].quantization = Quantization((0.04,), (11,))
             output = self.activation(*self.shape(inner), zero_point=-128)
             value = self.append("ADD", output, Elementwise("RELU"), inner, cropped)
         axes = self.constant(np.array([1, 2], np.int32))

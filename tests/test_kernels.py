@@ -23,7 +23,8 @@ REACHED = {
     "cortex-m4": {"multiply", "rows", "column", "add", "subtract"},
     "cortex-m55": {"multiply", "rows", "add", "subtract", "sums"},
 }
-"""By core, how the names of its kernels begin: matrices, depthwise rows and columns, sums of two codes, sums over an image."""
+"""By core, how the names of its kernels begin: matrices, depthwise rows and columns, sums of two codes, sums over an
+image."""
 
 
 def executor(graph: Graph, core: str, compiler: str, renderer: Renderer) -> CoreExecutor:

@@ -43,5 +43,7 @@ def test_a_refusal_is_an_output(tmp_path) -> None:
 
 
 def test_the_command_line() -> None:
-    run = subprocess.run([sys.executable, "tests/replay.py", "nowhere"], cwd=replay.ROOT, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "tests/replay.py", "nowhere"], cwd=replay.ROOT, capture_output=True, text=True
+    )
     assert run.returncode == 2 and "'nowhere': not a revision" in run.stderr

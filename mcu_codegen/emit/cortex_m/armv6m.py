@@ -16,24 +16,22 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import Array, Helper, Kernel, Site, fill
-from .addition import PARAMETERS, Addition, about
-from .armv6m_columns import RESTORE, SAVE, SUMS, Armv6mColumns, advance, saturate, take_apart
+from .armv6m_addition import Armv6mAddition
+from .armv6m_assembly import RESTORE, SAVE, SUMS, advance, saturate, take_apart
+from .armv6m_columns import Armv6mColumns
 from .assembly import Assembly, divisor, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product, pack_name
 
 _PITCH = 14  # the widest row of a plane three of which lie within the reach of a load, 31 words
 
 
-class Armv6mRenderer(Addition, Armv6mColumns, BlockRenderer):
+class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
     """Cortex-M0, M0+."""
 
     block = len(SUMS)
     farthest = 1 << 16
     together = 1
     unrolled = (8, 1)  # groups of four inputs
-
-    def add_codes(self, op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
-        return _add(op, shifts)
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         return _computes(op)
@@ -176,74 +174,6 @@ def _requantize(total: str) -> list[str]:
         "asrs r2, r2, r0",
         *saturate(),
     ]
-
-
-def _add(op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
-    """Frame: [sp] addend, then zero point and halves of the multiplier of each input, halves of the sum's multiplier.
-
-    The lower 15 bits of an input, shifted left, are nothing, and so are two of the four parts of the product.
-    """
-    lines = []
-    for pointer, at, shift in (("r8", 4, shifts[0]), ("r9", 16, shifts[1])):
-        lines += [
-            f"mov r0, {pointer}",
-            "movs r1, #0",
-            "ldrsb r2, [r0, r1]",
-            "adds r0, #1",
-            f"mov {pointer}, r0",
-            f"ldr r3, [sp, #{at}]",
-            "adds r2, r2, r3",
-            f"lsls r2, r2, #{op.left_shift - 15}",
-            f"ldr r4, [sp, #{at + 4}]",
-            "muls r4, r2, r4",
-            f"ldr r3, [sp, #{at + 8}]",
-            "muls r2, r3, r2",
-            "asrs r4, r4, #16",  # the carry is the bit below
-            "adcs r2, r2, r4",
-        ]
-        if shift:
-            lines += ["asrs r3, r2, #31", "adds r2, r2, r3", "movs r3, #1"]
-            lines += [f"lsls r3, r3, #{shift - 1}", "adds r2, r2, r3", f"asrs r2, r2, #{shift}"]
-        lines += ["mov r12, r2"] if pointer == "r8" else []
-    split = []
-    for multiplier, at in (("r1", 8), ("r4", 20), ("r5", 28)):
-        split += [f"lsrs r0, {multiplier}, #16", f"str r0, [sp, #{at + 4}]"]
-        split += [f"uxth {multiplier}, {multiplier}", f"str {multiplier}, [sp, #{at}]"]
-    return Assembly(
-        about(op, shifts),
-        PARAMETERS,
-        [
-            *SAVE,
-            "mov r8, r0",
-            "mov r9, r1",
-            "mov r10, r2",
-            "sub sp, #36",
-            "ldm r3!, {r0, r1, r2, r4, r5, r6, r7}",
-            "mov r11, r7",
-            "str r6, [sp]",
-            "str r0, [sp, #4]",
-            "str r2, [sp, #16]",
-            *split,
-            "1:",
-            *lines,
-            "mov r3, r12",
-            f"{'adds' if op.sign > 0 else 'subs'} r2, r3, r2",
-            f"movs r0, #{shifts[2]}",
-            "ldr r5, [sp, #28]",
-            "ldr r6, [sp, #32]",
-            *_requantize("r2"),
-            "mov r0, r10",
-            "strb r2, [r0]",
-            "adds r0, #1",
-            "mov r10, r0",
-            "mov r0, r11",
-            "subs r0, #1",
-            "mov r11, r0",
-            "bne 1b",
-            "add sp, #36",
-            *RESTORE,
-        ],
-    )
 
 
 def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:

@@ -18,16 +18,12 @@ import numpy as np
 
 from ... import lower
 from ..kernel import Array, fill
+from .armv6m_assembly import RESTORE, SAVE, SAVED_BYTES, SUMS, advance, saturate, take_apart
 from .assembly import Assembly, folded_bias, packed, requantizes, rounding, scaling, words
 from .columns import Column, Columns, Signals
 
-SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")
 _REACH = 31  # words that a load reaches
 _COPIED = 4  # words that are paired up without a jump
-
-SAVE = ["push {r4-r7, lr}", "mov r4, r8", "mov r5, r9", "mov r6, r10", "mov r7, r11", "push {r4-r7}"]
-RESTORE = ["pop {r4-r7}", "mov r8, r4", "mov r9, r5", "mov r10, r6", "mov r11, r7", "pop {r4-r7, pc}"]
-_SAVED = 36  # bytes
 
 
 class Armv6mColumns(Columns):
@@ -76,7 +72,8 @@ class Armv6mColumns(Columns):
                 calls.append(f"{prefix}_{name}(input + {at}, plane + {done}, {rounds}, {far});")
                 done += count * rounds
         outside = [*range(min(first, positions)), *range(end, positions)]
-        pads, edges = [], []
+        pads: list[str] = []
+        edges: list[str] = []
         for word in outside:
             rows = (word - first, word - first + apart * signals.stride)
             low, high = (
@@ -100,7 +97,7 @@ class Armv6mColumns(Columns):
         )
 
 
-def requantize_short(total: str) -> list[str]:
+def _requantize(total: str) -> list[str]:
     """The sum in `total` to a code in r2. r0 is the last shift, r1 what is added before it; r5, r6 and r7 are 2 * m0,
     m1 and mh."""
     return [
@@ -119,27 +116,6 @@ def requantize_short(total: str) -> list[str]:
         "asrs r2, r2, r0",
         *saturate(),
     ]
-
-
-def saturate() -> list[str]:
-    """r2 to int8; spoils r3."""
-    return ["sxtb r3, r2", "cmp r3, r2", "beq 9f", "asrs r2, r2, #31", "movs r3, #127", "eors r2, r2, r3", "9:"]
-
-
-def take_apart(low: str, high: str, product: str = "r4", spare: str = "r6") -> list[str]:
-    """Add the halves of `product` to two sums."""
-    return [
-        f"sxth {spare}, {product}",
-        f"add {low}, {spare}",
-        f"subs {product}, {product}, {spare}",
-        f"asrs {product}, {product}, #16",
-        f"add {high}, {product}",
-    ]
-
-
-def advance(register: str, bytes_: int) -> list[str]:
-    """Add a positive constant, 255 at a time."""
-    return [f"adds {register}, #{min(255, bytes_ - done)}" for done in range(0, bytes_, 255)]
 
 
 def _zero(signals: Signals) -> str:
@@ -188,11 +164,12 @@ def _column(signals: Signals, pairs: int) -> Assembly:
     stores = []
     for side in (0, 1):
         for pair in range(pairs):
-            stores += [*requantize_short(sums[pair][side]), "strb r2, [r4]", *advance("r4", distance)]
+            stores += [*_requantize(sums[pair][side]), "strb r2, [r4]", *advance("r4", distance)]
         if side == 0:
-            stores += [f"str r4, {output}", f"ldr r3, [sp, #{frame + _SAVED}]", "adds r4, r4, r3"]
+            stores += [f"str r4, {output}", f"ldr r3, [sp, #{frame + SAVED_BYTES}]", "adds r4, r4, r3"]
     return Assembly(
-        f"{pairs} outputs of {taps} taps of each half, {distance} bytes apart, again and again; stride {signals.stride}.",
+        f"{pairs} outputs of {taps} taps of each half, {distance} bytes apart, again and again; stride"
+        f" {signals.stride}.",
         ("const uint32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rounds", "int32_t back"),
         [
             *SAVE,

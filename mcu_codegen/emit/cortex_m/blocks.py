@@ -84,9 +84,9 @@ class BlockRenderer(Renderer):
             return super().convolution(op, site)
         row_bytes = site.inputs[0].shape[2] * depth
         pitch = op.stride[0] * row_bytes
-        if (width * depth, any(op.pads)) == (row_bytes, False) and used == window and pitch % self.granule == 0:
-            if pitch <= self.farthest:
-                return self.products(op, site.output.shape[1], pitch, site)
+        whole_rows = width * depth == row_bytes and not any(op.pads)
+        if whole_rows and used == window and pitch % self.granule == 0 and pitch <= self.farthest:
+            return self.products(op, site.output.shape[1], pitch, site)
         positions = site.output.shape[1] * site.output.shape[2]
         weights = np.zeros((channels, window), np.int8)
         weights[:, :used] = op.weights.reshape(channels, used)

@@ -78,9 +78,7 @@ class Columns(Renderer):
         _, height, width, channels = op.weights.shape
         _, input_rows, columns, _ = site.inputs[0].shape
         _, rows, output_columns, _ = site.output.shape
-        signals = Signals(
-            height, op.stride[0], op.pads[0], input_rows, rows, columns * channels, op.input_zero_point
-        )
+        signals = Signals(height, op.stride[0], op.pads[0], input_rows, rows, columns * channels, op.input_zero_point)
         if (
             (width, op.dilation, op.depth_multiplier) != (1, (1, 1), 1)
             or columns != output_columns

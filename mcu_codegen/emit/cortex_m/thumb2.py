@@ -9,9 +9,9 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import Array, Kernel, Site, fill
-from .addition import PARAMETERS, Addition, about
 from .assembly import REACH, Assembly, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product, pack_name
+from .thumb2_addition import Thumb2Addition
 from .thumb2_columns import Thumb2Columns, widen
 
 _COLUMNS = 5  # columns that a depthwise kernel computes at a time, at most
@@ -20,7 +20,7 @@ Requantize = Callable[[Sequence[str]], list[str]]
 """Turns accumulators in registers into int8 codes; r2 is the multiplier, r3 twice the addend, r12 the shift."""
 
 
-class Thumb2Renderer(Addition, Thumb2Columns, BlockRenderer):
+class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
     """Convolutions two channels and up to four rows at a time; 3 x 3 depthwise convolutions plane by plane."""
 
     farthest = REACH // (BlockRenderer.block - 1)
@@ -48,48 +48,6 @@ class Thumb2Renderer(Addition, Thumb2Columns, BlockRenderer):
     ) -> Assembly:
         """`columns` columns of every row of output, from one plane. Parameters: plane, stream, output, rows."""
         raise NotImplementedError
-
-    def high_multiply(self, register: str, multiplier: str, spare: str) -> list[str]:
-        """The doubling high product of half of what is in `register`, in place."""
-        raise NotImplementedError
-
-    def add_codes(self, op: lower.Add, shifts: tuple[int, int, int]) -> Assembly:
-        """r4 to r9 are the stream's constants, r10 and r11 the two codes, lr counts."""
-        lines = []
-        for code, pointer, zero_point, multiplier, shift in (
-            ("r10", "r0", "r4", "r5", shifts[0]),
-            ("r11", "r1", "r6", "r7", shifts[1]),
-        ):
-            lines += [
-                f"ldrsb {code}, [{pointer}], #1",
-                f"add {code}, {code}, {zero_point}",
-                f"lsl {code}, {code}, #{op.left_shift + 1}",
-                *self.high_multiply(code, multiplier, "r12"),
-            ]
-            if shift:
-                lines += [f"add {code}, {code}, {code}, asr #31", f"add {code}, {code}, #{1 << (shift - 1)}"]
-                lines.append(f"asr {code}, {code}, #{shift}")
-        return Assembly(
-            about(op, shifts),
-            PARAMETERS,
-            [
-                "push {r4-r11, lr}",
-                "ldm r3, {r4-r9, lr}",
-                "1:",
-                *lines,
-                f"{'add' if op.sign > 0 else 'sub'} r10, r10, r11",
-                "lsl r10, r10, #1",
-                *self.high_multiply("r10", "r8", "r12"),
-                "add r10, r10, r10, asr #31",
-                "add r10, r10, r9",
-                f"asr r10, r10, #{shifts[2]}",
-                "ssat r10, #8, r10",
-                "strb r10, [r2], #1",
-                "subs lr, lr, #1",
-                "bne 1b",
-                "pop {r4-r11, pc}",
-            ],
-        )
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         # pairs of channels, and offsets within one instruction's reach

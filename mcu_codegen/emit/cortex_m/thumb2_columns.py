@@ -15,7 +15,7 @@ import numpy as np
 
 from ... import lower
 from ..kernel import Array, fill
-from .assembly import REACH, Assembly, folded_bias, packed, rounding, scaling, words
+from .assembly import Assembly, folded_bias, packed, rounding, scaling, words
 from .columns import Column, Columns, Signals
 
 _TOTALS = ("r4", "r5", "r6", "r7")
@@ -146,7 +146,7 @@ class Thumb2Columns(Columns):
 
     def _tabulate(self, table: Table) -> Assembly:
         return Assembly(
-            f"The constants of a channel with {table.taps} weights, {4 * table.words} bytes of which are doubled weights.",
+            f"The constants of a channel with {table.taps} weights, which become {4 * table.words} bytes.",
             ("const uint32_t *stream", "void *table"),
             [
                 "push {r4-r8, lr}",
