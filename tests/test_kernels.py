@@ -78,6 +78,19 @@ def test_wide_weights_equal_numpy(optimize: str) -> None:
     compare(1, "cortex-m4", "gcc" if optimize == "size" else "clang", 4, "int16", optimize)
 
 
+@pytest.mark.parametrize("core", ["cortex-m0", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"])
+def test_residual_networks_equal_numpy(core: str) -> None:
+    """The kernels of networks over time, on every core that has them."""
+    layers = Layers(1)
+    for kind in ("column", "extreme column", "stem", "residual"):
+        for _ in range(20):
+            KINDS[kind](layers)
+    graph = layers.graph()
+    renderer = RENDERERS[TARGETS[core].instruction_set]()
+    assert compile_plan(graph, renderer).memory.entries["invoke"].aliases
+    agree(graph, 1, core, "gcc", renderer)
+
+
 @pytest.mark.parametrize("compiler", toolchain.NAMES)
 def test_windows_that_shrink_at_the_edge(compiler: str) -> None:
     """A column pooled by windows of its own height: clang once made DLSTP loops of them that end after a round."""
