@@ -36,6 +36,7 @@ def gated_model(
     size: int = 4,
     kernel: tuple[int, int] = (5, 4),
     stride: tuple[int, int] = (2, 2),
+    window: tuple[int, int] = (3, 3),
     zero_point: int = -128,
 ) -> tuple[Graph, Graph]:
     """(model, enrolment network), as read from their files. Inputs are `frames` frames of front end mfcc10."""
@@ -45,7 +46,7 @@ def gated_model(
     value = builder.convolution(value, channels, kernel, stride)
     names = [value]
     for block in range(blocks):
-        value = builder.depthwise(value, (1, 1))
+        value = builder.depthwise(value, (1, 1), window)
         groups.append({"name": f"group{block}", "tensors": [*names, value], "size": size})
         value = builder.convolution(value, channels, (1, 1), (1, 1))
         heads.append(builder.head(value, (1, 2), channels // size))
@@ -178,11 +179,11 @@ class _Builder:
         options = Conv2D("SAME", stride, activation="RELU")
         return self.weighted("CONV_2D", source, output, (channels, *kernel, depth), 0, options)
 
-    def depthwise(self, source: int, stride: tuple[int, int]) -> int:
+    def depthwise(self, source: int, stride: tuple[int, int], window: tuple[int, int]) -> int:
         _, rows, columns, channels = self.tensors[source].shape
         output = (1, -(-rows // stride[0]), -(-columns // stride[1]), channels)
         options = DepthwiseConv2D("SAME", stride, activation="RELU")
-        return self.weighted("DEPTHWISE_CONV_2D", source, output, (1, 3, 3, channels), 3, options)
+        return self.weighted("DEPTHWISE_CONV_2D", source, output, (1, *window, channels), 3, options)
 
     def head(self, source: int, axes: tuple[int, ...], gates: int) -> list[Operator]:
         """Logits of one group from a mean of `source`."""

@@ -22,7 +22,8 @@ from mcu_codegen.prove.measure import measure
 from mcu_codegen.targets import TARGETS, find
 from mcu_codegen.users import gates
 
-# channels a gate of 1, 2, 4, 8; a window without neighbours; another zero point; positions that leave rows over
+# channels a gate of 1, 2, 4, 8; a window without neighbours; another zero point; positions that leave rows over;
+# signals
 SHAPES = [
     {"size": 4},
     {"size": 2, "frames": 9},
@@ -31,6 +32,7 @@ SHAPES = [
     {"size": 4, "zero_point": -100, "frames": 11},
     {"size": 3, "channels": 15, "frames": 6},
     {"size": 4, "kernel": (1, 1), "stride": (1, 1), "frames": 3, "blocks": 1},
+    {"size": 4, "stride": (1, 10), "window": (5, 1), "frames": 20},
 ]
 
 
