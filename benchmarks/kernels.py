@@ -3,9 +3,9 @@
     python benchmarks/kernels.py [MODEL.tflite ...] [--target CORE ...] [--check | --update]
 
 Each is compiled for speed and for size, and where int16 weights are faster, with those too. Models are by default those
-in ../shared/models. `--check` compares every layer with benchmarks/kernels.json and ends with status 1 where a core got
-slower by more than 1 %; `--update` writes there what was measured. Compilers that are absent, and
-cores that cannot be counted here, are named.
+of `residual`, which have random weights, and those in ../shared/models. `--check` compares every layer with
+benchmarks/kernels.json and ends with status 1 where a core got slower by more than 1 %; `--update` writes there what
+was measured. Compilers that are absent, and cores that cannot be counted here, are named.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import residual
 from tqdm import tqdm
 
 from mcu_codegen import files
@@ -27,6 +28,7 @@ from mcu_codegen.emit.portable.renderer import OPTIMIZE, Renderer
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
+from mcu_codegen.graph import Graph
 from mcu_codegen.prove.measure import Measurement, measure
 from mcu_codegen.report import Table
 from mcu_codegen.targets import TARGETS
@@ -51,7 +53,7 @@ HEADER = (
 )
 
 
-def measured(models: list[Path], cores: list[str]) -> tuple[list[Measurement], list[str]]:
+def measured(models: list[Graph], cores: list[str]) -> tuple[list[Measurement], list[str]]:
     """One measurement per model, core, way to render and compiler; and what is absent."""
     found, absent = [], []
     compilers = []
@@ -60,10 +62,10 @@ def measured(models: list[Path], cores: list[str]) -> tuple[list[Measurement], l
             absent.append(f"{name}: {compiler}")
         else:
             compilers.append(compiler)
-    for path, core in tqdm(list(itertools.product(models, cores)), "models on cores"):
+    for model, core in tqdm(list(itertools.product(models, cores)), "models on cores"):
         for renderer, compiler in itertools.product(renderers(core), compilers):
             try:
-                found.append(measure(tflite.read(path), TARGETS[core], compiler, renderer()))
+                found.append(measure(model, TARGETS[core], compiler, renderer()))
             except InputError as error:
                 absent.append(str(error))
     return found, list(dict.fromkeys(absent))
@@ -110,10 +112,9 @@ def main() -> int:
     action.add_argument("--check", action="store_true", help="compare with the baseline")
     action.add_argument("--update", action="store_true", help="write the baseline")
     options = parser.parse_args()
-    models = options.models or sorted(MODELS.glob("*.tflite"))
-    if not models:
-        print(f"no model given, and {MODELS} does not exist: nothing measured")
-        return 0
+    models = [tflite.read(path) for path in options.models or sorted(MODELS.glob("*.tflite"))]
+    if not options.models:
+        models += residual.MODELS
     measurements, absent = measured(models, options.target or list(TARGETS))
     rows = [
         (

@@ -1,8 +1,8 @@
 """The static memory plan: where every activation, persistent tensor and scratch buffer lies in one arena.
 
 Entries never overlap in time, so each plans the arena afresh behind the persistent tensors, which lie at its start and
-are never shared. An entry's inputs and outputs lie in the caller's memory. A RESHAPE gives its input another name
-wherever both can lie in the same place; elsewhere it is a copy.
+are never shared. An entry's inputs and outputs lie in the caller's memory. What only takes its input, or a part of it,
+as it is gives these bytes another name wherever both can lie in the same place; elsewhere it is a copy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .errors import InputError
-from .graph import RENAMING, Entry, Graph, Operator
+from .graph import Entry, Graph, Operator
 
 ALIGNMENT = 16
 """Of the arena and of every offset in it, in bytes: enough for every load of every core, MVE included."""
@@ -30,6 +30,7 @@ class Demand:
     scratch_bytes: int = 0
     in_place: bool = False  # it may write its output over its first input, from the same address on
     ahead: bool = False  # it may do so where the output is longer, and begins at least as much earlier
+    part: int | None = None  # its output is nothing but the bytes of its first input from this one on
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class EntryPlan:
     places: dict[int, Place]  # by tensor; constants have none. An output that lies elsewhere is copied at the end
     scratch: dict[int, Block]  # by operator
     in_place: frozenset[int]  # operators that write their output over their first input
+    aliases: dict[int, int]  # by operator that only names a part of its first input: where that begins, in bytes
     least_bytes: int  # what is alive at the fullest operator, persistent tensors included: no arena can be smaller
 
 
@@ -170,7 +172,9 @@ class _Play:
             self.assert_whole(read, f"by the scratch of {layer}")
         places = self.plan.places
         same_place = places.get(source) == places[target]
-        if operator.kind in RENAMING and same_place:
+        if position in self.plan.aliases:
+            part = replace(places[source], at=places[source].at + self.plan.aliases[position])
+            assert part == places[target], f"{layer} does not lie in its input"
             self.stamps[target] = self.stamps[source]
             return
         if position in self.plan.in_place:
@@ -193,12 +197,13 @@ class _Buffer:
     starts: list[int] = field(default_factory=list)  # of each span, behind `offset`
     offset: int = 0
 
-    def hold(self, name: str, size: int, first: int, last: int) -> int:
-        """Keep a tensor at the start while operators `first`..`last` run; returns the number of its span."""
+    def hold(self, name: str, size: int, first: int, last: int, start: int = 0) -> int:
+        """Keep a tensor `start` bytes behind the start while operators `first`..`last` run; returns the number of its
+        span."""
         self.spans.append((name, size, first, last))
-        self.starts.append(0)
+        self.starts.append(start)
         alive = self.profile[first : last + 1]
-        np.maximum(alive, _aligned(size), out=alive)
+        np.maximum(alive, start + _aligned(size), out=alive)
         return len(self.spans) - 1
 
     def lift(self, size: int) -> None:
@@ -254,24 +259,25 @@ def _plan_entry(
 ) -> tuple[EntryPlan, list[Block], int]:
     """(plan, blocks, end of the memory used) of one entry, whose arena begins behind `base` bytes.
 
-    An output that begins ahead of its input keeps room from the tensors before it, too; where that costs more than it
-    saves, no output does.
+    An output that begins ahead of its input keeps room from the tensors before it, too, and a part that is only named
+    keeps the whole; where that costs more than it saves, no output and no part does.
     """
-    plans = [_plan_with(graph, entry, demands, first, persistent, base)]
+    tried = [demands]
     if any(demand.ahead for demand in demands):
-        plain = [replace(demand, ahead=False) for demand in demands]
-        plans.append(_plan_with(graph, entry, plain, first, persistent, base))
-    return min(plans, key=lambda planned: planned[2])
+        tried.append([replace(demand, ahead=False) for demand in demands])
+    if any(demand.part for demand in demands):
+        tried += [[replace(demand, part=None if demand.part else demand.part) for demand in each] for each in tried]
+    return min((_plan_with(graph, entry, each, first, persistent, base) for each in tried), key=lambda made: made[2])
 
 
 def _plan_with(
     graph: Graph, entry: Entry, demands: list[Demand], first: int, persistent: dict[int, Place], base: int
 ) -> tuple[EntryPlan, list[Block], int]:
-    places, alias = _fixed_places(graph, entry, persistent)
+    places, alias, aliases = _fixed_places(graph, entry, demands, persistent)
     last: dict[int, int] = {}
     for position, operator in enumerate(entry.operators):
         for index in (*operator.inputs, *operator.outputs):
-            last[alias.get(index, index)] = position
+            last[alias.get(index, (index, 0))[0]] = position
 
     buffers: list[_Buffer] = []
     held: dict[int, tuple[_Buffer, int]] = {}  # by tensor: the buffer and the number of its span in it
@@ -283,63 +289,81 @@ def _plan_with(
         return buffers[-1]
 
     for position, ((layer, operator), demand) in enumerate(zip(graph.layers(entry), demands, strict=True)):
-        source, target = alias.get(operator.inputs[0], operator.inputs[0]), operator.outputs[0]
+        named, target = operator.inputs[0], operator.outputs[0]
+        source, part = alias.get(named, (named, 0))
         if demand.scratch_bytes:
             scratches[position] = new()
             scratches[position].hold(f"scratch of {layer}", demand.scratch_bytes, position, position)
         if source == target:
             in_place.add(first + position)  # an update of a persistent tensor
-        if target in alias:
-            held[target] = held[alias[target]]
-        elif target not in places:
+        if target not in alias and target not in places:
             size = graph.tensors[target].bytes
             over = None
             if source in held and last[source] == position:
-                longer = size - graph.tensors[source].bytes
+                longer = size - graph.tensors[named].bytes
                 over = held[source][0] if (demand.ahead if longer > 0 else demand.in_place) else None
+            start = 0
             if over is not None:
                 in_place.add(first + position)
+                start = over.starts[held[source][1]] + part
                 if longer > 0:
                     over.lift(_aligned(longer))
             buffer = new() if over is None else over
-            held[target] = buffer, buffer.hold(graph.tensors[target].name, size, position, last[target])
+            held[target] = buffer, buffer.hold(graph.tensors[target].name, size, position, last[target], start)
 
     offsets, height = _pack([buffer.profile for buffer in buffers])
     for buffer, offset in zip(buffers, offsets, strict=True):
         buffer.offset = base + offset
     places.update({index: Place("arena", buffer.at(span)) for index, (buffer, span) in held.items()})
+    places.update({index: Place("arena", places[source].at + part) for index, (source, part) in alias.items()})
     alive = sum((buffer.profile for buffer in buffers), np.zeros(1, np.int64))
     planned = EntryPlan(
         places,
         {first + position: buffer.blocks(first)[0] for position, buffer in scratches.items()},
         frozenset(in_place),
+        {first + position: part for position, part in aliases.items()},
         base + int(alive.max(initial=0)),
     )
     return planned, [block for buffer in buffers for block in buffer.blocks(first)], base + height
 
 
-def _fixed_places(graph: Graph, entry: Entry, persistent: dict[int, Place]) -> tuple[dict[int, Place], dict[int, int]]:
-    """Places that need no search, and for each other RESHAPE output the tensor whose bytes it names."""
+def _fixed_places(
+    graph: Graph, entry: Entry, demands: list[Demand], persistent: dict[int, Place]
+) -> tuple[dict[int, Place], dict[int, tuple[int, int]], dict[int, int]]:
+    """Places that need no search; for each other tensor that is only a name, the tensor whose bytes it names and from
+    which on; and by operator of the entry that only gives a name, where its output begins in its input."""
     places = dict(persistent)
     for memory, indices in (("input", entry.inputs), ("output", entry.outputs)):
         for number, index in enumerate(indices):
             if not graph.tensors[index].constant:
                 places.setdefault(index, Place(memory, number))
-    reshapes = [(op.inputs[0], op.outputs[0]) for op in entry.operators if op.kind in RENAMING]
+    parts = [
+        (position, operator.inputs[0], operator.outputs[0], demand.part)
+        for position, (operator, demand) in enumerate(zip(entry.operators, demands, strict=True))
+        if demand.part is not None and not graph.tensors[operator.inputs[0]].constant
+    ]
     # what is only renamed to become an output can be written there in the first place
-    for source, target in reversed(reshapes):
-        if places.get(target, Place("", 0)).memory == "output" and not graph.tensors[source].constant:
+    for _, source, target, _ in reversed(parts):
+        whole = graph.tensors[source].bytes == graph.tensors[target].bytes
+        if whole and places.get(target, Place("", 0)).memory == "output":
             places.setdefault(source, places[target])
-    alias: dict[int, int] = {}
-    for source, target in reshapes:
+    alias: dict[int, tuple[int, int]] = {}
+    aliases: dict[int, int] = {}
+    for position, source, target, part in parts:
         # a persistent tensor may change while its former value is still read under the other name, so it is copied
-        if target in places or source in persistent or graph.tensors[source].constant:
+        if part % ALIGNMENT or source in persistent:
             continue
-        if source in places:
+        if target in places:
+            if places.get(source) == places[target]:
+                aliases[position] = 0
+        elif source not in places:
+            root, start = alias.get(source, (source, 0))
+            alias[target] = root, start + part
+            aliases[position] = part
+        elif part == 0:  # the caller's memory is known by its start
             places[target] = places[source]
-        else:
-            alias[target] = alias.get(source, source)
-    return places, alias
+            aliases[position] = 0
+    return places, alias, aliases
 
 
 class _Packing(NamedTuple):

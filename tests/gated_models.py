@@ -38,6 +38,7 @@ def gated_model(
     size: int = 4,
     kernel: tuple[int, int] = (5, 4),
     stride: tuple[int, int] = (2, 2),
+    window: tuple[int, int] = (3, 3),
     zero_point: int = -128,
     residual: bool = False,
 ) -> tuple[Graph, Graph]:
@@ -59,7 +60,7 @@ def gated_model(
         value = builder.convolution(value, channels, kernel, stride)
         names = [value]
         for block in range(blocks):
-            value = builder.depthwise(value, (1, 1))
+            value = builder.depthwise(value, (1, 1), window)
             groups.append({"name": f"group{block}", "tensors": [*names, value], "size": size})
             value = builder.convolution(value, channels, (1, 1), (1, 1))
             heads.append(builder.head(value, (1, 2), channels // size))
@@ -192,11 +193,11 @@ class _Builder:
         options = Conv2D("SAME", stride, activation="RELU")
         return self.weighted("CONV_2D", source, output, (channels, *kernel, depth), 0, options)
 
-    def depthwise(self, source: int, stride: tuple[int, int]) -> int:
+    def depthwise(self, source: int, stride: tuple[int, int], window: tuple[int, int]) -> int:
         _, rows, columns, channels = self.tensors[source].shape
         output = (1, -(-rows // stride[0]), -(-columns // stride[1]), channels)
         options = DepthwiseConv2D("SAME", stride, activation="RELU")
-        return self.weighted("DEPTHWISE_CONV_2D", source, output, (1, 3, 3, channels), 3, options)
+        return self.weighted("DEPTHWISE_CONV_2D", source, output, (1, *window, channels), 3, options)
 
     def frames_convolution(self, source: int, channels: int, height: int, stride: int) -> int:
         """A convolution of whole frames."""

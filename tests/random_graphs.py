@@ -126,6 +126,9 @@ class _Builder:
         return int(items[self.integer(0, len(items) - 1)])
 
     def image(self) -> tuple[int, ...]:
+        """By chance a signal: one column, of a few more channels."""
+        if self.chance(0.3):
+            return (1, self.integer(1, 20), 1, self.one([1, 2, 4, 8, 16]))
         return (1, self.integer(1, 7), self.integer(1, 7), self.integer(1, 6))
 
     def quantization(self) -> Quantization:
@@ -208,9 +211,11 @@ class _Builder:
         shape = self.tensors[source].shape
         if len(shape) != 4 or shape[0] > 1 or channels > 18:
             return None
-        size = (self.integer(1, 4), self.integer(1, 4))
+        size = self.window_size(shape)
         stride = (self.one([1, 1, 2, 3]), self.one([1, 1, 2, 3]))
         dilation = (self.one([1, 1, 1, 2, 3]), self.one([1, 1, 1, 2, 3]))
+        if self.chance(0.3):
+            dilation = (1, 1)
         padding = self.padding_name()
         out = [_output_size(padding, shape[a + 1], size[a], stride[a], dilation[a]) for a in (0, 1)]
         if min(out) < 1 or out[0] * out[1] * channels > _LARGEST:
@@ -223,6 +228,14 @@ class _Builder:
             return self.append("DEPTHWISE_CONV_2D", (source, *constants), output, options)
         constants = self.weights_and_bias((channels, *size, shape[3]), 0, source, output, self.chance(0.1))
         return self.append("CONV_2D", (source, *constants), output, Conv2D(padding, stride, dilation, activation))
+
+    def window_size(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """By chance a column, or whole rows of the image."""
+        if self.chance(0.2):
+            return self.integer(2, max(2, min(shape[1] + 2, 15))), 1
+        if self.chance(0.2):
+            return self.integer(1, min(shape[1], 5)), shape[2]
+        return self.integer(1, 4), self.integer(1, 4)
 
     def padding_name(self) -> str:
         return "SAME" if self.chance(0.5) else "VALID"
@@ -329,6 +342,8 @@ class _Builder:
         """Steps back too, open ends, and the axes of one element left out by chance."""
         tensor = self.tensors[source]
         shape, rank = tensor.shape, len(tensor.shape)
+        if rank == 4 and self.chance(0.3):
+            return self.crop(source)
         begins = np.array([self.integer(-size, size - 1) for size in shape], np.int32)
         steps = self.rng.choice([-2, -1, 1, 1, 2], rank).astype(np.int32)
         ends = np.array([self.integer(-size - 2, size + 2) for size in shape], np.int32)
@@ -348,6 +363,18 @@ class _Builder:
         output = self.activation(tuple(out), tensor.quantization)
         options = StridedSlice(open_begin, open_end, shrink)
         return self.append("STRIDED_SLICE", (source, *constants), output, options)
+
+    def crop(self, source: int) -> int:
+        """A slice along the first axis of an image: bytes that lie together."""
+        tensor = self.tensors[source]
+        begin = self.integer(0, tensor.shape[1] - 1)
+        end = self.integer(begin + 1, tensor.shape[1])
+        shape = (tensor.shape[0], end - begin, *tensor.shape[2:])
+        values = ((0, begin, 0, 0), (tensor.shape[0], end, *tensor.shape[2:]), (1, 1, 1, 1))
+        constants = (self.constant(name, np.array(data, np.int32)) for name, data in zip("bes", values, strict=True))
+        return self.append(
+            "STRIDED_SLICE", (source, *constants), self.activation(shape, tensor.quantization), StridedSlice()
+        )
 
     def concatenation(self, source: int, values: list[int]) -> int | None:
         """Of what has the same quantisation and fits along some axis, or the tensor with itself or a constant."""

@@ -17,6 +17,7 @@ from mcu_codegen.graph import (
     Operator,
     Pool2D,
     Quantization,
+    StridedSlice,
     Tensor,
 )
 
@@ -113,6 +114,60 @@ class Layers:
         source = self.input(1, self.between(1, 18), self.between(1, 14), self.between(1, 5))
         self.depthwise(source, (self.one(1, 1, 2), self.one(1, 1, 2)))
 
+    def any_column(self) -> None:
+        """A k x 1 kernel, mostly on an image of width 1, whose stride in x then does not matter."""
+        taps, width = self.one(2, 3, 4, 5, 7, 9, 12, 15, 31), self.one(1, 1, 1, 2, 3)
+        source = self.input(1, max(1, taps + self.between(-2, 30)), width, self.one(1, 2, 4, 8, 13))
+        self.depthwise(source, (self.one(1, 1, 1, 2, 3, 4, 5), self.between(1, 2) if width == 1 else 1), (taps, 1))
+
+    def extreme_column(self) -> None:
+        """Multipliers at the ends of their range, and accumulators near the end of what kernels of Cortex-M0 take; and
+        shifts that no kernel takes."""
+        taps, rows, channels = self.one(3, 5, 9), self.between(9, 20), self.one(1, 4)
+        source, output = self.input(1, rows, 1, channels), self.activation((1, rows - taps + 1, 1, channels))
+        shift = self.one(1, 1, 5, 7, 9, 10, 11, 12, 23, 24, 31, 0, -5)
+        real = 2.0 ** -(shift + self.one(0, 1)) * np.array([1, 1 - 2**-24, self.rng.uniform(0.5, 1)])
+        weights = self.rng.choice([-127, 127], (1, taps, 1, channels)) * self.one(0, 1, 1)
+        zero_point = self.tensors[source].zero_point
+        reach = 127 * taps * max(127 - zero_point, 128 + zero_point)
+        room = max(2**19 - 2**12 - 255 * 2.0 ** (shift - 1) - reach, 0)
+        bias = self.rng.choice([-1, 1], channels) * room * self.rng.uniform(0.99, 1.01, channels)
+        ratio = self.tensors[output].scale / self.tensors[source].scale
+        scales = Quantization(tuple(self.rng.choice(real, channels) * ratio), (0,) * channels, 3)
+        self.append(
+            "DEPTHWISE_CONV_2D",
+            source,
+            output,
+            DepthwiseConv2D("VALID"),
+            self.new(weights.shape, "int8", scales, weights.astype(np.int8)),
+            self.new((channels,), "int32", Quantization(scales.scale, scales.zero_point), bias.astype(np.int32)),
+        )
+
+    def residual(self) -> None:
+        """A block of a residual network over time, whose cropped input lies in the arena."""
+        rows, channels, taps = self.between(12, 30), 4 * self.between(1, 5), 2 * self.between(1, 5) + 1
+        source = self.convolution(self.input(1, rows, 5, 4), channels, (1, 5), (1, 1))
+        inner = self.depthwise(source, window=(taps, 1))
+        inner = self.convolution(inner, channels, (1, 1), (1, 1))
+        shape = self.tensors[inner].shape
+        begin = (self.tensors[source].shape[1] - shape[1]) // 2
+        cropped = self.new(shape, "int8", self.tensors[source].quantization or Quantization((), ()))
+        values = ((0, begin, 0, 0), (1, begin + shape[1], *shape[2:]), (1, 1, 1, 1))
+        first = len(self.tensors)
+        self.tensors += [
+            Tensor(f"slice_{first + i}", (4,), "int32", None, np.array(each, np.int32)) for i, each in enumerate(values)
+        ]
+        self.append("STRIDED_SLICE", source, cropped, StridedSlice(), *range(first, first + 3))
+        operands = (inner, cropped) if self.rng.random() < 0.5 else (cropped, inner)
+        self.append("ADD", operands[0], self.activation(shape), Elementwise(), operands[1])
+
+    def any_stem(self) -> None:
+        """Windows that are whole rows of the image."""
+        rows, columns = self.between(3, 14), self.one(4, 5, 10, 40)
+        source = self.input(1, rows, columns, self.one(1, 2, 4))
+        window = (self.between(1, min(rows, 5)), columns)
+        self.convolution(source, self.between(2, 8), window, (self.between(1, 3), self.between(1, 2)))
+
     def any_pointwise(self) -> None:
         source = self.input(
             1, self.between(1, 4), self.between(1, 4), self.one(1, 7, 16, 31, 48, 64, 65, 128, 129, 300)
@@ -176,6 +231,10 @@ class Layers:
 KINDS: dict[str, Callable[[Layers], None]] = {
     "convolution": Layers.any_convolution,
     "depthwise": Layers.any_depthwise,
+    "column": Layers.any_column,
+    "extreme column": Layers.extreme_column,
+    "stem": Layers.any_stem,
+    "residual": Layers.residual,
     "pointwise": Layers.any_pointwise,
     "fully connected": Layers.any_fully_connected,
     "column of many": Layers.any_column_of_many,

@@ -20,11 +20,19 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def random_demands(graph: Graph, seed: int) -> dict[int, Demand]:
-    """Scratch for some operators; ADD, which computes element by element, in place."""
+    """Scratch for some operators; ADD, which computes element by element, in place; what may be a part of its input."""
     rng = np.random.default_rng(seed)
     operators = [operator for entry in graph.entries for operator in entry.operators]
+
+    def part(operator: Operator) -> int | None:
+        room = graph.tensors[operator.inputs[0]].bytes - graph.tensors[operator.outputs[0]].bytes
+        if operator.kind not in ("RESHAPE", "STRIDED_SLICE") or room < 0:
+            return None
+        at = int(rng.integers(room + 1))
+        return at - at % memory.ALIGNMENT if rng.random() < 0.7 else at
+
     return {
-        position: Demand(int(rng.choice([0, 0, rng.integers(1, 300)])), operator.kind == "ADD")
+        position: Demand(int(rng.choice([0, 0, rng.integers(1, 300)])), operator.kind == "ADD", part=part(operator))
         for position, operator in enumerate(operators)
     }
 
@@ -147,7 +155,7 @@ def test_scratch_lies_beside_what_lives() -> None:
 def test_a_reshape_is_another_name() -> None:
     graph = chain(64, 64, 64, 64)
     graph.main.operators[1] = Operator("RESHAPE", (1,), (2,), NoOptions())
-    planned = memory.plan(graph, {})
+    planned = memory.plan(graph, {1: Demand(part=0)})
     places = planned.entries["invoke"].places
     assert places[1] == places[2] and planned.arena_bytes == 64
 
@@ -155,14 +163,14 @@ def test_a_reshape_is_another_name() -> None:
 def test_a_reshape_before_the_output_writes_the_output_at_once() -> None:
     graph = chain(64, 64, 64)
     graph.main.operators[1] = Operator("RESHAPE", (1,), (2,), NoOptions())
-    planned = memory.plan(graph, {})
+    planned = memory.plan(graph, {1: Demand(part=0)})
     assert planned.entries["invoke"].places[1] == Place("output", 0) and planned.arena_bytes == 0
 
 
 def test_a_reshape_from_input_to_output_stays_a_copy() -> None:
     graph = chain(64, 64)
     graph.main.operators[0] = Operator("RESHAPE", (0,), (1,), NoOptions())
-    places = memory.plan(graph, {}).entries["invoke"].places
+    places = memory.plan(graph, {0: Demand(part=0)}).entries["invoke"].places
     assert places == {0: Place("input", 0), 1: Place("output", 0)}
 
 
@@ -172,9 +180,46 @@ def test_a_reshape_of_a_persistent_tensor_stays_a_copy() -> None:
     graph = chain(64, 64, 64, state=state)
     graph.main.operators[0] = Operator("RESHAPE", (3,), (1,), NoOptions())
     graph.main.operators.insert(1, Operator("ADD", (3, 0), (3,), Elementwise()))
-    planned = memory.plan(graph, {1: Demand(in_place=True)})
+    planned = memory.plan(graph, {0: Demand(part=0), 1: Demand(in_place=True)})
     places = planned.entries["invoke"].places
     assert places[1] != places[3] and planned.persistent_bytes == 64 and planned.arena_bytes == 128
+    memory.check(graph, planned)
+
+
+def test_a_part_is_another_name() -> None:
+    graph = chain(64, 64, 32, 32, 64)
+    graph.main.operators[1] = Operator("STRIDED_SLICE", (1,), (2,), NoOptions())
+    planned = memory.plan(graph, {1: Demand(part=16)})
+    places = planned.entries["invoke"].places
+    assert places[2].at == places[1].at + 16 and planned.arena_bytes == 64 + 32
+    memory.check(graph, planned)
+
+
+def test_a_part_off_the_alignment_stays_a_copy() -> None:
+    graph = chain(64, 64, 32, 32, 64)
+    graph.main.operators[1] = Operator("STRIDED_SLICE", (1,), (2,), NoOptions())
+    assert not memory.plan(graph, {1: Demand(part=8)}).entries["invoke"].aliases
+
+
+def test_a_kernel_in_place_writes_over_a_part() -> None:
+    graph = chain(64, 96, 32, 32, 64)
+    graph.main.operators[1] = Operator("STRIDED_SLICE", (1,), (2,), NoOptions())
+    planned = memory.plan(graph, {1: Demand(part=48), 2: Demand(in_place=True)})
+    places = planned.entries["invoke"].places
+    assert places[2] == places[3] == Place("arena", 48) and planned.arena_bytes == 96
+    memory.check(graph, planned)
+
+
+def test_a_small_part_does_not_keep_a_large_whole() -> None:
+    """The whole would lie beside what comes between: 640 + 640 bytes."""
+    graph = chain(640, 640, 640, 640, 16, 16)
+    graph.main.operators[1] = Operator("STRIDED_SLICE", (1,), (4,), NoOptions())
+    graph.main.operators[2] = Operator("ADD", (1, 1), (2,), Elementwise())
+    graph.main.operators[3] = Operator("ADD", (2, 2), (3,), Elementwise())
+    graph.main.operators[4] = Operator("ADD", (4, 3), (5,), Elementwise())
+    demands = {1: Demand(part=16), 2: Demand(in_place=True), 3: Demand(in_place=True)}
+    planned = memory.plan(graph, demands)
+    assert planned.arena_bytes == 640 + 16 and not planned.entries["invoke"].aliases
     memory.check(graph, planned)
 
 

@@ -23,7 +23,7 @@ from mcu_codegen.targets import TARGETS, find
 from mcu_codegen.users import gates
 
 # channels a gate of 1, 2, 4, 8; a window without neighbours; another zero point; positions that leave rows over;
-# residual networks
+# residual networks; signals
 SHAPES = [
     {"size": 4},
     {"size": 2, "frames": 9},
@@ -34,6 +34,7 @@ SHAPES = [
     {"size": 4, "kernel": (1, 1), "stride": (1, 1), "frames": 3, "blocks": 1},
     {"size": 1, "residual": True, "kernel": (3, 0), "stride": (1, 0)},
     {"size": 4, "residual": True, "kernel": (2, 0), "frames": 17, "channels": 32, "blocks": 3},
+    {"size": 4, "stride": (1, 10), "window": (5, 1), "frames": 20},
 ]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import memory
 from ..errors import InputError
-from ..graph import RENAMING, Entry, Graph, Tensor
+from ..graph import Entry, Graph, Tensor
 from .plan import Layer, Plan, compile_plan
 from .portable.renderer import Array, Renderer, fill
 from .selftest import emit_selftest
@@ -307,10 +307,8 @@ def _function(plan: Plan, entry: Entry | None, lines: list[str], arena: str) -> 
 
 
 def _is_alias(plan: Plan, layer: Layer) -> bool:
-    """Whether the operator only gives its input another name, in the same place."""
-    places = plan.memory.entries[layer.entry.name].places
-    source, target = layer.operator.inputs[0], layer.operator.outputs[0]
-    return layer.operator.kind in RENAMING and source in places and places[source] == places[target]
+    """Whether the operator only gives its input, or a part of it, another name."""
+    return layer.index in plan.memory.entries[layer.entry.name].aliases
 
 
 def _pointer(plan: Plan, entry: Entry, index: int, pool: _Pool) -> str:

@@ -16,33 +16,35 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import Array, Helper, Kernel, Site, fill
-from .addition import PARAMETERS, Addition, about
+from .armv6m_addition import Armv6mAddition
+from .armv6m_assembly import RESTORE, SAVE, SUMS, advance, saturate, take_apart
+from .armv6m_columns import Armv6mColumns
 from .assembly import Assembly, divisor, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
-from .blocks import BlockRenderer, Product
+from .blocks import BlockRenderer, Product, pack_name
 
-_SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")
 _PITCH = 14  # the widest row of a plane three of which lie within the reach of a load, 31 words
 
 
-class Armv6mRenderer(Addition, BlockRenderer):
+class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
     """Cortex-M0, M0+."""
 
-    block = len(_SUMS)
+    block = len(SUMS)
+    farthest = 1 << 16
     together = 1
     unrolled = (8, 1)  # groups of four inputs
-    added = (4, 1)
-
-    def add_codes(self, shift: int, elements: int) -> Assembly:
-        return _add(shift, elements)
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         return _computes(op)
 
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
-        pack, multiply = f"pack_{depth}x{rows}", f"multiply_{depth}x{rows}_{channels}"
-        self.helpers[pack] = _pack(pack, depth, rows)
+        multiply = f"multiply_{depth}x{rows}_{channels}"
         self.helpers[multiply] = _multiply(depth, channels, rows, self.most).helper(multiply)
-        return Product(pack, multiply, 4 * depth * ((rows + 1) // 2))
+        return Product(self.pack(depth, rows, depth), multiply, 4 * depth * ((rows + 1) // 2))
+
+    def pack(self, depth: int, rows: int, pitch: int) -> str:
+        name = pack_name(depth, rows, pitch)
+        self.helpers[name] = _pack(name, depth, rows, pitch)
+        return name
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
         """Per channel: the bias, the weights, a word that holds the shift and, above its lowest byte, `rounding`; the
@@ -128,13 +130,13 @@ def _computes(op: lower.Convolution | lower.FullyConnected) -> bool:
     return requantizes(op) and bool(np.all(op.bound < 2**28) and op.weights.min() >= -127)
 
 
-def _pack(name: str, depth: int, rows: int) -> Helper:
+def _pack(name: str, depth: int, rows: int, pitch: int) -> Helper:
     """For every two inputs, and every pair of rows, two words."""
     lines = []
     for row in range(0, rows, 2):
         for k in (0, 1):
-            first = f"(uint32_t)input[{row * depth + k}]"
-            second = f" + ((uint32_t)input[{(row + 1) * depth + k}] << 16)" if row + 1 < rows else ""
+            first = f"(uint32_t)input[{row * pitch + k}]"
+            second = f" + ((uint32_t)input[{(row + 1) * pitch + k}] << 16)" if row + 1 < rows else ""
             lines.append(f"        *to++ = {first}{second};")
     body = "\n".join(lines)
     return Helper(
@@ -143,11 +145,6 @@ def _pack(name: str, depth: int, rows: int) -> Helper:
         f"    uint32_t *to = (uint32_t *)wide;\n\n"
         f"    for (const int8_t *const end = input + {depth}; input != end; input += 2) {{\n{body}\n    }}\n}}\n"
     )
-
-
-def _take_apart(low: str, high: str) -> list[str]:
-    """Add the halves of r4 to two sums."""
-    return ["sxth r6, r4", f"add {low}, r6", "subs r4, r4, r6", "asrs r4, r4, #16", f"add {high}, r4"]
 
 
 def _requantize(total: str) -> list[str]:
@@ -175,65 +172,8 @@ def _requantize(total: str) -> list[str]:
         "ldr r3, [sp]",
         "adds r2, r2, r3",
         "asrs r2, r2, r0",
-        "sxtb r3, r2",
-        "cmp r3, r2",
-        "beq 9f",
-        "asrs r2, r2, #31",
-        "movs r3, #127",
-        "eors r2, r2, r3",
-        "9:",
+        *saturate(),
     ]
-
-
-def _add(shift: int, elements: int) -> Assembly:
-    """r0, r1 and r2 are the ends of the arrays, and r3 counts up to zero; r4, r5 and r8 are the stream's constants."""
-    lines, saturated = [], []
-    for at in range(elements):
-        lines += [
-            "ldrsb r6, [r0, r3]",
-            "ldrsb r7, [r1, r3]",
-            "muls r6, r4, r6",
-            "muls r7, r5, r7",
-            "adds r6, r6, r7",
-            "add r6, r8",
-            f"asrs r6, r6, #{shift}",
-            "sxtb r7, r6",
-            "cmp r6, r7",
-            f"bne {10 + at}f",
-            f"{20 + at}:",
-            "strb r6, [r2, r3]",
-            "adds r3, #1",
-        ]
-        saturated += [f"{10 + at}:", "asrs r6, r6, #31", "movs r7, #127", "eors r6, r7", f"b {20 + at}b"]
-    return Assembly(
-        about(shift),
-        PARAMETERS,
-        [
-            "push {r4-r7, lr}",
-            "mov r4, r8",
-            "push {r4}",
-            "ldm r3!, {r4, r5, r6, r7}",
-            "mov r8, r6",
-            *(f"adds {pointer}, {pointer}, r7" for pointer in ("r0", "r1", "r2")),
-            "rsbs r3, r7, #0",
-            "1:",
-            *lines,
-            "bne 1b",
-            "pop {r4}",
-            "mov r8, r4",
-            "pop {r4-r7, pc}",
-            *saturated,
-        ],
-    )
-
-
-def _advance(register: str, bytes_: int) -> list[str]:
-    """Add a positive constant, 255 at a time."""
-    return [f"adds {register}, #{min(255, bytes_ - done)}" for done in range(0, bytes_, 255)]
-
-
-_SAVE = ["push {r4-r7, lr}", "mov r4, r8", "mov r5, r9", "mov r6, r10", "mov r7, r11", "push {r4-r7}"]
-_RESTORE = ["pop {r4-r7}", "mov r8, r4", "mov r9, r5", "mov r10, r6", "mov r11, r7", "pop {r4-r7, pc}"]
 
 
 def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
@@ -241,7 +181,7 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
 
     Frame: [sp] addend, [sp, #4] loop counter, [sp, #8] packed rows, [sp, #12] output, [sp, #16] channels left.
     """
-    pairs = [(_SUMS[row], _SUMS[row + 1]) for row in range(0, rows, 2)]
+    pairs = [(SUMS[row], SUMS[row + 1]) for row in range(0, rows, 2)]
 
     def products() -> list[str]:
         return [
@@ -252,7 +192,7 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
                 "muls r4, r2, r4",
                 "muls r5, r3, r5",
                 "adds r4, r4, r5",
-                *_take_apart(*pair),
+                *take_apart(*pair),
             )
         ]
 
@@ -270,13 +210,13 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
     groups = depth // 4
     unrolled = divisor(groups, most)
     stores: list[str] = []
-    for row, total in enumerate(_SUMS[:rows]):
-        stores += _requantize(total) + ["strb r2, [r7]"] + (_advance("r7", channels) if row + 1 < rows else [])
+    for row, total in enumerate(SUMS[:rows]):
+        stores += _requantize(total) + ["strb r2, [r7]"] + (advance("r7", channels) if row + 1 < rows else [])
     return Assembly(
         f"{rows} packed rows of {depth} inputs times channels. The outputs of a row are {channels} bytes.",
         ("const void *wide", "const uint32_t *stream", "int8_t *output", "int32_t channels"),
         [
-            *_SAVE,
+            *SAVE,
             "push {r0, r2, r3}",
             "sub sp, #8",
             "1:",
@@ -313,7 +253,7 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
             "b 1b",
             "4:",
             "add sp, #20",
-            *_RESTORE,
+            *RESTORE,
         ],
     )
 
@@ -336,17 +276,17 @@ def _depthwise_rows(columns: int, channels: int, stride: tuple[int, int]) -> Ass
             for register, value, each in zip(("r2", "r3"), ("r4", "r5"), taps, strict=False):
                 row += [f"ldr {register}, [sp, #{4 + 4 * each}]", f"ldr {value}, [r1, #{at[each]}]"]
                 row.append(f"muls {value}, {register}, {value}")
-            row += [*(["adds r4, r4, r5"] if len(taps) > 1 else []), *_take_apart("r8", "r9")]
+            row += [*(["adds r4, r4, r5"] if len(taps) > 1 else []), *take_apart("r8", "r9")]
         row += ["ldr r0, [sp, #44]", "ldr r5, [sp, #48]", "ldr r6, [sp, #52]"]
         for total in ("r8", "r9")[: columns - column]:
-            row += [*_requantize(total), "strb r2, [r7]", *_advance("r7", channels)]
+            row += [*_requantize(total), "strb r2, [r7]", *advance("r7", channels)]
         done = column * stride[1]
-        row += _advance("r1", 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done))
+        row += advance("r1", 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done))
     return Assembly(
         f"Every row of {columns} columns of a 3 x 3 depthwise convolution of one plane of pairs; strides {stride}.",
         ("const uint32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
         [
-            *_SAVE,
+            *SAVE,
             "push {r3}",
             "sub sp, #56",
             "movs r7, r2",
@@ -373,6 +313,6 @@ def _depthwise_rows(columns: int, channels: int, stride: tuple[int, int]) -> Ass
             "b 1b",
             "2:",
             "add sp, #60",
-            *_RESTORE,
+            *RESTORE,
         ],
     )

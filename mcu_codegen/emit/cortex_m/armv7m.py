@@ -19,6 +19,7 @@ class Armv7mRenderer(Thumb2Renderer):
     """Cortex-M3."""
 
     element_bytes = 4
+    multiply_add = "mla"
     scale = 1
     unrolled = (16, 4)  # inputs
 
@@ -32,9 +33,20 @@ class Armv7mRenderer(Thumb2Renderer):
         chunks = [(start, min(5, columns - start)) for start in range(0, columns, 5)]
         return chunks, (columns - 1) * stride + 3 + ((columns, stride) == (5, 1))
 
-    def pack_rows(self, depth: int, rows: int) -> Assembly:
+    def group(self, weights: np.ndarray) -> np.ndarray:
+        return weights
+
+    def tabulate(self, kinds: int) -> list[str]:
+        registers = ("r2", "r3", "r5", "r6")
+        loads = [f"ldrsb {register}, [r0], #1" for register in registers]
+        return [*loads, *(f"lsl {register}, {register}, #1" for register in registers), "stm r1!, {r2, r3, r5, r6}"]
+
+    def requantize(self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
+        return _requantize_doubled(registers, multiplier, twice_addend, shift, "r12")
+
+    def pack_rows(self, depth: int, rows: int, pitch: int) -> Assembly:
         registers = [f"r{3 + row}" for row in range(rows)]
-        loads = [f"ldrsb {register}, [r0, #{row * depth}]" for row, register in enumerate(registers) if row]
+        loads = [f"ldrsb {register}, [r0, #{row * pitch}]" for row, register in enumerate(registers) if row]
         store = f"stm r1!, {{{', '.join(registers)}}}" if rows > 1 else f"str {registers[0]}, [r1], #4"
         return Assembly(
             f"Widens {rows} x {depth} inputs, by turns.",
@@ -116,11 +128,18 @@ class Armv7mRenderer(Thumb2Renderer):
 
 
 def _requantize(registers: Sequence[str], multiplier: str, twice_addend: str, shift: str, spare: str) -> list[str]:
-    """Accumulators to int8 codes, in place. The high half of the doubled product, rounded by the low half's top bit."""
+    """Accumulators to int8 codes, in place."""
+    doubled = [f"lsl {register}, {register}, #1" for register in registers]
+    return doubled + _requantize_doubled(registers, multiplier, twice_addend, shift, spare)
+
+
+def _requantize_doubled(
+    registers: Sequence[str], multiplier: str, twice_addend: str, shift: str, spare: str
+) -> list[str]:
+    """Doubled accumulators to int8 codes. The high half of the product is rounded by the low half's top bit."""
     lines = []
     for r in registers:
         lines += [
-            f"lsl {r}, {r}, #1",
             f"smull {spare}, {r}, {r}, {multiplier}",
             f"add {r}, {r}, {spare}, lsr #31",
             f"add {r}, {r}, {r}, asr #31",

@@ -1,7 +1,8 @@
 """Convolutions and fully connected layers as products of a few rows of input with all weights.
 
-A 1x1 convolution and a fully connected layer take their rows where they lie; any other convolution first copies its
-windows side by side. What multiplies a block of rows is the business of an instruction set.
+A 1x1 convolution, a fully connected layer and a convolution whose windows are whole rows of the image take their rows
+where they lie; any other convolution first copies its windows side by side. What multiplies a block of rows is the
+business of an instruction set.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class BlockRenderer(Renderer):
     block = 4  # rows that a product takes at a time, at most
     together = 2  # channels that a product computes in a round, that is, with one row of the stream
     granule = 4  # the bytes of a row are a multiple of it
+    farthest = 0  # bytes between the beginnings of rows that `pack` takes, at most; 0: they are neighbours
     unrolled: tuple[int, ...]  # in the order of OPTIMIZE, how many steps a product does without a jump, at most
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
@@ -60,6 +62,10 @@ class BlockRenderer(Renderer):
 
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
         """The kernels for `rows` rows (1 to `block`) of `depth` inputs; adds their helpers to `helpers`."""
+        raise NotImplementedError
+
+    def pack(self, depth: int, rows: int, pitch: int) -> str:
+        """The helper that packs `rows` rows of `depth` inputs that begin `pitch` bytes apart; `farthest` or less."""
         raise NotImplementedError
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
@@ -76,6 +82,11 @@ class BlockRenderer(Renderer):
         window = -(-used // self.granule) * self.granule
         if op.dilation != (1, 1) or not self.multiplies(op, channels, window):
             return super().convolution(op, site)
+        row_bytes = site.inputs[0].shape[2] * depth
+        pitch = op.stride[0] * row_bytes
+        whole_rows = width * depth == row_bytes and not any(op.pads)
+        if whole_rows and used == window and pitch % self.granule == 0 and pitch <= self.farthest:
+            return self.products(op, site.output.shape[1], pitch, site)
         positions = site.output.shape[1] * site.output.shape[2]
         weights = np.zeros((channels, window), np.int8)
         weights[:, :used] = op.weights.reshape(channels, used)
@@ -164,16 +175,25 @@ class BlockRenderer(Renderer):
         return Gathering("", "", window, 0, ("window_row",))
 
     def matrix(self, op: lower.Convolution | lower.FullyConnected, rows: int, site: Site) -> Kernel:
-        """A block of rows at a time, then the rest."""
+        depth = op.weights.size // len(op.weights)
+        if depth % self.granule or not self.multiplies(op, len(op.weights), depth):
+            return super().matrix(op, rows, site)
+        return self.products(op, rows, depth, site)
+
+    def products(self, op: lower.Convolution | lower.FullyConnected, rows: int, pitch: int, site: Site) -> Kernel:
+        """A block of rows, which begin `pitch` bytes apart, at a time; then the rest."""
         channels = len(op.weights)
         depth = op.weights.size // channels
-        if depth % self.granule or not self.multiplies(op, channels, depth):
-            return super().matrix(op, rows, site)
         stream = self.rounds(op, op.weights.reshape(channels, depth))
         blocks, rest = divmod(rows, self.block)
+
+        def product(rows: int) -> Product:
+            made = self.product(op, depth, channels, rows)
+            return made if pitch == depth else replace(made, pack=self.pack(depth, rows, pitch))
+
         parts, products = [], []
         if blocks:
-            products.append(self.product(op, depth, channels, self.block))
+            products.append(product(self.block))
             parts.append(
                 fill(
                     """
@@ -185,19 +205,19 @@ class BlockRenderer(Renderer):
                     """,
                     blocks=blocks,
                     multiply=self.calls(products[-1], stream, "input", channels, site),
-                    inputs=self.block * depth,
+                    inputs=self.block * pitch,
                     outputs=self.block * channels,
                 )
             )
         if rest:
-            products.append(self.product(op, depth, channels, rest))
+            products.append(product(rest))
             parts.append(self.calls(products[-1], stream, "input", channels, site))
         return Kernel(
             "\n".join(["void *const wide = scratch;", "", *parts]),
             # written over its input, an output block must not reach inputs that are still to be read
-            Demand(max(product.wide_bytes for product in products), channels <= depth, ahead=channels > depth),
+            Demand(max(each.wide_bytes for each in products), channels <= pitch, ahead=channels > depth == pitch),
             arrays=(stream,),
-            helpers=tuple(name for product in products for name in (product.pack, product.multiply)),
+            helpers=tuple(name for each in products for name in (each.pack, each.multiply)),
             macs=rows * op.weights.size,
         )
 
@@ -224,6 +244,11 @@ class BlockRenderer(Renderer):
             at, first = whole * words, channels - self.together
             lines.append(f"{site.prefix}_{product.multiply}(wide, stream + {at}, output + {first}, 1);")
         return "\n".join(lines)
+
+
+def pack_name(depth: int, rows: int, pitch: int) -> str:
+    """Of a helper that packs rows; their distance is in it where it matters and is not their length."""
+    return f"pack_{depth}x{rows}" + (f"_{pitch}" if rows > 1 and pitch != depth else "")
 
 
 _WINDOW_ROW = Helper("""\

@@ -24,6 +24,7 @@ class DspRenderer(Thumb2Renderer):
     """Cortex-M4, M7, M33."""
 
     element_bytes = 2
+    multiply_add = "smlad"
     scale = 2
     unrolled = (32, 4)  # steps of two inputs
     # r12 and lr become two weights of the first and of the second channel: instructions that load, and that compute
@@ -43,7 +44,22 @@ class DspRenderer(Thumb2Renderer):
         chunks = [(start, min(most, columns - start)) for start in range(0, columns, most)]
         return chunks, max(start * stride + 2 * _words(size, stride) for start, size in chunks)
 
-    def pack_rows(self, depth: int, rows: int) -> Assembly:
+    def group(self, weights: np.ndarray) -> np.ndarray:
+        # bytes 0 and 2 are the first pair
+        return weights.reshape(len(weights), -1, 2, 2).swapaxes(2, 3).reshape(weights.shape)
+
+    def tabulate(self, kinds: int) -> list[str]:
+        """Two pairs; between them, the second weight of the pair before, which is in r4, with the first of the next."""
+        pairs = ["ldr r2, [r0], #4", "sxtb16 r5, r2", "sxtb16 r7, r2, ror #8", "sadd16 r5, r5, r5", "sadd16 r7, r7, r7"]
+        if kinds == 1:
+            return [*pairs, "stm r1!, {r5, r7}"]
+        shifted = ["lsr r6, r4, #16", "pkhbt r6, r6, r5, lsl #16", "lsr r8, r5, #16", "pkhbt r8, r8, r7, lsl #16"]
+        return [*pairs, *shifted, "mov r4, r7", "stm r1!, {r5, r6, r7, r8}"]
+
+    def requantize(self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
+        return requantize(registers, multiplier, twice_addend, shift)
+
+    def pack_rows(self, depth: int, rows: int, pitch: int) -> Assembly:
         raw = [f"r{2 + row}" for row in range(rows)]
         pairs = [f"r{6 + row}" for row in range(rows)]
 
@@ -59,7 +75,7 @@ class DspRenderer(Thumb2Renderer):
                 "push {r4-r10, lr}",
                 f"add lr, r0, #{depth}",
                 "1:",
-                *(f"ldr {word}, [r0, #{row * depth}]" for row, word in enumerate(raw) if row),
+                *(f"ldr {word}, [r0, #{row * pitch}]" for row, word in enumerate(raw) if row),
                 f"ldr {raw[0]}, [r0], #4",
                 *widen(""),
                 *widen(", ror #8"),

@@ -47,6 +47,7 @@ class MveRenderer(MveAddition, MveColumns, MvePlanes, BlockRenderer):
     """Cortex-M55."""
 
     granule = 1
+    farthest = 1 << 14
     unrolled = (8, _LOOPED)  # vectors of a row
     # clang (seen in 22.1) makes one vector of a short loop and, where its length falls by one from round to round
     # of the loop around it, predicates that one by it: DLSTP then ends the outer loop after its first round

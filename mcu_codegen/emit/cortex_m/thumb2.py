@@ -9,9 +9,10 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import Array, Kernel, Site, fill
-from .addition import PARAMETERS, Addition, about
 from .assembly import REACH, Assembly, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
-from .blocks import BlockRenderer, Product
+from .blocks import BlockRenderer, Product, pack_name
+from .thumb2_addition import Thumb2Addition
+from .thumb2_columns import Thumb2Columns, widen
 
 _COLUMNS = 5  # columns that a depthwise kernel computes at a time, at most
 
@@ -19,15 +20,15 @@ Requantize = Callable[[Sequence[str]], list[str]]
 """Turns accumulators in registers into int8 codes; r2 is the multiplier, r3 twice the addend, r12 the shift."""
 
 
-class Thumb2Renderer(Addition, BlockRenderer):
+class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
     """Convolutions two channels and up to four rows at a time; 3 x 3 depthwise convolutions plane by plane."""
 
-    element_bytes: int  # of a widened value
+    farthest = REACH // (BlockRenderer.block - 1)
     scale: int  # of accumulators: 2 where a kernel doubles one operand
-    added = (8, 4)
 
-    def pack_rows(self, depth: int, rows: int) -> Assembly:
-        """Widens `rows` rows of `depth` inputs, as `multiply_rows` reads them. Parameters: input, wide."""
+    def pack_rows(self, depth: int, rows: int, pitch: int) -> Assembly:
+        """Widens `rows` rows of `depth` inputs, `pitch` bytes apart, as `multiply_rows` reads them. Parameters: input,
+        wide."""
         raise NotImplementedError
 
     def multiply_rows(self, depth: int, channels: int, rows: int) -> Assembly:
@@ -48,53 +49,20 @@ class Thumb2Renderer(Addition, BlockRenderer):
         """`columns` columns of every row of output, from one plane. Parameters: plane, stream, output, rows."""
         raise NotImplementedError
 
-    def add_codes(self, shift: int, elements: int) -> Assembly:
-        """r3, r4 and r5 are the stream's constants, lr counts. Up to four elements together, so that loads and stores
-        come in a row; those of the round's first element come last and move the pointers on."""
-        lines: list[str] = []
-
-        def each(operation: str, registers: Sequence[str], pointer: str, group: Sequence[int]) -> list[str]:
-            return [
-                f"{operation} {register}, [{pointer}" + (f", #{at}]" if at else f"], #{elements}")
-                for register, at in zip(registers, group, strict=True)
-            ]
-
-        for start in reversed(range(0, elements, 4)):
-            group = [*range(start + 1, min(start + 4, elements)), start]
-            sums = ["r6", "r7", "r8", "r9"][: len(group)]
-            codes = ["r10", "r11", "r12", "r10"][: len(group)]
-            loads = each("ldrsb", codes, "r1", group)
-            lines += each("ldrsb", sums, "r0", group) + loads[:3]
-            lines += [f"mla {total}, {total}, r3, r5" for total in sums]
-            products = [f"mla {total}, {code}, r4, {total}" for total, code in zip(sums, codes, strict=True)]
-            lines += [*products[:1], *loads[3:], *products[1:]]
-            lines += [f"ssat {total}, #8, {total}, asr #{shift}" for total in sums]
-            lines += each("strb", sums, "r2", group)
-        return Assembly(
-            about(shift),
-            PARAMETERS,
-            [
-                "push {r4-r11, lr}",
-                "ldm r3, {r3, r4, r5, lr}",
-                "1:",
-                *lines,
-                f"subs lr, lr, #{elements}",
-                "bne 1b",
-                "pop {r4-r11, pc}",
-            ],
-        )
-
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         # pairs of channels, and offsets within one instruction's reach
         return requantizes(op) and channels > 1 and max(channels, depth) * (self.block - 1) < REACH
 
     def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
-        pack = f"pack_{depth}x{rows}"
         # a single row has no neighbour whose distance would matter
         multiply = f"multiply_{depth}x{rows}" + (f"_{channels}" if rows > 1 else "")
-        self.helpers[pack] = self.pack_rows(depth, rows).helper(pack)
         self.helpers[multiply] = self.multiply_rows(depth, channels, rows).helper(multiply)
-        return Product(pack, multiply, self.element_bytes * depth * rows)
+        return Product(self.pack(depth, rows, depth), multiply, self.element_bytes * depth * rows)
+
+    def pack(self, depth: int, rows: int, pitch: int) -> str:
+        name = pack_name(depth, rows, pitch)
+        self.helpers[name] = self.pack_rows(depth, rows, pitch).helper(name)
+        return name
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
         """Per pair of channels: two biases, the weights of both, the first multiplier, a word that holds both shifts
@@ -115,8 +83,8 @@ class Thumb2Renderer(Addition, BlockRenderer):
         chunks, pitch = self.chunks(columns, op.stride[1])
         plane_rows = (rows - 1) * op.stride[0] + 3
         inside = min(input_columns, pitch - left)
-        widen = f"widen_{inside}_{channels}_{input_columns * channels}_{pitch}"
-        helpers = {widen: self._widen(inside, channels, input_columns, pitch)}
+        widen_name = f"widen_{inside}_{channels}_{input_columns * channels}_{pitch}"
+        helpers = {widen_name: widen(self.element_bytes, inside, channels, input_columns, pitch)}
         calls = []
         for start, size in chunks:
             name = f"rows_{size}_{columns * channels}_{pitch}_{channels}_{op.stride[0]}_{op.stride[1]}"
@@ -144,7 +112,7 @@ class Thumb2Renderer(Addition, BlockRenderer):
                 zero_point=op.input_zero_point,
                 each_channel=self.each_channel(channels, "input++", "output++"),
                 prefix=site.prefix,
-                widen=widen,
+                widen=widen_name,
                 first=top * pitch + left,
                 inside_rows=min(input_rows, plane_rows - top),
                 calls="\n".join(calls),
@@ -161,25 +129,6 @@ class Thumb2Renderer(Addition, BlockRenderer):
         channels = op.weights.shape[3]
         bias = self.scale * folded_bias(op, op.weights.reshape(9, channels).T)
         return words(bias[:, None], windows(op), scaling(op, channels)[0][:, None])
-
-    def _widen(self, columns: int, channels: int, row_columns: int, pitch: int) -> Assembly:
-        size = self.element_bytes
-        load = [f"ldrsb r3, [r0], #{channels}"] if channels < 256 else ["ldrsb r3, [r0]", f"add r0, r0, #{channels}"]
-        skipped = (row_columns - columns) * channels
-        store = f"{'strh' if size == 2 else 'str'} r3, [r1], #{size}"
-        return Assembly(
-            f"One channel of {columns} of {row_columns} columns, {channels} bytes apart; rows get {pitch} elements.",
-            ("const int8_t *input", f"int{8 * size}_t *plane", "int32_t rows"),
-            [
-                "1:",
-                *[*load, store] * columns,
-                *([f"add r0, r0, #{skipped}"] if skipped else []),
-                f"add r1, r1, #{size * (pitch - columns)}",
-                "subs r2, #1",
-                "bne 1b",
-                "bx lr",
-            ],
-        )
 
 
 def sums(rows: int) -> tuple[list[str], list[str]]:

@@ -13,12 +13,13 @@ class Movement(Kernels):
     def copy(self, op: lower.Copy, site: Site) -> Kernel:
         """RESHAPE and the like, where the memory plan does not let the output take the input's place."""
         return Kernel(
-            f"{site.prefix}_copy(output, input, {site.output.bytes});", Demand(in_place=True), helpers=("copy",)
+            f"{site.prefix}_copy(output, input, {site.output.bytes});", Demand(in_place=True, part=0), helpers=("copy",)
         )
 
     def rearrange(self, op: lower.Rearrange, site: Site) -> Kernel:
         """Each piece in as few loops as its strides allow; what lies in a row in both tensors is copied as one."""
         lines, helpers = [], []
+        demand = Demand()
         if op.fill is not None:
             lines.append(f"{site.prefix}_fill(output, {op.fill}, {op.elements});")
             helpers.append("fill")
@@ -34,5 +35,8 @@ class Movement(Kernels):
             else:
                 move = f"output[{target}] = {name}[{source}];"
             lines.append(loops(found, move))
+            if not found and not several and op.fill is None:
+                # one run of the input, which is copied from its start on
+                demand = Demand(in_place=True, part=piece.source.offset)
         parameters = tuple(f"input_{piece.input}" for piece in op.pieces) if several else ("input",)
-        return Kernel("\n".join(lines), parameters=parameters, helpers=tuple(dict.fromkeys(helpers)))
+        return Kernel("\n".join(lines), demand, parameters, helpers=tuple(dict.fromkeys(helpers)))

@@ -1,0 +1,53 @@
+"""ADD and SUB for Cortex-M0 and M0+."""
+
+from __future__ import annotations
+
+from .addition import PARAMETERS, Addition, about
+from .assembly import Assembly
+
+
+class Armv6mAddition(Addition):
+    """One element after the other; what saturates takes a longer way."""
+
+    added = (4, 1)
+
+    def add_codes(self, shift: int, elements: int) -> Assembly:
+        """r0, r1 and r2 are the ends of the arrays, and r3 counts up to zero; r4, r5, r8 the stream's constants."""
+        lines, saturated = [], []
+        for at in range(elements):
+            lines += [
+                "ldrsb r6, [r0, r3]",
+                "ldrsb r7, [r1, r3]",
+                "muls r6, r4, r6",
+                "muls r7, r5, r7",
+                "adds r6, r6, r7",
+                "add r6, r8",
+                f"asrs r6, r6, #{shift}",
+                "sxtb r7, r6",
+                "cmp r6, r7",
+                f"bne {10 + at}f",
+                f"{20 + at}:",
+                "strb r6, [r2, r3]",
+                "adds r3, #1",
+            ]
+            saturated += [f"{10 + at}:", "asrs r6, r6, #31", "movs r7, #127", "eors r6, r7", f"b {20 + at}b"]
+        return Assembly(
+            about(shift),
+            PARAMETERS,
+            [
+                "push {r4-r7, lr}",
+                "mov r4, r8",
+                "push {r4}",
+                "ldm r3!, {r4, r5, r6, r7}",
+                "mov r8, r6",
+                *(f"adds {pointer}, {pointer}, r7" for pointer in ("r0", "r1", "r2")),
+                "rsbs r3, r7, #0",
+                "1:",
+                *lines,
+                "bne 1b",
+                "pop {r4}",
+                "mov r8, r4",
+                "pop {r4-r7, pc}",
+                *saturated,
+            ],
+        )
