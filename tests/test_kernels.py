@@ -30,8 +30,8 @@ REACHED = {
     "cortex-m4": {"multiply", "rows", "column", "add"},
     "cortex-m55": {"multiply", "rows", "column", "across", "add", "sums"},
 }
-"""By core, how the names of its kernels begin: matrices, depthwise rows and columns (of MVE channel by channel, or sixteen
-together), sums of two codes, sums over an image."""
+"""By core, how the names of its kernels begin: matrices, depthwise rows and columns (of MVE channel by channel, or
+sixteen together), sums of two codes, sums over an image."""
 
 
 def executor(graph: Graph, core: str, compiler: str, renderer: Renderer) -> CoreExecutor:
