@@ -7,7 +7,6 @@ from torch import nn
 
 from kws.features import Window
 from kws.models import MODELS, build
-from kws.models.branches import Branches, merge
 from kws.models.count import Count, count
 from kws.models.layers import SameConv2d, same_padding
 from kws.quantization.nncf_quantize import fold
@@ -63,35 +62,13 @@ def moved(name: str) -> tuple[nn.Module, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_branches_merge_and_batch_norm_folds(name):
+def test_batch_norm_folds(name):
     network, features = moved(name)
     with torch.no_grad():
         expected = network(features)
-        torch.testing.assert_close(merge(network)(features), expected, atol=1e-4, rtol=1e-4)
         folded = fold(network)
         torch.testing.assert_close(folded(features), expected, atol=1e-4, rtol=1e-4)
-    left = {type(layer) for layer in folded.modules()} & {nn.BatchNorm2d, Branches}
-    assert not left
-
-
-@pytest.mark.parametrize(
-    ("inputs", "outputs", "stride", "groups"), [(8, 8, 1, 8), (8, 8, 2, 8), (8, 12, 1, 1), (8, 8, 1, 2)]
-)
-def test_branches_by_hand(inputs, outputs, stride, groups):
-    """Every branch is centred on the same row, and only what keeps its shape has a shortcut."""
-    torch.manual_seed(0)
-    branches = Branches(inputs, outputs, [3, 7], stride, groups).train()
-    features = torch.randn(4, inputs, 15, 1)
-    branches(features)
-    branches.eval()
-    small, great = branches.convolutions
-    expected = branches.norms[0](small(features[:, :, 2:-2])) + branches.norms[1](great(features))
-    assert (branches.shortcut is not None) == ((inputs, stride) == (outputs, 1))
-    if branches.shortcut is not None:
-        expected = expected + branches.shortcut(features[:, :, 3:-3])
-    with torch.no_grad():
-        torch.testing.assert_close(branches(features), expected)
-        torch.testing.assert_close(branches.merged()(features), expected, atol=1e-5, rtol=1e-5)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("res1d")])
@@ -99,7 +76,7 @@ def test_time_is_nowhere_padded(name):
     """A window that starts a stem's stride later gives the same rows, a row later: what a stream relies on."""
     network, features = moved(name)
     body = network[:-2]
-    stride = int(np.prod([layer.stride[0] for layer in merge(body).modules() if isinstance(layer, nn.Conv2d)]))
+    stride = int(np.prod([layer.stride[0] for layer in body.modules() if isinstance(layer, nn.Conv2d)]))
     longer = torch.cat([features, torch.randn(8, 1, stride, 40)], 2)
     with torch.no_grad():
         torch.testing.assert_close(body(longer[:, :, stride:])[:, :, :-1], body(features)[:, :, 1:])

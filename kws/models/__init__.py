@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
@@ -28,9 +29,10 @@ class Architecture:
 
 
 MODELS: dict[str, Architecture] = {
-    "res1d-xs": Architecture(res1d.extra_small, "logmel40-20ms", res1d.BANDS, res1d.CONTEXT),
-    "res1d-s": Architecture(res1d.small, "logmel40-20ms", res1d.BANDS, res1d.CONTEXT),
-    "res1d-m": Architecture(res1d.medium, "logmel40-20ms", res1d.BANDS, res1d.CONTEXT),
+    **{
+        f"res1d-{size}": Architecture(partial(res1d.res1d, width), "logmel40-20ms", res1d.BANDS, res1d.CONTEXT)
+        for size, width in res1d.WIDTHS.items()
+    },
     "ds-cnn-xs": Architecture(ds_cnn.extra_small, "mfcc10"),
     "ds-cnn-s": Architecture(ds_cnn.small, "mfcc10"),
     "ds-cnn-m": Architecture(ds_cnn.medium, "mfcc10"),

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .branches import merge
-
 
 @dataclass(frozen=True)
 class Count:
-    """Convolutions and linear layers only, branches merged; parameters with batch normalisation folded (one bias per
-    output channel)."""
+    """Convolutions and linear layers only; parameters with batch normalisation folded (one bias per output channel)."""
 
     macs: int
     parameters: int
@@ -22,7 +19,6 @@ class Count:
 
 def count(model: nn.Module, frames: int, coefficients: int) -> Count:
     """Count one inference on features of (frames, coefficients)."""
-    model = merge(model)
     macs = macs_by_layer(model, frames, coefficients)
     weights = [model.get_parameter(f"{name}.weight") for name in macs]
     return Count(sum(macs.values()), sum(weight.numel() + weight.shape[0] for weight in weights))

@@ -17,7 +17,6 @@ from torch import Tensor, fx, nn
 
 from mcu_codegen.errors import InputError
 
-from ..models.branches import merge
 from ..models.count import macs_by_layer
 from ..models.groups import find_groups
 from ..models.tracing import trace
@@ -64,8 +63,8 @@ class Gating(nn.Module):
 
 
 class GatedNetwork(nn.Module):
-    """A sequence of layers that ends in a linear one, `network`, its branches merged, and the gates of its channels,
-    `size` neighbouring channels each.
+    """A sequence of layers that ends in a linear one, `network`, and the gates of its channels, `size` neighbouring
+    channels each.
 
     Batch normalisation keeps the statistics that it came with, in training too: they are constants of the network that
     ships, whatever is closed. So there is one set of folded weights, for the full network and for everybody's.
@@ -75,7 +74,7 @@ class GatedNetwork(nn.Module):
         super().__init__()
         if not isinstance(network, nn.Sequential) or not isinstance(network[-1], nn.Linear):
             raise InputError(f"network {type(network).__name__} is no sequence of layers to gate")
-        self.network, self.size = merge(network), size
+        self.network, self.size = network, size
         body = trace(self.network[:-1])
         self._body, found = body.graph, find_groups(body)
         self.groups, self.layers = found.groups, found.layers

@@ -8,6 +8,7 @@ are matched to the nodes of the traced graph; what goes on from here is plain da
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import re
@@ -32,7 +33,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mcu_codegen.errors import InputError
 from mcu_codegen.graph import Quantization
 
-from ..models.branches import merge
 from ..models.tracing import module_of, trace
 from .export import Codes
 
@@ -73,9 +73,8 @@ class Folded(nn.Module):
 
 
 def fold(model: nn.Module) -> Folded:
-    """A copy of `model` for inference, branches merged and each batch normalisation folded into the convolution before
-    it."""
-    model = merge(model)
+    """A copy of `model` for inference, each batch normalisation folded into the convolution before it."""
+    model = copy.deepcopy(model).eval()
     for node in trace(model).graph.nodes:
         norm = module_of(node)
         if not isinstance(norm, nn.BatchNorm2d):
