@@ -25,7 +25,7 @@ from mcu_codegen.prove.measure import Measurement
 from mcu_codegen.report import Paragraph, Picture, Section, Table, page
 from mcu_codegen.targets import TARGETS
 
-from .. import plots
+from .. import models, plots
 from ..data import task as task_options
 from ..data.task import Task
 from ..evaluate import Result
@@ -194,7 +194,8 @@ def run(options: argparse.Namespace) -> int:
             epochs=options.epochs,
             augmentation=dataclasses.replace(Recipe.augmentation, views=min(options.epochs, VIEWS)),
         )
-        held = train(task, "ds-cnn-s", "mfcc10", recipe, options.seed, out / "train")
+        front_end = models.find(models.DEFAULT).front_end
+        held = train(task, models.DEFAULT, front_end, recipe, options.seed, out / "train")
     with _step("Quantisation"):
         schedule = Schedule(options.qat_epochs) if options.qat_epochs else None
         quantized = quantize(held, task, schedule=schedule, state=out / "model.qat.pt", seed=options.seed)

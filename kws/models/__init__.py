@@ -39,6 +39,8 @@ MODELS: dict[str, Architecture] = {
     "ds-cnn-l": Architecture(ds_cnn.large, "mfcc10"),
 }
 
+DEFAULT = "res1d-s"
+
 
 def find(name: str) -> Architecture:
     """Raises InputError on an unknown name."""

@@ -44,7 +44,9 @@ LAST = "last.pt"
 def configure(parser: argparse.ArgumentParser) -> None:
     task_options.configure(parser)
     network = parser.add_mutually_exclusive_group()
-    network.add_argument("--model", default="ds-cnn-s", choices=models.MODELS, help="network (default: %(default)s)")
+    network.add_argument(
+        "--model", default=models.DEFAULT, choices=models.MODELS, help="network (default: %(default)s)"
+    )
     network.add_argument("--start", type=Path, metavar="RUN", help="with --gates: give them to this trained network")
     parser.add_argument("--front-end", metavar="NAME", help="features (default: those that the network is made for)")
     parser.add_argument("--epochs", type=int, metavar="N", help=f"default: {Recipe.epochs}")
