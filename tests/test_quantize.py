@@ -27,6 +27,7 @@ from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph, Quantization
 from mcu_codegen.listen.frontend import PRESETS
+from mcu_codegen.lower import lower
 
 SPEC = PRESETS["mfcc10"]
 INPUT = Quantization((SPEC.scale,), (SPEC.zero_point,))
@@ -330,3 +331,28 @@ def test_nan_is_refused_and_nothing_written(tmp_path, capsys):
     assert cli.main(arguments) == 2
     assert "layer 0.weight holds NaN" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["bad.pt"]
+
+
+def test_no_multiplier_of_a_half() -> None:
+    """Large weights make up for an input channel that hardly uses its tensor's range: the output's range gives way."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, (1, 10)),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, (3, 1), groups=8),
+        nn.Conv2d(8, 8, 1),
+        nn.ReLU(),
+        GlobalAverage(),
+        nn.Linear(8, 4),
+    )
+    with torch.no_grad():
+        network[0].weight[3] *= 0.002
+        network[0].bias[3] *= 0.002
+        network[2].weight[3] *= 500
+    graph = Quantized(network).graph
+    shifts = {
+        operator.kind: lower(graph, operator, layer).requantization.shift.max()
+        for layer, operator in graph.layers(graph.main)
+        if "CONV" in operator.kind
+    }
+    assert max(shifts.values()) <= -1, shifts

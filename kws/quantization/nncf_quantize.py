@@ -59,6 +59,7 @@ class Settings:
 
 
 DEFAULTS = Settings()
+_MOST_MULTIPLIER = 0.499
 
 
 class Folded(nn.Module):
@@ -111,6 +112,7 @@ def quantize(folded: Folded, calibration: torch.Tensor, front_end: Quantization,
             advanced_parameters=advanced,
         )
     _set_input(network, trace(folded), front_end)
+    _keep_multipliers_small(network, folded, front_end)
     return network
 
 
@@ -163,6 +165,38 @@ def _set_input(network: nn.Module, traced: fx.GraphModule, front_end: Quantizati
     quantizer.input_range.data.fill_(scale * 255)
     quantizer.disable_gradients()
     get_hook_storage(network).post_hooks[f"{source.target}__0"] = nn.ModuleDict({"0": quantizer})
+
+
+def _keep_multipliers_small(network: nn.Module, folded: Folded, front_end: Quantization) -> None:
+    """Widen the range of a layer's output where a channel's accumulator would count for half a code or more: kernels
+    requantise by a multiplier below a half (`emit.cortex_m.assembly`), and would leave the whole layer to portable C.
+
+    That happens where a channel hardly uses the range of its tensor and large weights make up for it.
+    """
+    codes = read(network, folded, front_end)
+    outputs: dict[str, BaseQuantizer] = {}
+    calls: Counter[str] = Counter()
+    hooks = {key: hook for key, hook in get_hook_storage(network).post_hooks.items()}
+    nodes = [node for node in trace(folded).graph.nodes if node.op not in ("placeholder", "output")]
+    for node in nodes:
+        operation = _operation(node, calls)
+        for key in (key for key in hooks if re.fullmatch(f"{operation}__0", key)):
+            outputs[node.name] = next(iter(hooks[key].children()))
+    for node in nodes:
+        if node.name in codes.weights:
+            target = next(each for each in (node, *node.users) if each.name in outputs)
+            source = node.all_input_nodes[0]
+            while source.name not in codes.activations:  # a slice has the scale of what it is cut from
+                source = source.all_input_nodes[0]
+            step = codes.activations[source.name].scale[0] * float(codes.weights[node.name][1].max())
+            _widen(outputs[target.name], step / codes.activations[target.name].scale[0] / _MOST_MULTIPLIER)
+
+
+@torch.no_grad()
+def _widen(quantizer: BaseQuantizer, factor: float) -> None:
+    for name in ("scale", "input_low", "input_range"):
+        if factor > 1 and hasattr(quantizer, name):
+            getattr(quantizer, name).data.mul_(factor)
 
 
 def _operation(node: fx.Node, calls: Counter[str]) -> str:
