@@ -112,7 +112,7 @@ def quantize(folded: Folded, calibration: torch.Tensor, front_end: Quantization,
             advanced_parameters=advanced,
         )
     _set_input(network, trace(folded), front_end)
-    _keep_multipliers_small(network, folded, front_end)
+    keep_multipliers_small(network, folded, front_end)
     return network
 
 
@@ -167,7 +167,7 @@ def _set_input(network: nn.Module, traced: fx.GraphModule, front_end: Quantizati
     get_hook_storage(network).post_hooks[f"{source.target}__0"] = nn.ModuleDict({"0": quantizer})
 
 
-def _keep_multipliers_small(network: nn.Module, folded: Folded, front_end: Quantization) -> None:
+def keep_multipliers_small(network: nn.Module, folded: Folded, front_end: Quantization) -> None:
     """Widen the range of a layer's output where a channel's accumulator would count for half a code or more: kernels
     requantise by a multiplier below a half (`emit.cortex_m.assembly`), and would leave the whole layer to portable C.
 

@@ -105,6 +105,7 @@ def quantize(
             tuning.restore(state)
         training = views(task, held.window, Augmentation(views=schedule.epochs), seed)
         tuning.run(training, features_of(task.validation, held.window), state)
+        nncf_quantize.keep_multipliers_small(network, folded, front_end)  # ranges were trained, too
     metadata = {"front_end": held.front_end, "labels": list(held.labels), "decision": Decision().to_dict()}
     codes = nncf_quantize.read(network, folded, front_end)
     shape = (1, 1, *calibration.shape[1:])
