@@ -65,6 +65,7 @@ def write_models(folder: Path) -> Iterator[list[str]]:
         yield from ([names[0]], [names[0], *user], [names[0], "--switchable"])
         yield [names[0], "--switchable", "--enrol", names[1], *user]
         yield [names[0], "--arena", "caller", "--selftest", "full"]
+        yield from ([names[0], "--optimize", "size"], [names[0], "--weights", "int16"])
     for seed in range(RANDOM_GRAPHS):
         (folder / f"random{seed}.tflite").write_bytes(tflite.write(random_graph(seed)))
         yield [f"random{seed}.tflite"]
