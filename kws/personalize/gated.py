@@ -179,20 +179,12 @@ class Costs:
     channels, those of the last layer with its inputs.
     """
 
-    layers: tuple[
-        tuple[float, tuple[int, ...]], ...
-    ]  # MACs with all open, and the groups whose open shares they go with
+    layers: tuple[tuple[float, tuple[int, ...]], ...]  # MACs with all open, and the groups that they go with
 
     @staticmethod
     def of(gated: GatedNetwork, frames: int, coefficients: int) -> Costs:
         macs = macs_by_layer(gated.network, frames, coefficients)
-        layers = [
-            (
-                macs[layer.target],
-                tuple(each for each in (layer.takes if layer.mixes else None, layer.gives) if each is not None),
-            )
-            for layer in gated.layers
-        ]
+        layers = [(macs[layer.target], layer.scales_with) for layer in gated.layers]
         return Costs((*layers, (macs[str(len(gated.network) - 1)], (gated.last,))))
 
     def kept(self, gates: Sequence[Tensor]) -> Tensor:

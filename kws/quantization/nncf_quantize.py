@@ -176,7 +176,7 @@ def keep_multipliers_small(network: nn.Module, folded: Folded, front_end: Quanti
     codes = read(network, folded, front_end)
     outputs: dict[str, BaseQuantizer] = {}
     calls: Counter[str] = Counter()
-    hooks = {key: hook for key, hook in get_hook_storage(network).post_hooks.items()}
+    hooks = get_hook_storage(network).post_hooks
     nodes = [node for node in trace(folded).graph.nodes if node.op not in ("placeholder", "output")]
     for node in nodes:
         operation = _operation(node, calls)
