@@ -2,9 +2,11 @@
 
     python benchmarks/accuracy.py [--model ds-cnn-s] [--seeds 0,1,2] [--qat-epochs 3] [--out build/accuracy]
     python benchmarks/accuracy.py --model ds-cnn-m --seeds 0 --epochs 50 --teacher RUN...
+    python benchmarks/accuracy.py --data WAVES/SpeechCommandsFull --front-end logmel40-4khz --views 30 [--exclude ""]
 
 Runs live in OUT/<model>-<seed> as `kws train` writes them; what is finished is not done again, what was interrupted
-goes on. The data are the recordings in ../shared/data/speech_commands without on and off.
+goes on. The data are the recordings in ../shared/data/speech_commands, without on and off: the task of ten classes.
+With the clips that were made from pictures (unpack.py --pictures there) there is enough of on and off, too.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 
 from kws import models
 from kws.data import task as task_options
+from kws.data.corpus import CORE_WORDS
 from kws.data.opening import open_corpus
 from kws.data.task import Task
 from kws.quantization.qat import Schedule
@@ -27,23 +30,23 @@ from kws.quantization.quantize import Comparison, quantize
 from kws.training import checkpoint, train
 from kws.training.checkpoint import Checkpoint
 from kws.training.inference import features_of
-from kws.training.recipe import Recipe
+from kws.training.recipe import Augmentation, Recipe
 from mcu_codegen import files
 from mcu_codegen.formats import tflite
 
+EXCLUDED = ["on", "off"]  # the recordings hold too few training clips of them
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_commands"
-WORDS, EXCLUDED = ("yes", "no", "up", "down", "left", "right", "go", "stop"), ("on", "off")
 
 
 def trained(
-    task: Task, model: str, seed: int, folder: Path, recipe: Recipe, teachers: Sequence[Checkpoint] = ()
+    task: Task, model: str, preset: str, seed: int, folder: Path, recipe: Recipe, teachers: Sequence[Checkpoint] = ()
 ) -> Checkpoint:
     """The checkpoint of a finished run; an interrupted one goes on, a missing one is made."""
     metrics = folder / "metrics.csv"
     if metrics.exists() and len(metrics.read_text().splitlines()) == 1 + recipe.epochs:
         return checkpoint.load(folder / checkpoint.BEST)
     resume = (folder / train.LAST).exists()
-    return train.train(task, model, models.find(model).front_end, recipe, seed, folder, resume, teachers)
+    return train.train(task, model, preset, recipe, seed, folder, resume, teachers)
 
 
 def measured(
@@ -74,14 +77,19 @@ def main() -> None:
     parser.add_argument("--qat-epochs", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("build/accuracy"))
     parser.add_argument("--data", default=str(DATA))
+    parser.add_argument("--exclude", type=task_options.word_list, default=EXCLUDED, metavar="A,B")
+    parser.add_argument("--front-end", metavar="NAME")
+    parser.add_argument("--views", type=int, default=Augmentation.views, help="augmented copies of the training set")
     options = parser.parse_args()
-    task = task_options.build(open_corpus(options.data), WORDS, EXCLUDED)
-    recipe = replace(Recipe(), epochs=options.epochs)
+    words = [word for word in CORE_WORDS if word not in options.exclude]
+    task = task_options.build(open_corpus(options.data), words, options.exclude)
+    recipe = replace(Recipe(), epochs=options.epochs, augmentation=Augmentation(options.views))
+    preset = options.front_end or models.find(options.model).front_end
     teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]
     runs = []
     for seed in map(int, options.seeds.split(",")):
         folder = options.out / f"{options.model}-{seed}"
-        held = partial(trained, task, options.model, seed, folder, recipe, teachers)
+        held = partial(trained, task, options.model, preset, seed, folder, recipe, teachers)
         runs.append(measured(task, held, seed, options.qat_epochs, folder))
     print(f"{options.model}, {len(runs)} seeds, {len(task.testing)} test clips, {len(task.labels)} classes")
     for way in runs[0]:

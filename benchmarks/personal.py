@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from accuracy import DATA, EXCLUDED, WORDS, trained
+from accuracy import DATA, EXCLUDED, trained
 
-from kws import cli
+from kws import cli, models
 from kws.data import task as task_options
 from kws.data.opening import open_corpus
 from kws.data.task import Task
@@ -52,8 +52,8 @@ def networks(
 ) -> tuple[Path, Path]:
     """The folders of a network with gates and of the small one, trained where they are missing."""
     folder, small = out / f"{model}-gates{gates.size}-{mark}", out / f"{SMALL}-{mark}"
-    held = trained(task, model, seed, out / f"{model}-{mark}", recipe)
-    trained(task, SMALL, seed, small, recipe)
+    held = trained(task, model, models.find(model).front_end, seed, out / f"{model}-{mark}", recipe)
+    trained(task, SMALL, models.find(SMALL).front_end, seed, small, recipe)
     if not (folder / GATED).exists():
         checkpoint.save(folder / checkpoint.BEST, held)
         train_gates(held, task, gates, seed, folder, True, recipe.augmentation, teachers)
@@ -61,7 +61,8 @@ def networks(
 
 
 def speech_commands(model: str, size: int, seeds: list[int], teachers: Sequence[Checkpoint], out: Path) -> None:
-    task = task_options.build(open_corpus(DATA), WORDS, EXCLUDED)
+    corpus = open_corpus(DATA)
+    task = task_options.build(corpus, task_options.default_words(corpus, EXCLUDED), EXCLUDED)
     gates = GateRecipe(size=size)
     pairs = [networks(task, model, gates, seed, out, str(seed), teachers=teachers) for seed in seeds]
     gated, small = [str(folder) for folder, _ in pairs], [str(folder) for _, folder in pairs]

@@ -81,9 +81,15 @@ def views(task: Task, window: Window, augmentation: Augmentation, seed: int) -> 
     identity = [task.fingerprint, front_end_c, window.context, augmentation, seed]
 
     def write(folder: Path) -> None:
-        made = list(_made(task, window, augmentation, size * augmentation.views, seed))
-        np.save(folder / "features.npy", np.concatenate([part for part, _ in made]))
-        np.save(folder / "labels.npy", np.concatenate([part for _, part in made]))
+        count, at = size * augmentation.views, 0
+        shape = (count, window.frames(task.training.audio.shape[1]), window.front_end.coefficients)
+        features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.int8, shape)
+        labels = np.empty(count, np.int64)
+        for part, classes in _made(task, window, augmentation, count, seed):
+            features[at : at + len(part)], labels[at : at + len(part)] = part, classes
+            at += len(part)
+        features.flush()
+        np.save(folder / "labels.npy", labels)
 
     folder = cached("views", identity, write)
     return Views(np.load(folder / "features.npy", "r"), np.load(folder / "labels.npy"), size)
