@@ -115,7 +115,7 @@ def test_straight_through_leaves_one_open():
 
 
 def test_enrolment_says_what_training_says(gated, features):
-    logits, *said = Enrolment(gated)(features)
+    *said, logits = Enrolment(gated)(features)
     torch.testing.assert_close(logits, gated(features), rtol=1e-4, atol=1e-4)
     for ours, theirs in zip(said, gated.enrol(features), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

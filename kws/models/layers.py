@@ -51,3 +51,8 @@ def conv_bn_relu(
 ) -> list[nn.Module]:
     """The one motif of every network here: convolution, batch normalisation, ReLU."""
     return [SameConv2d(inputs, outputs, kernel, stride, groups), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def layer_name(position: int) -> str:
+    """What a network calls the layer at `position` of another one that it has taken in."""
+    return f"layer{position}"

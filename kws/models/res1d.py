@@ -17,7 +17,7 @@ CONTEXT = 12  # frames
 BANDS = 40
 KERNELS = (9, 5, 9, 13)  # rows of each block's depthwise layer
 STRIDES = (2, 1, 1, 1)
-WIDTHS = {"xs": 44, "s": 56, "m": 128}  # channels
+WIDTHS = {"xs": 44, "s": 56, "m": 128, "l": 256}  # channels
 
 
 class Block(nn.Module):

@@ -19,6 +19,7 @@ from mcu_codegen.errors import InputError
 
 from ..models.count import macs_by_layer
 from ..models.groups import find_groups
+from ..models.layers import layer_name
 from ..models.tracing import trace
 
 HIDDEN = 32  # width of the embedding of an utterance
@@ -145,7 +146,7 @@ class _Closing(fx.Interpreter):
 
 
 class Enrolment(nn.Module):
-    """What a board may run to enrol, with everything open, for inference: features to (logits, gate logits by group).
+    """What a board may run to enrol, with everything open, for inference: features to (gate logits by group, logits).
 
     Its layers are its own children, not their container's: NNCF names them by the module that calls them.
     """
@@ -163,12 +164,7 @@ class Enrolment(nn.Module):
         pooled = features
         for name in self._names[:-1]:
             pooled = self.get_submodule(name)(pooled)
-        return (self.get_submodule(self._names[-1])(pooled), *self.gating(features, pooled))
-
-
-def layer_name(position: int) -> str:
-    """What `Enrolment` calls the layer at `position` of the network."""
-    return f"layer{position}"
+        return (*self.gating(features, pooled), self.get_submodule(self._names[-1])(pooled))
 
 
 @dataclass(frozen=True)

@@ -42,13 +42,13 @@ class Codes:
 
 
 def to_graph(
-    name: str, traced: fx.GraphModule, codes: Codes, input_shape: tuple[int, ...], metadata: dict
+    name: str, traced: fx.GraphModule, codes: Codes, input_shape: tuple[int, ...], metadata: dict, answers: int = 1
 ) -> tuple[g.Graph, dict[str, str]]:
-    """The integer graph of `traced`, which ends in a softmax over its logits, and further outputs as they are; and by
-    the name of a node the name of the tensor that holds its value.
+    """The integer graph of `traced`, and by the name of a node the name of the tensor that holds its value.
 
-    `input_shape` is torch's, (1, channels, height, width); the graph's tensors are NHWC. Raises InputError for a layer
-    that the integer graph lacks, naming it.
+    The last `answers` outputs are logits, and end in a softmax each; others stay as they are. What an output needs
+    comes before what only later ones need. `input_shape` is torch's, (1, channels, height, width); the graph's tensors
+    are NHWC. Raises InputError for a layer that the integer graph lacks, naming it.
     """
     ShapeProp(traced).propagate(torch.zeros(input_shape))
     builder = _Builder(codes)
@@ -59,24 +59,25 @@ def to_graph(
         if node.op == "placeholder":
             entry.inputs += (builder.activation(node, node, node.name),)
         elif node.op == "output":
-            logits, *others = node.all_input_nodes
-            entry.outputs = (builder.softmax(logits), *(builder.values[other] for other in others))
+            outputs = node.all_input_nodes
+            others, early, last = outputs[:-answers], outputs[-answers:-1], outputs[-1]
+            entry.outputs = (
+                *(builder.values[each] for each in others),
+                *(builder.softmax(each, f"{each.name}.scores") for each in early),
+                builder.softmax(last, "scores"),
+            )
         else:
             _emitter(node)(builder, node)
-    entry.operators = builder.operators
+    entry.operators = _by_output(builder.operators, entry.outputs)
     names = {node.name: builder.tensors[index].name for node, index in builder.values.items()}
     return g.Graph(name, builder.tensors, [entry], metadata), names
 
 
 def part(graph: g.Graph, outputs: Sequence[int], name: str, metadata: dict) -> g.Graph:
     """What computes the tensors `outputs` in the entry `invoke` of `graph`, as a graph of its own."""
-    needed = set(outputs)
-    operators: list[g.Operator] = []
-    for each in reversed(graph.main.operators):
-        if each.outputs[0] in needed:
-            operators.insert(0, each)
-            needed.update(index for index in each.inputs if index >= 0)
-    kept = sorted(needed.union(graph.main.inputs))
+    operators = _needed(graph.main.operators, outputs)
+    touched = {index for each in operators for index in (*each.inputs, *each.outputs) if index >= 0}
+    kept = sorted(touched.union(graph.main.inputs, outputs))
     place = {-1: -1} | {index: number for number, index in enumerate(kept)}
 
     def moved(indices: Sequence[int]) -> tuple[int, ...]:
@@ -89,6 +90,25 @@ def part(graph: g.Graph, outputs: Sequence[int], name: str, metadata: dict) -> g
         [replace(each, inputs=moved(each.inputs), outputs=moved(each.outputs)) for each in operators],
     )
     return g.Graph(name, [graph.tensors[index] for index in kept], [entry], metadata)
+
+
+def _needed(operators: Sequence[g.Operator], outputs: Sequence[int]) -> list[g.Operator]:
+    """Those of `operators` that compute the tensors `outputs`, in their order."""
+    wanted = set(outputs)
+    found: list[g.Operator] = []
+    for each in reversed(operators):
+        if each.outputs[0] in wanted:
+            found.insert(0, each)
+            wanted.update(each.inputs)
+    return found
+
+
+def _by_output(operators: Sequence[g.Operator], outputs: Sequence[int]) -> list[g.Operator]:
+    """`operators` so that what an output needs comes before what only later ones need."""
+    ordered: list[g.Operator] = []
+    for output in outputs:
+        ordered += [each for each in _needed(operators, [output]) if each not in ordered]
+    return ordered
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:
@@ -156,9 +176,9 @@ class _Builder:
             ),
         )
 
-    def softmax(self, logits: fx.Node) -> int:
+    def softmax(self, logits: fx.Node, name: str) -> int:
         source = self.values[logits]
-        index = self.tensor(g.Tensor("scores", self.tensors[source].shape, "int8", SCORES))
+        index = self.tensor(g.Tensor(name, self.tensors[source].shape, "int8", SCORES))
         self.operators.append(g.Operator("SOFTMAX", (source,), (index,), g.Softmax()))
         return index
 

@@ -22,8 +22,10 @@ from mcu_codegen.listen.frontend import FrontEnd
 
 from ..training import checkpoint
 from ..training.distillation import divergence
-from ..training.inference import logits, real
+from ..training.inference import outputs, real
 from ..training.recipe import Views, ramp
+
+Outputs = Tensor | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,18 @@ class FineTuning:
     """All that changes during fine-tuning of `student`, in place, towards `teacher`, and how to take it up again."""
 
     def __init__(
-        self, student: nn.Module, teacher: nn.Module, front_end: FrontEnd, schedule: Schedule, identity: str, seed: int
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        front_end: FrontEnd,
+        schedule: Schedule,
+        identity: str,
+        seed: int,
+        answers: int = 1,
     ) -> None:
-        """`identity` says which network and data these are: only a run of the same is taken up again."""
-        self.student, self.teacher, self.front_end = student, teacher, front_end
+        """The last `answers` outputs of both are logits. `identity` says which network and data these are: only a run
+        of the same is taken up again."""
+        self.student, self.teacher, self.front_end, self.answers = student, teacher, front_end, answers
         self.schedule, self.seed, self.identity = schedule, seed, f"{identity} {schedule} seed {seed}"
         groups = [
             {"params": [parameter], "size": max(float(parameter.detach().square().mean().sqrt()), 1e-4)}
@@ -64,7 +74,7 @@ class FineTuning:
         `state` is written after each epoch. Returns the validation divergence in nats of the best weights; those
         before the first epoch count too.
         """
-        target = logits(self.teacher, validation, self.front_end)
+        target = tuple(outputs(self.teacher, validation, self.front_end))
         if not self.best_weights:
             self._keep_best(validation, target)
         while self.epochs_done < self.schedule.epochs:
@@ -106,14 +116,19 @@ class FineTuning:
             batch = real(codes[step * self.schedule.batch : (step + 1) * self.schedule.batch], self.front_end)
             with torch.no_grad():
                 target = self.teacher(batch)
-            loss = divergence(self.student(batch), target)
+            loss = self._divergence(self.student(batch), target)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
         self.epochs_done += 1
 
-    def _keep_best(self, validation: np.ndarray, target: Tensor) -> None:
-        reached = float(divergence(logits(self.student, validation, self.front_end), target))
+    def _divergence(self, found: Outputs, wanted: Outputs) -> Tensor:
+        """The mean over the answers."""
+        pairs = zip(*(each if isinstance(each, tuple) else (each,) for each in (found, wanted)), strict=True)
+        return torch.stack([divergence(*pair) for pair in list(pairs)[-self.answers :]]).mean()
+
+    def _keep_best(self, validation: np.ndarray, target: Outputs) -> None:
+        reached = float(self._divergence(tuple(outputs(self.student, validation, self.front_end)), target))
         if reached < self.best_divergence:
             self.best_divergence = reached
             self.best_weights = copy.deepcopy(self.student.state_dict())

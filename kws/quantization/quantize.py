@@ -21,6 +21,7 @@ from mcu_codegen.listen.decision import Decision
 
 from ..data import task as task_options
 from ..data.task import Examples, Task
+from ..models.exits import ExitNetwork
 from ..models.groups import find_groups
 from ..models.tracing import trace
 from ..personalize.gated import Enrolment, GatedNetwork
@@ -29,6 +30,7 @@ from ..training.checkpoint import Checkpoint
 from ..training.inference import features_of, logits, real, scores
 from ..training.recipe import Augmentation, views
 from . import export, nncf_quantize
+from .exits import stop
 from .qat import FineTuning, Schedule
 
 
@@ -94,13 +96,13 @@ def quantize(
         raise InputError(f"labels {', '.join(task.labels)} do not match the network's: {', '.join(held.labels)}")
     spec = held.window.front_end
     front_end = Quantization((spec.scale,), (spec.zero_point,))
-    source = held.network()
+    source, answers = held.network(), len(held.exits) + 1
     folded = nncf_quantize.fold(Enrolment(source) if isinstance(source, GatedNetwork) else source)
     calibration = held.window.extract(_balanced(task.training, settings.calibration_clips, seed))
     network = nncf_quantize.quantize(folded, real(calibration, spec), front_end, settings)
     if schedule is not None:
         identity = f"{checkpoint.fingerprint(folded)} {task.fingerprint} {settings}"
-        tuning = FineTuning(network, folded, spec, schedule, identity, seed)
+        tuning = FineTuning(network, folded, spec, schedule, identity, seed, answers)
         if resume:
             tuning.restore(state)
         training = views(task, held.window, Augmentation(views=schedule.epochs), seed)
@@ -110,7 +112,9 @@ def quantize(
     codes = nncf_quantize.read(network, folded, front_end)
     shape = (1, 1, *calibration.shape[1:])
     traced = trace(folded)
-    graph, names = export.to_graph(held.model.replace("-", "_"), traced, codes, shape, metadata)
+    graph, names = export.to_graph(held.model.replace("-", "_"), traced, codes, shape, metadata, answers)
+    if isinstance(source, ExitNetwork):
+        stop(graph, source.costs(*shape[2:]), features_of(task.validation, held.window), task.validation.labels)
     if not isinstance(source, GatedNetwork):
         return Quantized(held, folded, network, graph)
     groups = find_groups(traced).groups
@@ -123,7 +127,7 @@ def _split(graph: Graph, gated: GatedNetwork, tensors: Sequence[Sequence[str]]) 
 
     `tensors` has the names of those that hold the channels of each of the network's groups.
     """
-    scores, *said = graph.main.outputs
+    *said, scores = graph.main.outputs
     images = {tensor.name for tensor in graph.tensors if len(tensor.shape) == 4}
     gates = [
         {"name": group.name, "tensors": [name for name in names if name in images], "size": gated.size}

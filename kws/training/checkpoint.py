@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from mcu_codegen import files
 from mcu_codegen.errors import InputError
 
 from .. import models
+from ..data.task import LENGTH
 from ..features import Window
+from ..models.exits import ExitNetwork
 from ..personalize.gated import GatedNetwork
 
 BEST = "best.pt"  # in the --out folder of `kws train`
@@ -32,6 +35,7 @@ class Checkpoint:
     state_dict: dict[str, Tensor]
     recipe: dict[str, Any] = field(default_factory=dict)
     gate_size: int = 0  # channels a gate; 0: a network without gates
+    exits: tuple[int, ...] = ()  # places of early exits (models.exits)
 
     @property
     def window(self) -> Window:
@@ -39,14 +43,21 @@ class Checkpoint:
         return Window(self.front_end, models.find(self.model).context)
 
     def network(self) -> nn.Module:
-        """The network for inference: real feature values [N, 1, frames, coefficients] to logits [N, labels]."""
+        """The network for inference: real feature values [N, 1, frames, coefficients] to logits [N, labels], those of
+        every exit where it has exits."""
         network = self._untrained()
         network.load_state_dict(self.state_dict)
         return network.eval()
 
+    def with_exits(self, exits: Sequence[int]) -> ExitNetwork:
+        """This network, which has neither gates nor exits, with untrained ones at these places."""
+        return ExitNetwork(self.network(), exits, self.window.frames(LENGTH), self.window.front_end.coefficients)
+
     def _untrained(self) -> nn.Module:
         network = models.build(self.model, len(self.labels))
         coefficients = self.window.front_end.coefficients
+        if self.exits:
+            return ExitNetwork(network, self.exits, self.window.frames(LENGTH), coefficients)
         return GatedNetwork(network, self.gate_size, coefficients) if self.gate_size else network
 
 
@@ -77,7 +88,11 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint`; the file appears whole or not at all."""
-    content = asdict(checkpoint) | {"format": _FORMAT, "labels": list(checkpoint.labels)}
+    content = asdict(checkpoint) | {
+        "format": _FORMAT,
+        "labels": list(checkpoint.labels),
+        "exits": list(checkpoint.exits),
+    }
     content["state_dict"] = {name: value.detach().contiguous() for name, value in checkpoint.state_dict.items()}
     write_tensors(path, content)
 
@@ -89,7 +104,9 @@ def load(path: Path | str) -> Checkpoint:
     if content.pop("format", None) != _FORMAT:
         raise InputError(f"{path}: not a checkpoint of format {_FORMAT}; a file written by `kws train` is accepted")
     try:
-        checkpoint = Checkpoint(**content | {"labels": tuple(content["labels"])})
+        checkpoint = Checkpoint(
+            **content | {"labels": tuple(content["labels"]), "exits": tuple(content.get("exits", ()))}
+        )
         if not isinstance(checkpoint.state_dict, dict) or not 0 <= checkpoint.gate_size < 1 << 16:
             raise TypeError("damaged")
         expected = checkpoint._untrained().state_dict()

@@ -22,23 +22,34 @@ def real(features: np.ndarray, spec: FrontEnd) -> Tensor:
     return (torch.from_numpy(features).float() - spec.zero_point).mul_(spec.scale).unsqueeze(1)
 
 
-def logits(network: nn.Module, features: np.ndarray, spec: FrontEnd, batch: int = 512) -> Tensor:
-    """float32[N, labels] of int8 `features`; `network` is put into evaluation mode. Of several outputs, the first."""
+def outputs(network: nn.Module, features: np.ndarray, spec: FrontEnd, batch: int = 512) -> list[Tensor]:
+    """What the network gives for int8 `features`, float32[N, ...] each; it is put into evaluation mode."""
     network.eval()
     with torch.no_grad():
         parts = [network(real(features[start : start + batch], spec)) for start in range(0, len(features), batch)]
-    return torch.cat([part[0] if isinstance(part, tuple) else part for part in parts])
+    every = [part if isinstance(part, tuple) else (part,) for part in parts]
+    return [torch.cat(each) for each in zip(*every, strict=True)]
+
+
+def logits(network: nn.Module, features: np.ndarray, spec: FrontEnd) -> Tensor:
+    """float32[N, labels] of int8 `features`: of several outputs the last, which is the network's own answer."""
+    return outputs(network, features, spec)[-1]
 
 
 def scores(graph: Graph, features: np.ndarray) -> np.ndarray:
-    """The int8 scores [N, labels] of an integer network, by tinygrad where it is installed, else by NumPy."""
+    """The int8 scores [N, labels] of an integer network, those of its last exit."""
+    return exit_scores(graph, features)[-1]
+
+
+def exit_scores(graph: Graph, features: np.ndarray) -> np.ndarray:
+    """The int8 scores of every exit of an integer network, [exits, N, labels], by tinygrad where it is installed, else
+    by NumPy."""
     missing = tinygrad_executor.unavailable()
     executor: BatchExecutor = (
         numpy_executor.NumpyExecutor(graph) if missing else tinygrad_executor.TinygradExecutor(graph)
     )
-    return executor.run([features[:, np.newaxis, ..., np.newaxis]])[graph.entries[0].outputs[0]].reshape(
-        len(features), -1
-    )
+    values = executor.run([features[:, np.newaxis, ..., np.newaxis]])
+    return np.stack([values[output].reshape(len(features), -1) for output in graph.main.outputs])
 
 
 def features_of(examples: Examples, window: Window) -> np.ndarray:

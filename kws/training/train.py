@@ -29,6 +29,8 @@ from ..data.task import Task
 from ..evaluate import Result
 from ..features import Window
 from ..models.count import count
+from ..models.exits import places_of
+from ..personalize.exit_training import ExitRecipe, train_exits
 from ..personalize.gate_training import GateRecipe, train_gates
 from ..personalize.gated import GatedNetwork
 from ..personalize.users import speakers_of
@@ -47,7 +49,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--model", default=models.DEFAULT, choices=models.MODELS, help="network (default: %(default)s)"
     )
-    network.add_argument("--start", type=Path, metavar="RUN", help="with --gates: give them to this trained network")
+    network.add_argument(
+        "--start", type=Path, metavar="RUN", help="with --gates or --exits: give them to this trained network"
+    )
     parser.add_argument("--front-end", metavar="NAME", help="features (default: those that the network is made for)")
     parser.add_argument("--epochs", type=int, metavar="N", help=f"default: {Recipe.epochs}")
     parser.add_argument(
@@ -63,6 +67,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="learn from these networks' answers too, from their mean where there are several",
     )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
+    exits = parser.add_argument_group("early exits, at which inference stops where it is sure")
+    exits.add_argument("--exits", action="store_true", help="train exits after the network; writes exits.pt too")
+    exits.add_argument(
+        "--exit-places",
+        type=lambda text: tuple(map(int, text.split(","))),
+        default=ExitRecipe.exits,
+        metavar="A,B",
+        help="0: behind the stem, 1: behind the first block, ... (default: 0,1,2)",
+    )
+    exits.add_argument("--exit-epochs", type=int, default=ExitRecipe.epochs, metavar="N", help="default: %(default)s")
     gates = parser.add_argument_group("gates, by which the network becomes one person's (see `kws enroll`)")
     gates.add_argument("--gates", action="store_true", help="train gates after the network; writes gated.pt too")
     gates.add_argument(
@@ -87,21 +101,29 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--epochs {epochs}: at least 1 is needed")
     if not 0 < options.keep_macs <= 1:
         raise InputError(f"--keep-macs {options.keep_macs}: a share of 1 or less, above 0, is accepted")
-    if options.gate_size < 1 or options.gate_steps < 1 or (options.start and not options.gates):
-        raise InputError("--gate-size and --gate-steps are 1 or more; --start goes with --gates")
+    if options.gate_size < 1 or options.gate_steps < 1 or options.exit_epochs < 1:
+        raise InputError("--gate-size, --gate-steps and --exit-epochs are 1 or more")
+    if options.start and not (options.gates or options.exits):
+        raise InputError("--start: goes with --gates or --exits")
     task = task_options.from_options(options)
     recipe = dataclasses.replace(Recipe(), epochs=epochs)
     gates = GateRecipe(options.keep_macs, size=options.gate_size, steps=options.gate_steps)
     preset = options.front_end or models.find(options.model).front_end
     teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]
     start = _start(options.start, task) if options.start else None
+    untrained = models.build(start.model if start else options.model, len(task.labels))
     if options.gates:  # what would be refused is refused before the network is trained
-        GatedNetwork(models.build(start.model if start else options.model, len(task.labels)), gates.size, 1)
+        GatedNetwork(untrained, gates.size, 1)
         speakers_of(task)
+    if options.exits:
+        places_of(untrained, options.exit_places)
     try:
         held = start or train(task, options.model, preset, recipe, options.seed, options.out, options.resume, teachers)
         if options.gates:
             train_gates(held, task, gates, options.seed, options.out, options.resume, teachers=teachers)
+        if options.exits:
+            exits = ExitRecipe(options.exit_places, options.exit_epochs)
+            train_exits(held, task, exits, options.seed, options.out, options.resume)
         if start:
             checkpoint.save(options.out / BEST, start)
     except KeyboardInterrupt:
@@ -112,10 +134,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _start(path: Path, task: Task) -> Checkpoint:
     held = checkpoint.load(checkpoint.of_run(path))
-    if held.gate_size or held.labels != task.labels:
+    extra = "gates" if held.gate_size else "exits" if held.exits else "neither gates nor exits"
+    if held.gate_size or held.exits or held.labels != task.labels:
         raise InputError(
-            f"--start {path}: labels {', '.join(held.labels)}{', with gates' if held.gate_size else ''};"
-            f" a network without gates of {', '.join(task.labels)} is accepted"
+            f"--start {path}: a network of {', '.join(held.labels)} with {extra}; one of {', '.join(task.labels)} with"
+            " neither gates nor exits is accepted"
         )
     return held
 

@@ -1,0 +1,170 @@
+"""Early exits: heads behind parts of a network, each with an answer of its own.
+
+PersEPhonEE-style, reconstructed: Leontiadis et al. (HotMobile 2021, arXiv 2102.01393) give the idea of exits on a
+shared backbone that are made one person's; places and form of the heads are chosen here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mcu_codegen.errors import InputError
+
+from .count import macs_by_layer
+from .layers import GlobalAverage, layer_name
+from .res1d import Block
+
+WIDTH = 64  # of a head's hidden layer, at most
+_STEPS = 8  # places at which a head looks, about
+
+
+def boundaries(network: nn.Module) -> list[int]:
+    """How many layers of the network lie before each place where a head may stand: behind the stem and behind each
+    block. The last is where the network's own last layers begin.
+
+    Raises InputError where the network is no sequence of layers that ends in a mean and a linear layer.
+    """
+    if (
+        not isinstance(network, nn.Sequential)
+        or not isinstance(network[-1], nn.Linear)
+        or not isinstance(network[-2], GlobalAverage)
+    ):
+        raise InputError(
+            f"network {type(network).__name__}: exits need a sequence of layers, a mean and a linear layer"
+        )
+    layers = list(network)
+
+    def pointwise(layer: nn.Module) -> bool:
+        return isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)
+
+    return [
+        place
+        for place in range(1, len(layers) - 1)
+        if isinstance(layers[place - 1], nn.ReLU | Block) and not pointwise(layers[place])
+    ]
+
+
+def places_of(network: nn.Module, exits: Sequence[int]) -> list[int]:
+    """The boundaries that `exits` count, from 0. Raises InputError where they are no rising numbers of boundaries."""
+    found = boundaries(network)
+    if not exits or list(exits) != sorted(set(exits)) or not 0 <= exits[0] <= exits[-1] < len(found):
+        raise InputError(
+            f"--exit-places {','.join(map(str, exits)) or 'none'}: rising numbers from 0 to {len(found) - 1} are"
+            " accepted; 0 is behind the stem, 1 behind the first block"
+        )
+    return [found[exit] for exit in exits]
+
+
+class Head(nn.Sequential):
+    """An answer from what a layer gives, [N, channels, rows, columns]: a depthwise kernel that sees a third of the
+    time and all frequencies, at a few places; a pointwise layer; their mean; a linear layer.
+
+    The kernel is what an early layer lacks: a word is longer than what it sees. At few places it costs next to nothing.
+    """
+
+    def __init__(self, channels: int, rows: int, columns: int, classes: int):
+        width = min(WIDTH, channels)
+        depthwise = nn.Conv2d(
+            channels, channels, (rows // 3 | 1, columns), (max(1, rows // _STEPS), 1), groups=channels, bias=False
+        )
+        super().__init__(
+            depthwise,
+            nn.BatchNorm2d(channels),
+            nn.Conv2d(channels, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            GlobalAverage(),
+            nn.Linear(width, classes),
+        )
+
+
+class ExitNetwork(nn.Module):
+    """A network with a head behind some of its layers: real feature values [N, 1, frames, coefficients] to the logits
+    [N, classes] of every exit, by depth; the last are the network's own.
+
+    The network's layers are its own children, not their container's: NNCF names them by the module that calls them.
+    """
+
+    def __init__(self, network: nn.Module, exits: Sequence[int], frames: int, coefficients: int):
+        """`exits` are places among `boundaries`, counted from 0, rising; weights of `network` are shared, not copied.
+
+        Raises InputError where the network has no such places.
+        """
+        super().__init__()
+        places = places_of(network, exits)
+        assert isinstance(network, nn.Sequential)
+        self.exits = tuple(exits)
+        closing = network[-1]
+        assert isinstance(closing, nn.Linear)
+        self._depth = len(network)
+        self._heads: dict[int, str] = {}
+        shapes = _shapes(network, frames, coefficients)
+        for number, layer in enumerate(network):
+            self.add_module(layer_name(number), layer)
+        for number, place in enumerate(places):
+            self._heads[place] = f"head{number}"
+            channels, rows, columns = shapes[place - 1]
+            self.add_module(f"head{number}", Head(channels, rows, columns, closing.out_features))
+
+    @property
+    def heads(self) -> list[Head]:
+        """By depth."""
+        found = [self.get_submodule(name) for name in self._heads.values()]
+        return [head for head in found if isinstance(head, Head)]
+
+    def backbone(self) -> dict[str, Tensor]:
+        """The state of the network alone, by the names that it has without exits."""
+        state = self.state_dict()
+        return {
+            f"{number}.{name.removeprefix(layer_name(number) + '.')}": value
+            for number in range(self._depth)
+            for name, value in state.items()
+            if name.startswith(layer_name(number) + ".")
+        }
+
+    def train(self, mode: bool = True) -> ExitNetwork:
+        """Only heads train: the network keeps its weights and the statistics of its normalisation."""
+        super().train(False)
+        for head in self.heads:
+            head.train(mode)
+        return self
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        value, answers = features, []
+        for number in range(self._depth):
+            if number in self._heads:
+                answers.append(self.get_submodule(self._heads[number])(value))
+            value = self.get_submodule(layer_name(number))(value)
+        return (*answers, value)
+
+    def costs(self, frames: int, coefficients: int) -> list[float]:
+        """The multiply-accumulates of an inference that stops at each exit, heads passed by included, and last of one
+        that stops at none; as shares of the network's without exits."""
+        macs: Counter[str] = Counter()
+        for name, number in macs_by_layer(self, frames, coefficients).items():
+            macs[name.split(".")[0]] += number
+        spent, costs = 0, []
+        for number in range(self._depth):
+            if number in self._heads:
+                spent += macs[self._heads[number]]
+                costs.append(spent)
+            spent += macs[layer_name(number)]
+        whole = sum(macs[layer_name(number)] for number in range(self._depth))
+        return [cost / whole for cost in (*costs, spent)]
+
+
+def _shapes(network: nn.Sequential, frames: int, coefficients: int) -> list[tuple[int, int, int]]:
+    """(channels, rows, columns) of what each layer before the mean gives."""
+    value = torch.zeros(1, 1, frames, coefficients)
+    training, shapes = network.training, []
+    network.eval()
+    with torch.no_grad():
+        for layer in list(network)[:-2]:
+            value = layer(value)
+            shapes.append((value.shape[1], value.shape[2], value.shape[3]))
+    network.train(training)
+    return shapes
