@@ -131,7 +131,7 @@ def scored_labels(graph: Graph, path: Path) -> tuple[str, ...]:
         raise InputError(
             f"{path}: no labels and front end in its metadata; a model written by `kws quantize` is accepted"
         )
-    outputs = graph.tensors[graph.entries[0].outputs[0]].shape[-1]
+    outputs = graph.tensors[graph.main.outputs[-1]].shape[-1]
     if len(labels) != outputs:
         raise InputError(f"{path}: {len(labels)} labels for {outputs} outputs")
     return labels

@@ -123,7 +123,7 @@ def _thresholds(graph: Graph, scores: tuple[int, ...]) -> list[int]:
     found = []
     for index in scores:
         highest = values[index].max(axis=(1, 2))
-        found.append(int(np.median(highest[left])))
+        found.append(int(np.median(highest[left] if left.any() else highest)))
         left &= highest < found[-1]
     return found
 

@@ -31,14 +31,15 @@ def logits(network: nn.Module, features: np.ndarray, spec: FrontEnd, batch: int 
 
 
 def scores(graph: Graph, features: np.ndarray) -> np.ndarray:
-    """The int8 scores [N, labels] of an integer network, by tinygrad where it is installed, else by NumPy."""
+    """The int8 scores [N, labels] of an integer network, by tinygrad where it is installed, else by NumPy.
+
+    Those of the whole network, which are the last of several outputs: it never stops at an early exit.
+    """
     missing = tinygrad_executor.unavailable()
     executor: BatchExecutor = (
         numpy_executor.NumpyExecutor(graph) if missing else tinygrad_executor.TinygradExecutor(graph)
     )
-    return executor.run([features[:, np.newaxis, ..., np.newaxis]])[graph.entries[0].outputs[0]].reshape(
-        len(features), -1
-    )
+    return executor.run([features[:, np.newaxis, ..., np.newaxis]])[graph.main.outputs[-1]].reshape(len(features), -1)
 
 
 def features_of(examples: Examples, window: Window) -> np.ndarray:
