@@ -43,7 +43,7 @@ def gated(graph: Graph, size: int) -> Graph:
         else:
             continue
         of[target].append(graph.tensors[target].name)
-    labels = [f"label {number}" for number in range(graph.tensors[graph.main.outputs[0]].bytes)]
+    labels = [f"label {number}" for number in range(graph.tensors[graph.main.outputs[-1]].bytes)]
     return replace(graph, metadata={"labels": labels} | graph.metadata | {"gates": listed})
 
 

@@ -1,4 +1,4 @@
-"""Random gated models of DS-CNN's shape, with their enrolment networks, each from one seed."""
+"""Random gated models of DS-CNN's shape, with their enrolment networks and early exits, each from one seed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import (
     Conv2D,
@@ -41,25 +42,37 @@ def gated_model(
     window: tuple[int, int] = (3, 3),
     zero_point: int = -128,
     residual: bool = False,
+    exits: bool = False,
 ) -> tuple[Graph, Graph]:
     """(model, enrolment network), as read from their files. Inputs are `frames` frames of front end mfcc10.
 
     A `residual` one is of Res1D's shape: all its layers share one group, and `kernel` and `stride` are as high as the
-    stem's alone.
+    stem's alone. With `exits`, one is after the stem and after every block but the last, each taken by about half of
+    the `features` that reach it.
     """
     builder = _Builder(np.random.default_rng(seed), frames, zero_point)
-    features = value = builder.input()
-    groups, heads = [], [builder.head(features, (1,), channels // size)]
+    source = value = builder.input()
+    groups, heads = [], [builder.head(source, (1,), channels // size)]
+    early: list[list[Operator]] = []
+
+    def leave(axes: tuple[int, ...]) -> None:
+        if exits:
+            first = len(builder.operators)
+            builder.scores(builder.mean(value, axes), len(LABELS))
+            early.append(builder.operators[first:])
+
     if residual:
         value = builder.frames_convolution(value, channels, kernel[0], stride[0])
         names = [value]
         for _ in range(blocks):
+            leave((1, 2))
             names += builder.block(value)
             value = names[-1]
     else:
         value = builder.convolution(value, channels, kernel, stride)
         names = [value]
         for block in range(blocks):
+            leave((1,) if block % 2 else (1, 2))
             value = builder.depthwise(value, (1, 1), window)
             groups.append({"name": f"group{block}", "tensors": [*names, value], "size": size})
             value = builder.convolution(value, channels, (1, 1), (1, 1))
@@ -68,9 +81,9 @@ def gated_model(
     groups.append({"name": f"group{len(groups)}", "tensors": names, "size": size})
     for group in groups:
         group["tensors"] = [builder.tensors[index].name for index in group["tensors"]]
-    trunk = len(builder.operators) - sum(len(head) for head in heads)
+    in_heads, in_exits = ({id(each) for part in parts for each in part} for parts in (heads, early))
+    enrolling = [operator for operator in builder.operators if id(operator) not in in_exits]
     output = builder.classify(value, len(LABELS))
-    in_heads = {id(operator) for head in heads for operator in head}
     own = [operator for operator in builder.operators if id(operator) not in in_heads]
     metadata = {
         "front_end": "mfcc10",
@@ -78,15 +91,17 @@ def gated_model(
         "decision": {"stride_hops": 10, "smoothing": 3, "threshold": 60, "refractory_hops": 50},
         "gates": groups,
     }
-    data = tflite.write(
-        _used(Graph("model", builder.tensors, [Entry("invoke", (features,), (output,), own)], metadata))
-    )
+    scores = tuple(part[-1].outputs[0] for part in early)
+    graph = Graph("model", builder.tensors, [Entry("invoke", (source,), (*scores, output), own)], metadata)
+    if exits:
+        metadata["exits"] = {"thresholds": _thresholds(graph, scores)}
+    data = tflite.write(_used(graph))
     model = tflite.read_bytes(data, "model.tflite")
     steps = np.random.default_rng([seed, 1]).integers(-40, 41, (len(groups), len(LABELS), channels // size))
     metadata["absent"] = steps.tolist()
     metadata["model"] = hashlib.sha256(data).hexdigest()[:16]
     outputs = tuple(head[-1].outputs[0] for head in heads)
-    gates = Entry("invoke", (features,), outputs, builder.operators[: trunk + sum(len(head) for head in heads)])
+    gates = Entry("invoke", (source,), outputs, enrolling)
     enrolment = tflite.read_bytes(
         tflite.write(_used(Graph("enrol", builder.tensors, [gates], metadata))), "enrol.tflite"
     )
@@ -99,6 +114,18 @@ def features(model: Graph, count: int, seed: int = 0) -> np.ndarray:
     shape = model.tensors[model.main.inputs[0]].shape
     loudness = rng.uniform(0.2, 1, (count, 1, 1, 1, 1))
     return (loudness * rng.integers(-128, 128, (count, *shape))).astype(np.int8)
+
+
+def _thresholds(graph: Graph, scores: tuple[int, ...]) -> list[int]:
+    """At each exit, the median of the highest codes of those that did not leave before."""
+    values = NumpyExecutor(graph).run([features(graph, 64)])
+    left = np.ones(64, bool)
+    found = []
+    for index in scores:
+        highest = values[index].max(axis=(1, 2))
+        found.append(int(np.median(highest[left] if left.any() else highest)))
+        left &= highest < found[-1]
+    return found
 
 
 def random_gates(rng: np.random.Generator, counts: list[int]) -> list[np.ndarray]:
@@ -223,14 +250,25 @@ class _Builder:
 
     def head(self, source: int, axes: tuple[int, ...], gates: int) -> list[Operator]:
         """Logits of one group from a mean of `source`."""
-        first, tensor = len(self.operators), self.tensors[source]
-        shape = tuple(length for axis, length in enumerate(tensor.shape) if axis not in axes)
-        constant = self.new((len(axes),), "int32", None, np.array(axes, np.int32))
-        mean = self.append("MEAN", (source, constant), self.new(shape, "int8", tensor.quantization, None), Mean())
-        depth = math.prod(shape)
+        first = len(self.operators)
+        mean = self.mean(source, axes)
+        depth = self.tensors[mean].bytes
         hidden = self.weighted("FULLY_CONNECTED", mean, (1, 8), (8, depth), 0, FullyConnected("RELU"))
         self.weighted("FULLY_CONNECTED", hidden, (1, gates), (gates, 8), 0, FullyConnected())
         return self.operators[first:]
+
+    def mean(self, source: int, axes: tuple[int, ...]) -> int:
+        tensor = self.tensors[source]
+        shape = tuple(length for axis, length in enumerate(tensor.shape) if axis not in axes)
+        constant = self.new((len(axes),), "int32", None, np.array(axes, np.int32))
+        return self.append("MEAN", (source, constant), self.new(shape, "int8", tensor.quantization, None), Mean())
+
+    def scores(self, source: int, labels: int) -> int:
+        """Scores of labels from all of `source`."""
+        depth = self.tensors[source].bytes
+        logits = self.weighted("FULLY_CONNECTED", source, (1, labels), (labels, depth), 0, FullyConnected())
+        scores = self.new((1, labels), "int8", Quantization((1 / 256,), (-128,)), None)
+        return self.append("SOFTMAX", (logits,), scores, Softmax())
 
     def classify(self, source: int, labels: int) -> int:
         _, rows, columns, channels = self.tensors[source].shape
@@ -239,6 +277,4 @@ class _Builder:
         pooled = self.append("AVERAGE_POOL_2D", (source,), pooled, Pool2D("VALID", (1, 1), (rows, columns)))
         shape = self.new((2,), "int32", None, np.array([1, channels], np.int32))
         flat = self.append("RESHAPE", (pooled, shape), self.new((1, channels), "int8", quantization, None), NoOptions())
-        logits = self.weighted("FULLY_CONNECTED", flat, (1, labels), (labels, channels), 0, FullyConnected())
-        scores = self.new((1, labels), "int8", Quantization((1 / 256,), (-128,)), None)
-        return self.append("SOFTMAX", (logits,), scores, Softmax())
+        return self.scores(flat, labels)

@@ -154,7 +154,7 @@ def _person(name: str, model: Graph, enrolment: Graph, codes: np.ndarray, trial:
 
 def _accuracy(executor: NumpyExecutor, codes: np.ndarray, trial: Trial) -> float:
     """Of the user's queries, decided among her words."""
-    output = executor.graph.main.outputs[0]
+    output = executor.graph.main.outputs[-1]
     scores = executor.run([codes[trial.query]])[output].reshape(len(trial.query), -1).astype(int)
     return float(np.mean(np.where(trial.allowed, scores, -129).argmax(1) == trial.truth))
 

@@ -12,7 +12,7 @@ from ..emulate import toolchain
 from ..formats import tflite
 from ..prove.arena_picture import arena_picture
 from ..prove.measure import measure
-from . import personal_options, render_options
+from . import features, personal_options, render_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +28,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compiler", metavar="NAME", help=f"cross compiler, of {', '.join(toolchain.NAMES)}")
     render_options.configure(parser)
     personal_options.configure(parser)
+    parser.add_argument(
+        "--clips",
+        type=Path,
+        metavar="FILE.npy",
+        help="inputs (N, *shape) of a network with early exits: also count where each stops, and their mean",
+    )
     parser.add_argument("--picture", type=Path, metavar="SVG", help="write a picture of the arena over time there")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
@@ -36,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
     """The exit status."""
     target = targets.find(options.target)
     graph, renderer = personal_options.shipped(options, tflite.read(options.model), target)
-    result = measure(graph, target, toolchain.choose(options.compiler), renderer)
+    clips = None if options.clips is None else features.read(graph, options.clips, "--clips")
+    result = measure(graph, target, toolchain.choose(options.compiler), renderer, clips)
     if options.picture is not None:
         plan = compile_plan(graph, renderer)
         files.write_whole(options.picture, arena_picture(plan))

@@ -7,8 +7,6 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from .. import targets
 from ..emulate import toolchain
 from ..errors import InputError
@@ -16,7 +14,7 @@ from ..formats import tflite
 from ..graph import Graph
 from ..prove import parity, personal
 from ..users.user import User
-from . import render_options
+from . import features, render_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -81,16 +79,4 @@ def _inputs(graph: Graph, options: argparse.Namespace) -> parity.Inputs:
         if options.samples < 1:
             raise InputError(f"--samples {options.samples}: 1 or more is accepted")
         return parity.random_inputs(graph, options.samples)
-    try:
-        values = np.load(options.inputs, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"--inputs {options.inputs}: not a readable .npy file ({error})") from None
-    if len(graph.entries) != 1 or len(graph.main.inputs) != 1:
-        raise InputError(f"--inputs {options.inputs}: accepted are models of one entry with one input, unlike this one")
-    tensor = graph.tensors[graph.main.inputs[0]]
-    if values.dtype != tensor.dtype or values.shape[1:] != tensor.shape or not len(values):
-        raise InputError(
-            f"--inputs {options.inputs}: found {values.dtype} {values.shape};"
-            f" accepted is {tensor.dtype} (N, *{tensor.shape})"
-        )
-    return {graph.main.name: [values]}
+    return {graph.main.name: [features.read(graph, options.inputs, "--inputs")]}

@@ -6,9 +6,7 @@ in the renderer alone.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from string import Template
 from textwrap import indent
 
@@ -16,14 +14,17 @@ import numpy as np
 
 from .. import memory
 from ..errors import InputError
-from ..graph import Entry, Graph, Tensor
+from ..graph import Entry, Graph
+from . import exits
+from .constants import Pool
+from .functions import ARENAS, entry_function, is_alias, numbered, reset_function, signature
+from .kernel import fill
 from .plan import Layer, Plan, compile_plan
-from .portable.renderer import Array, Renderer, fill
+from .portable.renderer import Renderer
 from .selftest import emit_selftest
-from .text import Origin, array, banner, comment, header, string
+from .text import Origin, banner, comment, described, header, string
 
-ARENAS = ("static", "caller")
-"""Who owns the arena: the generated C, or the caller, who passes a pointer to every function."""
+__all__ = ["ARENAS", "emit_model"]
 
 
 def emit_model(
@@ -42,7 +43,7 @@ def emit_model(
     """
     plan = compile_plan(graph, renderer, name)
     origin = Origin(command, graph.sha256)
-    pool = _Pool(f"{name.upper()}_CONST_ATTR")
+    pool = Pool(f"{name.upper()}_CONST_ATTR")
     source = _source(plan, pool, arena)  # fills the pool
     texts = {
         f"{name}.h": ("The interface of the network.", header(f"{name}.h", _interface(plan, arena))),
@@ -55,26 +56,6 @@ def emit_model(
     }
     files = {file: banner(about, origin) + "\n" + text for file, (about, text) in texts.items()}
     return files | plan.renderer.companions(name, origin)
-
-
-def _parameters(plan: Plan, entry: Entry | None, arena: str) -> dict[str, str]:
-    """Name to declaration of the parameters of an entry's function; of the reset, where `entry` is None."""
-    parameters = {"memory": "void *memory"} if arena == "caller" else {}
-    if entry:
-        for word, indices, qualifier in (("input", entry.inputs, "const "), ("output", entry.outputs, "")):
-            for name, index in zip(_numbered(word, indices), indices, strict=True):
-                parameters[name] = f"{qualifier}{plan.graph.tensors[index].dtype}_t *{name}"
-    return parameters
-
-
-def _prototype(plan: Plan, entry: Entry | None, arena: str) -> str:
-    parameters = ", ".join(_parameters(plan, entry, arena).values()) or "void"
-    return f"void {plan.name}_{entry.name if entry else 'reset'}({parameters})"
-
-
-def _numbered(word: str, items: Sequence[int]) -> list[str]:
-    """``input``, or ``input_0, input_1, ...`` where there are several."""
-    return [word] if len(items) == 1 else [f"{word}_{number}" for number in range(len(items))]
 
 
 # The header
@@ -109,7 +90,7 @@ $reset;
 
 /* With ${NAME}_SELFTEST defined for all files, the network can check itself: it runs a built-in input and compares the
    output of every layer. Returns 0, or the number (from 1) of the first layer that differs; one more than there are
-   where the layers agree and yet something is wrong. Resets the network. */
+   where the layers agree and yet something is wrong.$stops Resets the network. */
 #ifdef ${NAME}_SELFTEST
 int ${name}_selftest(void);
 void ${name}_selftest_observe(int32_t layer, const void *data, uint32_t bytes);
@@ -119,7 +100,9 @@ void ${name}_selftest_observe(int32_t layer, const void *data, uint32_t bytes);
 
 def _interface(plan: Plan, arena: str) -> str:
     graph = plan.graph
-    entries = [
+    plain = graph.entries[1:] if plan.exits else graph.entries
+    entries = [exits.interface(plan, arena)] if plan.exits else []
+    entries += [
         fill(
             """
             /* $about
@@ -129,10 +112,10 @@ def _interface(plan: Plan, arena: str) -> str:
             about="Run the network once." if entry is graph.main else f"Run entry '{entry.name}' once.",
             buffers="Inputs and outputs are codes, NHWC; they may not overlap each other"
             + (" or the arena." if arena == "caller" else "."),
-            prototype=_prototype(plan, entry, arena),
+            prototype=signature(plan, entry, arena),
         )
         + "\n"
-        for entry in graph.entries
+        for entry in plain
     ]
     persistent = sum(tensor.persistent for tensor in graph.tensors)
     return Template(_HEADER).substitute(
@@ -143,9 +126,10 @@ def _interface(plan: Plan, arena: str) -> str:
         arena_owner="" if arena == "static" else "; the caller passes it as `memory`",
         arena_bytes=plan.memory.arena_bytes,
         arena_align=memory.ALIGNMENT,
-        reset=_prototype(plan, None, arena),
+        reset=signature(plan, None, arena),
         entries="\n".join(entries),
         persistent=f"{persistent or 'none'} here",
+        stops=exits.SELFTEST if plan.exits else "",
     )
 
 
@@ -153,10 +137,10 @@ def _quantization(plan: Plan, entry: Entry) -> str:
     prefix = plan.name if entry is plan.graph.main else f"{plan.name}_{entry.name}"
     lines = []
     for word, indices in (("input", entry.inputs), ("output", entry.outputs)):
-        for label, index in zip(_numbered(word, indices), indices, strict=True):
+        for label, index in zip(numbered(word, indices), indices, strict=True):
             tensor, macro = plan.graph.tensors[index], f"{prefix}_{label}".upper()
             lines.append(
-                f"/* {_described(tensor)}: a value is SCALE * (code - ZERO_POINT). */\n"
+                f"/* {described(tensor)}: a value is SCALE * (code - ZERO_POINT). */\n"
                 f"#define {macro}_BYTES {tensor.bytes}\n"
                 f"#define {macro}_SCALE {_float(tensor.scale)}\n"
                 f"#define {macro}_ZERO_POINT ({tensor.zero_point})\n\n"
@@ -201,14 +185,18 @@ $includes
 #define ${NAME}_OBSERVE(layer, data, bytes) ((void)0)
 #endif
 
-$arena$helpers$layers$entries
+$arena$helpers$exits$layers$entries
 $reset"""
 
 
-def _source(plan: Plan, pool: _Pool, arena: str) -> str:
-    layers = [layer for layer in plan.layers if not _is_alias(plan, layer)]
+def _source(plan: Plan, pool: Pool, arena: str) -> str:
+    layers = [layer for layer in plan.layers if not is_alias(plan, layer)]
     functions = [_layer(plan, layer, pool) for layer in layers]
-    reset, entries = _reset(plan, pool, arena), [_entry(plan, entry, pool, arena) for entry in plan.graph.entries]
+    plain = plan.graph.entries[1:] if plan.exits else plan.graph.entries
+    entries = [exits.functions(plan, pool, arena)] if plan.exits else []
+    entries += [entry_function(plan, entry, pool, arena) for entry in plain]
+    more = exits.resets(plan) if plan.exits else []
+    reset = reset_function(plan, pool, arena, [*more, *plan.renderer.resets(plan.name)])
     wanted = [name for layer in layers for name in layer.kernel.helpers]
     if any(f"{plan.name}_copy(" in text for text in (reset, *entries)):
         wanted.append("copy")
@@ -221,6 +209,7 @@ def _source(plan: Plan, pool: _Pool, arena: str) -> str:
         includes="".join(f"#include <{file}>\n" for file in plan.renderer.includes if file != "stdint.h"),
         arena=own if arena == "static" and words else "",
         helpers="".join(text + "\n" for text in _helpers(plan, wanted)),
+        exits=exits.table(plan, pool) if plan.exits else "",
         layers="".join(text + "\n" for text in functions),
         entries="\n".join(entries),
         reset=reset,
@@ -243,15 +232,15 @@ def _helpers(plan: Plan, wanted: Iterable[str]) -> list[str]:
     return list(texts.values())
 
 
-def _layer(plan: Plan, layer: Layer, pool: _Pool) -> str:
+def _layer(plan: Plan, layer: Layer, pool: Pool) -> str:
     kernel, graph = layer.kernel, plan.graph
     sources = [graph.tensors[index] for index in layer.operator.inputs[: len(kernel.parameters)]]
     parameters = [f"const int8_t *{parameter}" for parameter in kernel.parameters] + ["int8_t *output"]
     parameters += ["int8_t *scratch"] if kernel.demand.scratch_bytes else []
     bound = [f"    const {each.ctype} *const {each.role} = {pool.name(each, layer)};\n" for each in kernel.arrays]
     about = (
-        f"{layer.name}: {', '.join(_described(source) for source in sources)}"
-        f" -> {_described(graph.tensors[layer.operator.outputs[0]])}"
+        f"{layer.name}: {', '.join(described(source) for source in sources)}"
+        f" -> {described(graph.tensors[layer.operator.outputs[0]])}"
     )
     about += f"; {kernel.macs:,} MACs" if kernel.macs else ""
     return (
@@ -262,105 +251,3 @@ def _layer(plan: Plan, layer: Layer, pool: _Pool) -> str:
         + indent(kernel.body, "    ")
         + "\n}\n"
     )
-
-
-def _entry(plan: Plan, entry: Entry, pool: _Pool, arena: str) -> str:
-    """The function that calls the layers of `entry` in order."""
-    places = plan.memory.entries[entry.name]
-    lines = []
-    for layer in plan.of(entry):
-        operator, kernel = layer.operator, layer.kernel
-        target = operator.outputs[0]
-        pointers = [_pointer(plan, entry, index, pool) for index in operator.inputs[: len(kernel.parameters)]]
-        pointers.append(_pointer(plan, entry, target, pool))
-        if kernel.demand.scratch_bytes:
-            pointers.append(f"arena + {places.scratch[layer.index].offset}")
-        if not _is_alias(plan, layer):
-            lines.append(f"{layer.function}({', '.join(pointers)});")
-        observed = _pointer(plan, entry, target, pool)
-        lines.append(f"{plan.name.upper()}_OBSERVE({layer.index}, {observed}, {plan.graph.tensors[target].bytes});")
-    for number, index in enumerate(entry.outputs):
-        own = memory.Place("output", number)
-        if places.places.get(index) != own:
-            tensor, value = plan.graph.tensors[index], _pointer(plan, entry, index, pool)
-            lines.append(f"{plan.name}_copy({_caller(entry, own, tensor)}, {value}, {tensor.bytes});")
-    return _function(plan, entry, lines, arena)
-
-
-def _reset(plan: Plan, pool: _Pool, arena: str) -> str:
-    lines = []
-    places = plan.memory.entries[plan.graph.main.name].places
-    for index, tensor in enumerate(plan.graph.tensors):
-        if tensor.persistent:
-            lines.append(f"{plan.name}_copy(arena + {places[index].at}, {pool.constant(plan, index)}, {tensor.bytes});")
-    return _function(plan, None, [*lines, *plan.renderer.resets(plan.name)], arena)
-
-
-def _function(plan: Plan, entry: Entry | None, lines: list[str], arena: str) -> str:
-    """A function of the interface, or the reset where `entry` is None. ``arena`` is declared where a line uses it."""
-    used = set(re.findall(r"\w+", " ".join(lines)))
-    owner = f"{plan.name}_arena" if arena == "static" else "memory"
-    declared = [f"int8_t *const arena = (int8_t *){owner};", ""] if "arena" in used else []
-    unused = _parameters(plan, entry, arena).keys() - used - ({owner} if declared else set())
-    body = [*declared, *(f"(void){name};" for name in sorted(unused)), *lines]
-    return f"{_prototype(plan, entry, arena)}\n{{\n" + indent("\n".join(body), "    ") + "\n}\n"
-
-
-def _is_alias(plan: Plan, layer: Layer) -> bool:
-    """Whether the operator only gives its input, or a part of it, another name."""
-    return layer.index in plan.memory.entries[layer.entry.name].aliases
-
-
-def _pointer(plan: Plan, entry: Entry, index: int, pool: _Pool) -> str:
-    """The C expression that points at a tensor."""
-    if plan.graph.tensors[index].constant:
-        return pool.constant(plan, index)
-    place = plan.memory.entries[entry.name].places[index]
-    if place.memory == "arena":
-        return f"arena + {place.at}"
-    return _caller(entry, place, plan.graph.tensors[index])
-
-
-def _caller(entry: Entry, place: memory.Place, tensor: Tensor) -> str:
-    """The caller's input or output, as the layers take it: they see the bytes of uint8 codes."""
-    inside = place.memory == "input"
-    name = _numbered(place.memory, entry.inputs if inside else entry.outputs)[place.at]
-    return name if tensor.dtype == "int8" else f"({'const ' if inside else ''}int8_t *){name}"
-
-
-def _described(tensor: Tensor) -> str:
-    name = tensor.name if len(tensor.name) <= 48 else f"{tensor.name[:45]}..."
-    return comment(f"{name!a} ({' x '.join(str(size) for size in tensor.shape)})")
-
-
-@dataclass
-class _Pool:
-    """The constants of a model; equal ones are kept once, under the name of the first layer that uses them."""
-
-    attribute: str
-    arrays: dict[tuple[str, bytes], tuple[str, Array, list[str]]] = field(default_factory=dict)
-
-    def name(self, each: Array, layer: Layer) -> str:
-        """The C name of a layer's array."""
-        return self._keep(each, f"{layer.function}_{each.role}", f"{layer.name}: {each.role}")
-
-    def constant(self, plan: Plan, index: int) -> str:
-        """The C name of the value, or the initial value, of a tensor."""
-        tensor = plan.graph.tensors[index]
-        what = "initial value of" if tensor.persistent else "value of"
-        assert tensor.data is not None
-        each = Array("tensor", "int8_t", tensor.data.view(np.int8))
-        return self._keep(each, f"{plan.name}_tensor_{index}", f"{what} {_described(tensor)}")
-
-    def _keep(self, each: Array, name: str, about: str) -> str:
-        key = (each.ctype, np.asarray(each.values, np.int64).tobytes())
-        name, _, users = self.arrays.setdefault(key, (name, each, []))
-        if about not in users:
-            users.append(about)
-        return name
-
-    def text(self) -> str:
-        return "#include <stdint.h>\n\n" + "\n".join(
-            array(each.ctype, name, each.values, about=f"{'; '.join(users)}.", attribute=self.attribute)
-            for name, each, users in self.arrays.values()
-        )

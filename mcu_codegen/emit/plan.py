@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import memory
 from ..errors import InputError
 from ..graph import Entry, Graph, Operator, Tensor
-from ..lower import lower
+from ..lower import FullyConnected, lower
+from ..users.exits import Exit, exits_of
 from .kernel import Kernel, Site
 from .portable.renderer import Renderer
+
+_OF_EXITS = ("run", "invoke_all", "set_thresholds", "set_head", "sure")  # functions of `emit.exits`
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Plan:
     """Everything decided before printing."""
 
     name: str
-    graph: Graph
+    graph: Graph  # of early exits, the outputs are those of the whole network only
+    exits: tuple[Exit, ...]
     renderer: Renderer
     layers: list[Layer]
     memory: memory.Plan
@@ -49,8 +53,13 @@ def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kw
     for what, word in (("--name", name), *(("entry", entry.name) for entry in graph.entries)):
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", word):
             raise InputError(f"{what} '{word}': a C identifier that starts with a letter is accepted")
-    if len({entry.name for entry in graph.entries} | {"reset", "selftest"}) != len(graph.entries) + 2:
-        raise InputError("entries: each needs a name of its own, other than 'reset' and 'selftest'")
+    exits = exits_of(graph)
+    taken = ("reset", "selftest", *(_OF_EXITS if exits else ()))
+    if len({*taken, *(entry.name for entry in graph.entries)}) != len(graph.entries) + len(taken):
+        raise InputError(f"entries: each needs a name of its own, other than {', '.join(map(repr, taken))}")
+    if exits:  # the scores of the others are given away when it stops there, from their places in the arena
+        graph = replace(graph, entries=[replace(graph.main, outputs=graph.main.outputs[-1:]), *graph.entries[1:]])
+    heads = {each.head: number for number, each in enumerate(exits)}
     layers: list[Layer] = []
     for entry in graph.entries:
         for index in (*entry.inputs, *entry.outputs):
@@ -64,12 +73,15 @@ def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kw
             output = graph.tensors[operator.outputs[0]]
             _require_codes(output)
             site = Site(name, tuple(graph.tensors[index] for index in operator.inputs if index >= 0), output)
-            kernel = renderer.render(lowered, site)
+            if isinstance(lowered, FullyConnected) and len(layers) in heads:
+                kernel = renderer.head(lowered, heads[len(layers)], site)
+            else:
+                kernel = renderer.render(lowered, site)
             layers.append(Layer(len(layers), entry, layer, f"{prefix}_{layer}", operator, kernel))
     if not layers:
         raise InputError(f"model '{graph.name}' has no operators")
     planned = memory.plan(graph, {layer.index: layer.kernel.demand for layer in layers})
-    return Plan(name, graph, renderer, layers, planned)
+    return Plan(name, graph, exits, renderer, layers, planned)
 
 
 def _require_codes(tensor: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from string import Template
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from ..errors import InputError
 from ..execute.numpy_executor import NumpyExecutor
 from ..graph import Entry, Graph
+from ..users.exits import stopped
 from .plan import Plan
 from .text import CRC32, array, random_words
 
@@ -86,11 +88,20 @@ def golden_inputs(graph: Graph, entry: Entry, golden: Mapping[str, Sequence[np.n
     return inputs
 
 
+@dataclass(frozen=True)
+class _Result:
+    """What a buffer called `name` must hold in the end."""
+
+    name: str
+    about: str
+    values: np.ndarray
+
+
 def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequence[np.ndarray]]) -> str:
     """The text of `<name>_selftest.c` below its banner. `golden` is as in `model.emit_model`."""
     executor = NumpyExecutor(plan.graph, plan.renderer.open_channels(plan.graph))
     own = f"{plan.name}_selftest"
-    arrays, buffers, calls, checks = [], [], [], []
+    arrays, buffers, calls, last, checks = [], [], [], [], []
     tensors: list[tuple[str, np.ndarray]] = []
     if arena == "caller":
         words = max(plan.memory.arena_bytes // 8, 1)
@@ -100,24 +111,31 @@ def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequen
         executor.reset()
         values = executor.run([data[np.newaxis] for data in inputs], entry.name)
         tensors += [(layer.name, values[layer.operator.outputs[0]]) for layer in plan.of(entry)]
-        arguments = ["arena"] if arena == "caller" else []
+        given = ["arena"] if arena == "caller" else []
         for number, data in enumerate(inputs):
-            arguments.append(f"{own}_{entry.name}_input_{number}")
-            arrays.append(array(f"{data.dtype}_t", arguments[-1], data, about=f"Golden input of entry '{entry.name}'."))
+            given.append(f"{own}_{entry.name}_input_{number}")
+            arrays.append(array(f"{data.dtype}_t", given[-1], data, about=f"Golden input of entry '{entry.name}'."))
         known = {index: tensor.data for index, tensor in enumerate(plan.graph.tensors) if tensor.data is not None}
         known |= dict(zip(entry.inputs, inputs, strict=True)) | values
-        for number, index in enumerate(entry.outputs):
-            tensor = plan.graph.tensors[index]
-            arguments.append(f"{entry.name}_output_{number}")
-            wanted = f"{own}_{entry.name}_output_{number}"
-            arrays.append(array("int8_t", wanted, known[index].view(np.int8), about=f"Output of entry '{entry.name}'."))
-            buffers.append(f"static {tensor.dtype}_t {arguments[-1]}[{tensor.bytes}];")
-            same = f"{own}_same({arguments[-1]}, {wanted}, {tensor.bytes}u)"
+        results = [
+            _Result(f"{entry.name}_output_{number}", f"Output of entry '{entry.name}'.", known[index])
+            for number, index in enumerate(entry.outputs)
+        ]
+        outputs = [each.name for each in results]
+        calls.append(f"{plan.name}_reset({'arena' if arena == 'caller' else ''});")
+        if entry is plan.graph.main and plan.exits:
+            results += _of_exits(plan, values)
+            calls.append(f"{plan.name}_invoke_all({', '.join([*given, 'features', *outputs])});")
+            last.append(f"exit_taken[0] = (int8_t){plan.name}_{entry.name}({', '.join([*given, 'exit_scores'])});")
+        else:
+            calls.append(f"{plan.name}_{entry.name}({', '.join([*given, *outputs])});")
+        for each in results:
+            arrays.append(array("int8_t", f"{own}_{each.name}", each.values.view(np.int8), about=each.about))
+            buffers.append(f"static {each.values.dtype}_t {each.name}[{each.values.size}];")
+            same = f"{own}_same({each.name}, {own}_{each.name}, {each.values.size}u)"
             checks.append(
                 f"if ({own}_failed == 0) {{\n        {own}_failed = {same} ? 0 : {len(plan.layers) + 1};\n    }}"
             )
-        calls.append(f"{plan.name}_reset({'arena' if arena == 'caller' else ''});")
-        calls.append(f"{plan.name}_{entry.name}({', '.join(arguments)});")
     functions, equal, expected = _KINDS[kind]
     names = {"name": plan.name, "NAME": plan.name.upper()}
     return Template(_SELFTEST).substitute(
@@ -129,9 +147,23 @@ def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequen
         arena="arena" if arena == "caller" else "",
         **{
             what: "".join(f"    {line}\n" for line in lines)
-            for what, lines in (("buffers", buffers), ("calls", calls), ("checks", checks))
+            for what, lines in (("buffers", buffers), ("calls", [*calls, *last]), ("checks", checks))
         },
     )
+
+
+def _of_exits(plan: Plan, values: Mapping[int, np.ndarray]) -> list[_Result]:
+    """What the early exits make of the golden input, of which `values` are: all heads' inputs, and where it stops."""
+    inputs = np.concatenate([values[each.features].ravel() for each in plan.exits])
+    scores = [
+        values[index].reshape(1, -1) for index in (*(each.scores for each in plan.exits), plan.graph.main.outputs[0])
+    ]
+    (taken,) = stopped(np.stack(scores[:-1]), [each.threshold for each in plan.exits])
+    return [
+        _Result("features", "Inputs of the heads of all exits.", inputs),
+        _Result("exit_taken", "The exit at which it stops.", np.array([taken], np.int8)),
+        _Result("exit_scores", "Scores at that exit.", scores[taken]),
+    ]
 
 
 def _expected_crcs(own: str, tensors: Sequence[tuple[str, np.ndarray]]) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..graph import Tensor
+
 WIDTH = 118
 
 CRC32 = """\
@@ -110,3 +112,9 @@ def string(text: str) -> str:
     """A C string literal of `text` in UTF-8; octal escapes keep it plain ASCII and free of trigraphs."""
     plain = set(range(0x20, 0x7F)) - set(b'"\\?')
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
+
+
+def described(tensor: Tensor) -> str:
+    """A tensor's name and shape, for a comment."""
+    name = tensor.name if len(tensor.name) <= 48 else f"{tensor.name[:45]}..."
+    return comment(f"{name!a} ({' x '.join(str(size) for size in tensor.shape)})")

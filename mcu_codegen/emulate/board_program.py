@@ -17,6 +17,7 @@ from ..listen.pipeline import Pipeline, Stream
 from ..targets import Target
 from . import harness
 from .build import RUNTIME, build, stubs
+from .exchange import OBSERVED
 from .machine import Machine
 from .toolchain import Toolchain
 
@@ -66,9 +67,9 @@ class BoardProgram:
         """What int16 `audio` [n] at 16 kHz gives from a reset on. Raises MachineError where a self-test fails."""
         folder = Path(self._folder.name)
         (folder / RECORDING).write_bytes(audio.astype("<i2").tobytes())
-        (folder / harness.OBSERVED).unlink(missing_ok=True)
+        (folder / OBSERVED).unlink(missing_ok=True)
         self.text = self._machine.run(self._program, folder)
-        return self._parse((folder / harness.OBSERVED).read_bytes())
+        return self._parse((folder / OBSERVED).read_bytes())
 
     def _parse(self, content: bytes) -> Stream:
         features, scores, detections = [], [], []

@@ -12,7 +12,7 @@ from ..emit.model import emit_model
 from ..emit.portable.renderer import Renderer
 from ..graph import Graph
 from ..targets import Target
-from . import harness
+from . import exchange, harness
 from .build import RUNTIME, build, stubs
 from .machine import Machine
 from .toolchain import Toolchain
@@ -45,6 +45,14 @@ class CoreExecutor:
         chosen = self.graph.entry(entry)
         folder = Path(self._folder.name)
         number = self.graph.entries.index(chosen)
-        (folder / harness.INPUTS).write_bytes(bytes([number]) + harness.samples(self.graph, chosen, inputs))
+        (folder / exchange.INPUTS).write_bytes(bytes([number]) + exchange.samples(self.graph, chosen, inputs))
         self._machine.run(self._program, folder)
-        return harness.observed(self.graph, chosen, (folder / harness.OBSERVED).read_bytes())
+        return exchange.observed(self.graph, chosen, (folder / exchange.OBSERVED).read_bytes())
+
+    def stop(self, inputs: list[np.ndarray], thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `users.exits.answers`, of a graph with early exits; `thresholds` are int16 [early exits, N]."""
+        folder = Path(self._folder.name)
+        content = exchange.stopping_samples(self.graph, inputs, thresholds)
+        (folder / exchange.INPUTS).write_bytes(bytes([len(self.graph.entries)]) + content)
+        self._machine.run(self._program, folder)
+        return exchange.answers(self.graph, (folder / exchange.ANSWERS).read_bytes())

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from string import Template
 
 import numpy as np
 
-from ..errors import InputError
 from ..graph import Entry, Graph
+from ..users.exits import exits_of
 from .elf import Elf
-
-INPUTS, OBSERVED, STACK = "inputs.bin", "observed.bin", "stack.bin"
-"""Files of an emulated harness: entry number and samples; what was observed; bytes of stack that the network used."""
+from .exchange import ANSWERS, INPUTS, OBSERVED, STACK
 
 _OBSERVER = """\
 #include "observe.h"
@@ -133,8 +131,24 @@ _CASE = Template("""\
     case $number:
         while ($reads) {
             paint(stack);
-            kws_model_$entry($arguments);
+            $call;
             most = used(stack) > most ? used(stack) : most;
+        }
+        break;
+""")
+
+_STOPPING = Template("""\
+    case $number:
+        answers = semihosting_open("$answers", SEMIHOSTING_WRITE);
+        while (next(thresholds, sizeof thresholds) && $reads) {
+            kws_model_set_thresholds(thresholds);
+            paint(stack);
+            taken = $call;
+            most = used(stack) > most ? used(stack) : most;
+            if (semihosting_write(answers, &taken, sizeof taken) != 0 ||
+                semihosting_write(answers, $output, sizeof $output) != 0) {
+                return 3;
+            }
         }
         break;
 """)
@@ -145,7 +159,7 @@ _HOST = Template("""\
 
 $prototypes
 
-static uint8_t *observed;
+static uint8_t *observed; /* where to; 0: nowhere */
 
 static void append(const void *data, uint32_t bytes)
 {
@@ -158,9 +172,11 @@ static void append(const void *data, uint32_t bytes)
 
 void harness_observe(int32_t what, const void *data, uint32_t bytes)
 {
-    append(&what, sizeof what);
-    append(&bytes, sizeof bytes);
-    append(data, bytes);
+    if (observed != 0) {
+        append(&what, sizeof what);
+        append(&bytes, sizeof bytes);
+        append(data, bytes);
+    }
 }
 
 $functions
@@ -172,27 +188,73 @@ void run_$entry(const int8_t *inputs, uint32_t samples, uint8_t *outputs)
 $buffers
     observed = outputs;
     for (; samples > 0u; samples--) {
-        kws_model_$entry($arguments);
+        $call;
         inputs += $bytes;
     }
 }
 """)
 
+_HOST_STOPPING = Template("""\
+void run_stopping(const int8_t *inputs, const int16_t *thresholds, uint32_t samples, uint8_t *answers)
+{
+$buffers
+    for (; samples > 0u; samples--) {
+        int32_t taken;
+
+        kws_model_set_thresholds(thresholds);
+        observed = 0;
+        taken = $call;
+        observed = answers;
+        append(&taken, sizeof taken);
+        append(output_0, sizeof output_0);
+        answers = observed;
+        thresholds += KWS_MODEL_EXITS;
+        inputs += $bytes;
+    }
+    kws_model_set_thresholds(0);
+}
+""")
+
+_STOPPING_PROTOTYPE = (
+    "void run_stopping(const int8_t *inputs, const int16_t *thresholds, uint32_t samples, uint8_t *answers);"
+)
+
+_EXIT_BUFFERS = """\
+static int8_t features[KWS_MODEL_EXIT_FEATURE_BYTES];
+static int16_t thresholds[KWS_MODEL_EXITS];
+static int32_t answers, taken;"""
+
 
 def core(graph: Graph) -> dict[str, str]:
-    """The main of an emulated core: runs the entry and the samples that INPUTS holds, one after the other."""
+    """The main of an emulated core: runs the entry and the samples that INPUTS holds, one after the other.
+
+    With early exits, the main entry runs all layers; an entry behind the last one runs it until it stops.
+    """
     cases, buffers = [], []
+    exits = exits_of(graph)
     for number, entry in enumerate(graph.entries):
-        inputs = [f"{entry.name}_input_{place}" for place in range(len(entry.inputs))]
-        outputs = [f"{entry.name}_output_{place}" for place in range(len(entry.outputs))]
+        outputs = _outputs(graph, entry)
+        places = [f"{entry.name}_input_{place}" for place in range(len(entry.inputs))]
+        results = [f"{entry.name}_output_{place}" for place in range(len(outputs))]
         buffers += [
             f"static {graph.tensors[index].dtype}_t {name}[{graph.tensors[index].bytes}];"
-            for name, index in zip(inputs + outputs, (*entry.inputs, *entry.outputs), strict=True)
+            for name, index in zip(places + results, (*entry.inputs, *outputs), strict=True)
         ]
-        reads = " && ".join(f"next({name}, sizeof {name})" for name in inputs)
-        cases.append(
-            _CASE.substitute(number=number, reads=reads, entry=entry.name, arguments=", ".join(inputs + outputs))
-        )
+        reads = " && ".join(f"next({name}, sizeof {name})" for name in places)
+        every = exits and entry is graph.main
+        call = _call("invoke_all", places, ["features"], results) if every else _call(entry.name, places, results)
+        cases.append(_CASE.substitute(number=number, reads=reads, call=call))
+        if every:
+            buffers.append(_EXIT_BUFFERS)
+            stopping = _STOPPING.substitute(
+                number=len(graph.entries),
+                answers=ANSWERS,
+                reads=reads,
+                call=_call(entry.name, places, results),
+                output=results[0],
+            )
+    if exits:
+        cases.append(stopping)
     return {
         "main.c": _CORE.substitute(
             inputs=INPUTS, stack_file=STACK, buffers="\n".join(buffers) + "\n", cases="".join(cases).rstrip()
@@ -201,26 +263,30 @@ def core(graph: Graph) -> dict[str, str]:
 
 
 def host(graph: Graph) -> dict[str, str]:
-    """A function run_<entry>(inputs, samples, outputs) for every entry, observing every layer."""
+    """A function run_<entry>(inputs, samples, outputs) for every entry, observing every layer; with early exits also
+    run_stopping(inputs, thresholds, samples, answers), which observes none."""
     prototypes, functions = [], []
     for entry in graph.entries:
+        outputs = _outputs(graph, entry)
         offsets = np.cumsum([0, *(graph.tensors[index].bytes for index in entry.inputs)]).tolist()
-        inputs = [
+        places = [
             f"(const {graph.tensors[index].dtype}_t *)(inputs + {offset})"
             for index, offset in zip(entry.inputs, offsets, strict=False)
         ]
-        outputs = [f"output_{place}" for place in range(len(entry.outputs))]
-        functions.append(
-            _HOST_FUNCTION.substitute(
-                entry=entry.name,
-                buffers="".join(
-                    f"    {graph.tensors[index].dtype}_t {name}[{graph.tensors[index].bytes}];\n"
-                    for name, index in zip(outputs, entry.outputs, strict=True)
-                ),
-                arguments=", ".join([*inputs, *outputs]),
-                bytes=offsets[-1],
-            )
+        results = [f"output_{place}" for place in range(len(outputs))]
+        buffers = "".join(
+            f"    {graph.tensors[index].dtype}_t {name}[{graph.tensors[index].bytes}];\n"
+            for name, index in zip(results, outputs, strict=True)
         )
+        if exits_of(graph) and entry is graph.main:
+            call = _call(entry.name, places, results)
+            functions.append(_HOST_STOPPING.substitute(buffers=buffers, call=call, bytes=offsets[-1]))
+            prototypes.append(_STOPPING_PROTOTYPE)
+            buffers += "    int8_t features[KWS_MODEL_EXIT_FEATURE_BYTES];\n"
+            call = _call("invoke_all", places, ["features"], results)
+        else:
+            call = _call(entry.name, places, results)
+        functions.append(_HOST_FUNCTION.substitute(entry=entry.name, buffers=buffers, call=call, bytes=offsets[-1]))
         prototypes.append(f"void run_{entry.name}(const int8_t *inputs, uint32_t samples, uint8_t *outputs);")
     return {
         "observe.h": _observing("KWS_MODEL_OBSERVE"),
@@ -228,36 +294,13 @@ def host(graph: Graph) -> dict[str, str]:
     }
 
 
-def samples(graph: Graph, entry: Entry, inputs: list[np.ndarray]) -> bytes:
-    """`inputs` (N, *shape) of `entry`, sample by sample. Raises InputError where they do not fit."""
-    counts = {len(values) for values in inputs}
-    wanted = [(graph.tensors[index].dtype, graph.tensors[index].shape) for index in entry.inputs]
-    if len(counts) != 1 or [(values.dtype.name, values.shape[1:]) for values in inputs] != wanted:
-        found = ", ".join(f"{values.dtype} {values.shape}" for values in inputs)
-        accepted = ", ".join(f"{dtype} of (N, *{shape})" for dtype, shape in wanted)
-        raise InputError(f"entry '{entry.name}': inputs are {found}; accepted are {accepted}")
-    flat = [values.reshape(len(values), -1).view(np.int8) for values in inputs]
-    return np.concatenate(flat, axis=1).tobytes()
+def _outputs(graph: Graph, entry: Entry) -> tuple[int, ...]:
+    """What the C of `entry` gives its caller."""
+    return entry.outputs[-1:] if entry is graph.main and exits_of(graph) else entry.outputs
 
 
-def observed_bytes(graph: Graph, entry: Entry) -> int:
-    """What one run of `entry` observes, headers included."""
-    return sum(8 + graph.tensors[operator.outputs[0]].bytes for operator in entry.operators)
-
-
-def observed(graph: Graph, entry: Entry, content: bytes | np.ndarray) -> dict[int, np.ndarray]:
-    """What was observed in N runs of `entry`, by tensor: (N, *shape)."""
-    first = sum(len(earlier.operators) for earlier in graph.entries[: graph.entries.index(entry)])
-    rows = np.frombuffer(content, np.int8).reshape(-1, observed_bytes(graph, entry))
-    values, start = {}, 0
-    for layer, operator in enumerate(entry.operators, first):
-        tensor = graph.tensors[operator.outputs[0]]
-        header, start = rows[:, start : start + 8], start + 8
-        assert np.all(header == np.array([layer, tensor.bytes], "<i4").view(np.int8)), f"layer {layer} in disorder"
-        codes = rows[:, start : start + tensor.bytes].view(tensor.dtype)
-        values[operator.outputs[0]] = codes.reshape(-1, *tensor.shape)
-        start += tensor.bytes
-    return values
+def _call(function: str, *arguments: Sequence[str]) -> str:
+    return f"kws_model_{function}({', '.join(name for names in arguments for name in names)})"
 
 
 def marks(program: Elf, layers: Iterable[int]) -> list[list[int]]:

@@ -11,7 +11,7 @@ import numpy as np
 from ..emit.model import emit_model
 from ..emit.portable.renderer import Renderer
 from ..graph import Graph
-from . import harness, host
+from . import exchange, harness, host
 
 
 class HostExecutor:
@@ -44,8 +44,17 @@ class HostExecutor:
     def run(self, inputs: list[np.ndarray], entry: str | None = None) -> dict[int, np.ndarray]:
         """Values (N, *shape) of every operator's output, by tensor index; `inputs` are (N, *shape) each."""
         chosen = self.graph.entry(entry)
-        content = harness.samples(self.graph, chosen, inputs)
+        content = exchange.samples(self.graph, chosen, inputs)
         count = len(inputs[0])
-        results = np.empty(count * harness.observed_bytes(self.graph, chosen), np.int8)
+        results = np.empty(count * exchange.observed_bytes(self.graph, chosen), np.int8)
         self._library[f"run_{chosen.name}"](content, ctypes.c_uint32(count), ctypes.c_void_p(results.ctypes.data))
-        return harness.observed(self.graph, chosen, results)
+        return exchange.observed(self.graph, chosen, results)
+
+    def stop(self, inputs: list[np.ndarray], thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `users.exits.answers`, of a graph with early exits; `thresholds` are int16 [early exits, N]."""
+        content = exchange.samples(self.graph, self.graph.main, inputs)
+        limits = np.ascontiguousarray(thresholds.T, np.int16)
+        results = np.empty(len(limits) * exchange.answer_bytes(self.graph), np.int8)
+        given, found = (ctypes.c_void_p(values.ctypes.data) for values in (limits, results))
+        self._library.run_stopping(content, given, ctypes.c_uint32(len(limits)), found)
+        return exchange.answers(self.graph, results)

@@ -45,9 +45,9 @@ class Machine(Protocol):
         """Why this emulator cannot count instructions here, or ""."""
         ...
 
-    def count(self, program: Elf, folder: Path, function: str, marks: Sequence[Sequence[int]] = ()) -> Count:
-        """Run likewise, and count the first call of `function`.
+    def count(self, program: Elf, folder: Path, function: str, marks: Sequence[Sequence[int]] = ()) -> list[Count]:
+        """Run likewise, and count every call of `function`, which must not call itself.
 
-        Each of `marks` is reached after the one before it, at one of its addresses.
+        Each of `marks` is reached after the one before it, at one of its addresses; a call may end before all are.
         """
         ...

@@ -1,8 +1,8 @@
 /* QEMU plugin: counts executed instructions and estimates Cortex-M4 cycles, from a function's first instruction to its
-   return, in segments between marks.
+   return, in segments between marks, for every call of the function.
 
    Arguments: function=ADDRESS, out=FILE, and markN=ADDRESS in rising order of N for each address (hexadecimal) of mark
-   N = 0, 1, ... (decimal). FILE gets one line "instructions cycles" for each segment, once the function has returned.
+   N = 0, 1, ... (decimal). FILE gets one line for each call that has returned: "instructions cycles " for each segment.
 
    Instructions are exact. Cycles are an ESTIMATE, by the timing table of the Cortex-M4 Technical Reference Manual with
    memory that never waits:
@@ -49,7 +49,7 @@ static uint32_t function, back, expected;
 static size_t mark_count, mark; /* `mark`: the first that lies ahead */
 static size_t segment;
 static uint64_t instructions[MARKS + 1], cycles[MARKS + 1];
-static enum { BEFORE, INSIDE, AFTER } state;
+static bool inside;
 static enum kind previous;
 static char out[4096];
 
@@ -105,16 +105,27 @@ static void classify(struct instruction *it, uint32_t first, uint32_t second)
     }
 }
 
+static void start(void)
+{
+    inside = true;
+    mark = segment = 0;
+    memset(instructions, 0, sizeof instructions);
+    memset(cycles, 0, sizeof cycles);
+    previous = PLAIN;
+}
+
 static void finish(void)
 {
-    FILE *file = fopen(out, "w");
+    FILE *file = fopen(out, "a");
 
+    inside = false;
     if (file == NULL) {
         return;
     }
     for (size_t index = 0; index <= segment; index++) {
-        fprintf(file, "%llu %llu\n", (unsigned long long)instructions[index], (unsigned long long)cycles[index]);
+        fprintf(file, "%llu %llu ", (unsigned long long)instructions[index], (unsigned long long)cycles[index]);
     }
+    fputc('\n', file);
     fclose(file);
 }
 
@@ -123,17 +134,15 @@ static void executed(unsigned cpu, void *user)
     const struct instruction *it = user;
 
     (void)cpu;
-    if (state == BEFORE && it->address == function) {
-        state = INSIDE;
+    if (!inside && it->address == function) {
+        start();
         back = expected; /* the instruction before was the call, so what follows it is the return */
         expected = function;
-        previous = PLAIN;
-    } else if (state == INSIDE && it->address == back) {
-        state = AFTER;
+    } else if (inside && it->address == back) {
         cycles[segment] += 2; /* the return is a branch */
         finish();
     }
-    if (state == INSIDE) {
+    if (inside) {
         if (it->address != expected) {
             cycles[segment] += 2;
         }

@@ -43,7 +43,7 @@ class QemuMachine:
         plugin = _plugin()
         return plugin if isinstance(plugin, str) else ""
 
-    def count(self, program: Elf, folder: Path, function: str, marks: Sequence[Sequence[int]] = ()) -> Count:
+    def count(self, program: Elf, folder: Path, function: str, marks: Sequence[Sequence[int]] = ()) -> list[Count]:
         with tempfile.TemporaryDirectory() as own:
             counts = Path(own) / "counts"
             arguments = [
@@ -54,8 +54,8 @@ class QemuMachine:
             self._run(program, folder, "-plugin", ",".join([str(_plugin()), *arguments]))
             if not counts.exists():
                 raise MachineError(f"{program.path.name} on {self.target.name} in QEMU: {function} never returned")
-            lines = [line.split() for line in counts.read_text().splitlines()]
-        return Count(tuple(int(line[0]) for line in lines), tuple(int(line[1]) for line in lines))
+            calls = [tuple(map(int, line.split())) for line in counts.read_text().splitlines()]
+        return [Count(call[::2], call[1::2]) for call in calls]
 
     def _run(self, program: Elf, folder: Path, *more: str) -> str:
         where = f"{program.path.name} on {self.target.name} in QEMU"

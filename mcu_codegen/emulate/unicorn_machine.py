@@ -44,11 +44,11 @@ class UnicornMachine:
     def cannot_count(self) -> str:
         return ""
 
-    def count(self, program: Elf, folder: Path, function: str, marks: Sequence[Sequence[int]] = ()) -> Count:
+    def count(self, program: Elf, folder: Path, function: str, marks: Sequence[Sequence[int]] = ()) -> list[Count]:
         with _Run(self.target, program, folder) as run:
             counter = _Counter(run.emulator, program.symbols[function], marks)
             run.to_the_end()
-            return Count(counter.segments(), None)
+            return counter.calls()
 
 
 class _Run:
@@ -162,37 +162,48 @@ class _Counter:
         from unicorn.arm_const import UC_ARM_REG_LR
 
         self._emulator = emulator
-        self._segments: list[dict[tuple[int, int], int]] = [defaultdict(int)]
-        ahead = list(marks)
+        self._lengths: dict[tuple[int, int], int] = {}
+        self._calls: list[list[dict[tuple[int, int], int]]] = []  # by call and segment, how often each block ran
+        ahead: list[Sequence[int]] = []
         back = None  # where the function returns to, from its first instruction on
 
         def on_block(emulator: Any, address: int, size: int, _: object) -> None:
             nonlocal back
             if address == function and back is None:
                 back = emulator.reg_read(UC_ARM_REG_LR) & ~1
+                ahead[:] = marks
+                self._calls.append([defaultdict(int)])
             elif address == back:
-                emulator.hook_del(hook)
-                return
+                back = None
             if back is None:
                 return
-            end = address + size
+            end, segments = address + size, self._calls[-1]
             while ahead and (inside := [mark for mark in ahead[0] if address <= mark < end]):
                 mark = min(inside)
                 del ahead[0]
-                self._segments[-1][address, mark] += 1
-                self._segments.append(defaultdict(int))
+                segments[-1][address, mark] += 1
+                segments.append(defaultdict(int))
                 address = mark
-            self._segments[-1][address, end] += 1
+            segments[-1][address, end] += 1
 
-        hook = emulator.hook_add(unicorn.UC_HOOK_BLOCK, on_block)
+        emulator.hook_add(unicorn.UC_HOOK_BLOCK, on_block)
 
-    def segments(self) -> tuple[int, ...]:
-        """Instructions executed in each segment."""
-        return tuple(
-            sum(times * self._instructions(*block) for block, times in blocks.items()) for blocks in self._segments
-        )
+    def calls(self) -> list[Count]:
+        """Instructions executed in each call."""
+        return [
+            Count(
+                tuple(sum(times * self._instructions(block) for block, times in blocks.items()) for blocks in segments),
+                None,
+            )
+            for segments in self._calls
+        ]
 
-    def _instructions(self, address: int, end: int) -> int:
+    def _instructions(self, block: tuple[int, int]) -> int:
+        if block not in self._lengths:
+            self._lengths[block] = self._length(*block)
+        return self._lengths[block]
+
+    def _length(self, address: int, end: int) -> int:
         code = self._emulator.mem_read(address, end - address)
         offset = count = 0
         while offset < len(code):

@@ -110,7 +110,7 @@ class HostUserExecutor:
         self.name = "host"
         self._enrolment, self._counts = enrolment, [group.count for group in groups(model)]
         self._bytes = -(-sum(self._counts) // 8) + -(-len(labels_of(model)) // 8)
-        self._output = model.tensors[model.main.outputs[0]].bytes
+        self._output = model.tensors[model.main.outputs[-1]].bytes
         sources = _sources(model, enrolment, gates, "portable")
         self._library = ctypes.CDLL(str(host.build_shared_library(sources, sanitize=sanitize)))
 
@@ -149,7 +149,7 @@ class CoreUserExecutor:
         self._bytes = 4 + -(-sum(group.count for group in groups(model)) // 8) + -(-len(labels_of(model)) // 8)
         self._machine = machine
         self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
-        source, output = (model.tensors[index] for index in (model.main.inputs[0], model.main.outputs[0]))
+        source, output = (model.tensors[index] for index in (model.main.inputs[0], model.main.outputs[-1]))
         self._bytes += output.bytes
         counts = [group.count for group in groups(model)]
         main = _MAIN.substitute(

@@ -36,8 +36,16 @@ MAX_OPERANDS = 4096  # of an operator or a subgraph
 MAX_OPTION = 65535
 
 METADATA = "mcu_codegen"
-"""Name of the metadata block that holds front end, labels, decision and gates as JSON."""
-_METADATA_TYPES = {"front_end": str, "labels": list, "decision": dict, "gates": list, "model": str, "words": list}
+"""Name of the metadata block that holds front end, labels, decision, gates and exits as JSON."""
+_METADATA_TYPES = {
+    "front_end": str,
+    "labels": list,
+    "decision": dict,
+    "gates": list,
+    "model": str,
+    "words": list,
+    "exits": dict,
+}
 # + the tensor's index: the initial value of a persistent tensor, since LiteRT refuses a variable with a buffer
 _INITIAL = METADATA + ".initial."
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import InputError
 from ..execute.numpy_executor import NumpyExecutor
 from ..graph import Graph
+from ..users.exits import answers, exits_of
 from . import frontend
 from .decision import Decision, Detection, Detector, allowed
 from .frontend import FrontEnd
@@ -24,7 +25,7 @@ class Stream:
     """What came out of a stretch of audio."""
 
     features: np.ndarray  # int8 (frames, coefficients)
-    scores: np.ndarray  # int8 (inferences, labels)
+    scores: np.ndarray  # int8 (inferences, labels), of the exit where each stopped
     detections: list[Detection]  # suppressed ones too
 
 
@@ -51,9 +52,11 @@ class Pipeline:
         words = graph.metadata.get("words")
         allowed(labels, words)
         decision = Decision.from_dict(_field(graph, "decision"))
-        if len(graph.main.inputs) != 1 or len(graph.main.outputs) != 1:
-            raise InputError(f"model '{graph.name}': entry '{graph.main.name}' needs one input and one output")
-        source, output = graph.tensors[graph.main.inputs[0]], graph.tensors[graph.main.outputs[0]]
+        if len(graph.main.inputs) != 1 or len(graph.main.outputs) != 1 + len(exits_of(graph)):
+            raise InputError(
+                f"model '{graph.name}': entry '{graph.main.name}' needs one input, and one output for each exit"
+            )
+        source, output = graph.tensors[graph.main.inputs[0]], graph.tensors[graph.main.outputs[-1]]
         codes = (float(np.float32(front_end.scale)), front_end.zero_point)
         if (float(np.float32(source.scale)), source.zero_point) != codes or source.bytes % front_end.coefficients:
             raise InputError(
@@ -80,8 +83,7 @@ class Pipeline:
         # after `hop` hops there are as many frames as in that many samples; the newest end the context
         ends = [context + front_end.frames(hop * front_end.hop) for hop in due]
         windows = np.array([history[end - context : end] for end in ends], np.int8).reshape(-1, *source.shape)
-        output = self.graph.main.outputs[0]
-        scores = NumpyExecutor(self.graph).run([windows])[output].reshape(-1, len(self.labels))
+        _, scores = answers(self.graph, NumpyExecutor(self.graph).run([windows]))
         detector.reset()
         ready = iter(scores)
         found = [detector.step(next(ready)) for _ in range(hops) if detector.hop()]

@@ -31,6 +31,7 @@ from ..listen.pipeline import Pipeline, Stream
 from ..lower import Requantization
 from ..report import Table
 from ..targets import Target
+from ..users.exits import Exit, answers, exits_of
 
 Values = dict[int, np.ndarray]
 Inputs = Mapping[str, list[np.ndarray]]
@@ -247,7 +248,8 @@ def _one(
     reference: Mapping[str, Values],
     open_channels: Mapping[int, np.ndarray] | None,
 ) -> Comparison:
-    """`executor` on every entry; all layers that it gives are compared, the others are fused into their successors."""
+    """`executor` on every entry; all layers that it gives are compared, the others are fused into their successors.
+    Of a network with early exits these are all layers, and then, in C, where it stops."""
     done = Comparison(executor.name)
     for entry in graph.entries:
         executor.reset()
@@ -262,6 +264,35 @@ def _one(
         if done.first and done.first.accumulator is None:
             accumulator = _accumulator(NumpyExecutor(graph, open_channels), entry.name, inputs[entry.name], done.first)
             done = replace(done, first=replace(done.first, accumulator=accumulator))
+    stopping = getattr(executor, "inner", executor)
+    if isinstance(stopping, HostExecutor | CoreExecutor) and (exits := exits_of(graph)):
+        try:
+            done = _stops(done, graph, exits, stopping, inputs[graph.main.name], reference[graph.main.name])
+        except MachineError as error:
+            return replace(done, trouble=str(error))
+    return done
+
+
+def _stops(
+    done: Comparison,
+    graph: Graph,
+    exits: Sequence[Exit],
+    executor: HostExecutor | CoreExecutor,
+    inputs: list[np.ndarray],
+    values: Values,
+) -> Comparison:
+    """Where the C stops: with the factory's thresholds, and with such that each exit in turn is only just sure, and
+    those before it just not."""
+    factory = np.array([[each.threshold] for each in exits], np.int16)
+    highest = np.stack([values[each.scores].max(axis=(1, 2)) for each in exits]).astype(np.int16)
+    edges = [np.where(np.arange(len(exits))[:, np.newaxis] == turn, highest, highest + 1) for turn in range(len(exits))]
+    thresholds = np.concatenate([np.broadcast_to(factory, highest.shape), *edges], axis=1, dtype=np.int16)
+    times = len(exits) + 1
+    indices = [*(each.scores for each in exits), graph.main.outputs[-1]]
+    expected = answers(graph, {index: np.concatenate([values[index]] * times) for index in indices}, thresholds)
+    found = executor.stop([np.concatenate([each] * times) for each in inputs], thresholds)
+    for part, first, second in zip(("exit taken", "scores at the exit"), expected, found, strict=True):
+        done = add(done, part, first.reshape(len(first), -1), second.reshape(len(second), -1))
     return done
 
 

@@ -22,6 +22,7 @@ from ..execute.numpy_executor import NumpyExecutor
 from ..graph import Graph
 from ..targets import TARGETS, Target
 from ..users.bake import Restored, bake
+from ..users.exits import answers
 from ..users.gates import Gates, groups, open_channels
 from ..users.user import User, pack, read_blob
 from . import parity
@@ -133,15 +134,15 @@ def _enrolment(
 def loaded(model: Graph, blobs: Sequence[bytes], utterance: np.ndarray) -> list[bytes]:
     """What the C makes of `blobs`, as in `Answers`; `utterance` are int8 features of the input's shape."""
     outputs: dict[bytes, bytes] = {}  # by gates: most blobs are refused
-    answers = []
+    found = []
     for data in blobs:
         status, gates, words = read_blob(model, data)
         packed = pack(np.concatenate(gates))
         if packed not in outputs:
             values = NumpyExecutor(model, open_channels(model, gates)).run([utterance[np.newaxis]])
-            outputs[packed] = values[model.main.outputs[0]].tobytes()
-        answers.append(struct.pack("<i", status) + packed + pack(np.array(words)) + outputs[packed])
-    return answers
+            outputs[packed] = answers(model, values)[1].tobytes()
+        found.append(struct.pack("<i", status) + packed + pack(np.array(words)) + outputs[packed])
+    return found
 
 
 def _answers(done: Comparison, expected: Answers, found: Answers) -> Comparison:

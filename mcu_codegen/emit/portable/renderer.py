@@ -21,6 +21,7 @@ from ...memory import Demand
 from ..kernel import Array, Helper, Kernel, Site, fill, plus, positions, times
 from ..text import Origin
 from .elementwise import Elementwise
+from .heads import Heads
 from .helpers import HELPERS
 from .movement import Movement
 from .pooling import Pooling
@@ -31,7 +32,7 @@ OPTIMIZE = ("speed", "size")
 """What a renderer can optimise for; the default first."""
 
 
-class Renderer(Pooling, Elementwise, Movement):
+class Renderer(Pooling, Elementwise, Movement, Heads):
     """Portable C99 for any core. It is as small as it gets; what it optimises for is the compiler's business."""
 
     helpers = HELPERS
