@@ -47,12 +47,18 @@ class SubSpectralNorm(nn.Module):
 
     def __init__(self, channels: int, columns: int):
         super().__init__()
-        self.spread, self.gather = ColumnsToChannels(), ChannelsToColumns(columns)
-        self.norm = nn.BatchNorm2d(columns * channels)
+        self.spread, self.norm = ColumnsToChannels(), ColumnNorm(columns * channels)
+        self.gather = ChannelsToColumns(columns)
 
     def forward(self, input: Tensor) -> Tensor:
         normal: Tensor = self.gather(self.norm(self.spread(input)))
         return normal
+
+
+class ColumnNorm(nn.BatchNorm2d):
+    """Batch normalisation behind `ColumnsToChannels`: no convolution can take it up, so that it is a layer of its own in
+    inference, a depthwise 1 x 1 convolution.
+    """
 
 
 class ColumnsToChannels(nn.Module):
@@ -85,3 +91,7 @@ def conv_bn_relu(
 ) -> list[nn.Module]:
     """The one motif of every network here: convolution, batch normalisation, ReLU."""
     return [SameConv2d(inputs, outputs, kernel, stride, groups), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+LAYERS = nn.Conv2d | nn.Linear | ColumnNorm
+"""What multiplies and accumulates in inference."""

@@ -6,7 +6,7 @@ from torch import fx, nn
 
 from mcu_codegen.errors import InputError
 
-from .layers import ChannelsToColumns, ColumnsToChannels
+from .layers import LAYERS, ChannelsToColumns, ColumnsToChannels
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
@@ -44,5 +44,5 @@ def describe(node: fx.Node) -> str:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        own = nn.Conv2d | ColumnsToChannels | ChannelsToColumns
+        own = LAYERS | ColumnsToChannels | ChannelsToColumns
         return isinstance(module, own) or super().is_leaf_module(module, name)

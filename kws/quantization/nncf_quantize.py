@@ -33,7 +33,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mcu_codegen.errors import InputError
 from mcu_codegen.graph import Quantization
 
-from ..models.layers import ColumnsToChannels
+from ..models.layers import ColumnNorm
 from ..models.tracing import module_of, trace
 from .export import Codes
 
@@ -75,8 +75,8 @@ class Folded(nn.Module):
 
 
 def fold(model: nn.Module) -> Folded:
-    """A copy of `model` for inference, each batch normalisation folded into the convolution before it; one of columns
-    (`SubSpectralNorm`) becomes a depthwise 1 x 1 convolution.
+    """A copy of `model` for inference, each batch normalisation folded into the convolution before it; a `ColumnNorm` becomes a
+    depthwise 1 x 1 convolution.
     """
     model = copy.deepcopy(model).eval()
     for node in trace(model).graph.nodes:
@@ -85,7 +85,7 @@ def fold(model: nn.Module) -> Folded:
             continue
         source = node.all_input_nodes[0]
         conv = module_of(source)
-        if isinstance(conv, ColumnsToChannels):
+        if isinstance(norm, ColumnNorm):
             model.set_submodule(str(node.target), _per_column(norm, module_of(source.all_input_nodes[0])))
             continue
         if not isinstance(conv, nn.Conv2d) or len(source.users) > 1:
@@ -96,7 +96,7 @@ def fold(model: nn.Module) -> Folded:
 
 
 @torch.no_grad()
-def _per_column(norm: nn.BatchNorm2d, before: nn.Module | None) -> nn.Conv2d:
+def _per_column(norm: ColumnNorm, before: nn.Module | None) -> nn.Conv2d:
     """`norm` of columns times channels as a depthwise convolution.
 
     What a channel's columns have in common goes into the depthwise layer `before`, so that its output, which is
