@@ -9,7 +9,7 @@ kernels make it of `rounding` and a shift, and streams hold no addends.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -77,6 +77,15 @@ def windows(op: lower.Convolution) -> np.ndarray:
     octets[:, 9] = scaling(op, channels)[1]
     octets[:, 10:] = np.array([rounding(op)], "<i2").view(np.int8)
     return packed(octets)
+
+
+def undilated(op: lower.Convolution) -> lower.Convolution:
+    """`op` without dilation over rows: zeros stand between the taps of its kernel."""
+    step = op.dilation[0]
+    images, height, width, channels = op.weights.shape
+    weights = np.zeros((images, (height - 1) * step + 1, width, channels), np.int8)
+    weights[:, ::step] = op.weights
+    return replace(op, weights=weights, dilation=(1, op.dilation[1]))
 
 
 def folded_bias(op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> np.ndarray:
