@@ -43,12 +43,13 @@ def gated_model(
     zero_point: int = -128,
     residual: bool = False,
     exits: bool = False,
+    norms: bool = False,
 ) -> tuple[Graph, Graph]:
     """(model, enrolment network), as read from their files. Inputs are `frames` frames of front end mfcc10.
 
     A `residual` one is of Res1D's shape: all its layers share one group, and `kernel` and `stride` are as high as the
     stem's alone. With `exits`, one is after the stem and after every block but the last, each taken by about half of
-    the `features` that reach it.
+    the `features` that reach it. With `norms` every depthwise layer is followed by a norm of columns as BC-ResNet's.
     """
     builder = _Builder(np.random.default_rng(seed), frames, zero_point)
     source = value = builder.input()
@@ -74,7 +75,9 @@ def gated_model(
         for block in range(blocks):
             leave((1,) if block % 2 else (1, 2))
             value = builder.depthwise(value, (1, 1), window)
-            groups.append({"name": f"group{block}", "tensors": [*names, value], "size": size})
+            names += [value, *(builder.norm(value) if norms else ())]
+            value = names[-1]
+            groups.append({"name": f"group{block}", "tensors": names, "size": size})
             value = builder.convolution(value, channels, (1, 1), (1, 1))
             heads.append(builder.head(value, (1, 2), channels // size))
             names = [value]
@@ -226,6 +229,20 @@ class _Builder:
         options = DepthwiseConv2D("SAME", stride, activation="RELU")
         return self.weighted("DEPTHWISE_CONV_2D", source, output, (1, *window, channels), 3, options)
 
+    def norm(self, source: int) -> list[int]:
+        """Every channel of every column with a factor of its own: the tensors that it writes, the last its result."""
+        _, rows, columns, channels = shape = self.tensors[source].shape
+        wide = (1, rows, 1, columns * channels)
+        spread = self.reshape(source, wide)
+        options = DepthwiseConv2D("VALID", (1, 1))
+        normal = self.weighted("DEPTHWISE_CONV_2D", spread, wide, (1, 1, 1, wide[-1]), 3, options)
+        return [spread, normal, self.reshape(normal, shape)]
+
+    def reshape(self, source: int, shape: tuple[int, ...]) -> int:
+        target = self.new((len(shape),), "int32", None, np.array(shape, np.int32))
+        output = self.new(shape, "int8", self.tensors[source].quantization, None)
+        return self.append("RESHAPE", (source, target), output, NoOptions())
+
     def frames_convolution(self, source: int, channels: int, height: int, stride: int) -> int:
         """A convolution of whole frames."""
         _, rows, columns, depth = self.tensors[source].shape
@@ -275,6 +292,4 @@ class _Builder:
         quantization = self.tensors[source].quantization
         pooled = self.new((1, 1, 1, channels), "int8", quantization, None)
         pooled = self.append("AVERAGE_POOL_2D", (source,), pooled, Pool2D("VALID", (1, 1), (rows, columns)))
-        shape = self.new((2,), "int32", None, np.array([1, channels], np.int32))
-        flat = self.append("RESHAPE", (pooled, shape), self.new((1, channels), "int8", quantization, None), NoOptions())
-        return self.scores(flat, labels)
+        return self.scores(self.reshape(pooled, (1, channels)), labels)

@@ -94,14 +94,19 @@ class Layers:
         constants = self.constants((channels, *window, depth), 0, source, output)
         return self.append("CONV_2D", source, output, Conv2D(padding, stride), *constants)
 
-    def depthwise(self, source: int, stride: tuple[int, int] = (1, 1), window: tuple[int, int] = (3, 3)) -> int:
+    def depthwise(
+        self, source: int, stride: tuple[int, int] = (1, 1), window: tuple[int, int] = (3, 3), dilation: int = 1
+    ) -> int:
+        """`dilation` is over rows."""
         _, rows, columns, channels = self.tensors[source].shape
-        fits = window[0] <= rows and window[1] <= columns
+        reach = ((window[0] - 1) * dilation + 1, window[1])
+        fits = reach[0] <= rows and reach[1] <= columns
         padding = "VALID" if fits and self.rng.random() < 0.4 else "SAME"
-        shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), window, stride, strict=True)]
+        shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), reach, stride, strict=True)]
         output = self.activation((1, *shape, channels))
         constants = self.constants((1, *window, channels), 3, source, output)
-        return self.append("DEPTHWISE_CONV_2D", source, output, DepthwiseConv2D(padding, stride), *constants)
+        options = DepthwiseConv2D(padding, stride, (dilation, 1))
+        return self.append("DEPTHWISE_CONV_2D", source, output, options, *constants)
 
     # What one test draws many times
 
@@ -111,14 +116,20 @@ class Layers:
         self.convolution(source, self.between(1, 8), window, (self.one(1, 1, 2, 3), self.one(1, 1, 2, 3)))
 
     def any_depthwise(self) -> None:
-        source = self.input(1, self.between(1, 18), self.between(1, 14), self.between(1, 5))
-        self.depthwise(source, (self.one(1, 1, 2), self.one(1, 1, 2)))
+        height, columns = self.one(3, 3, 1), self.between(1, 14)
+        source = self.input(
+            1, self.between(1, 18), columns + (self.one(0, 7) if height == 1 else 0), self.between(1, 5)
+        )
+        self.depthwise(source, (self.one(1, 1, 2), self.one(1, 1, 2)), (height, 3))
 
     def any_column(self) -> None:
-        """A k x 1 kernel, mostly on an image of width 1, whose stride in x then does not matter."""
-        taps, width = self.one(2, 3, 4, 5, 7, 9, 12, 15, 31), self.one(1, 1, 1, 2, 3)
-        source = self.input(1, max(1, taps + self.between(-2, 30)), width, self.one(1, 2, 4, 8, 13))
-        self.depthwise(source, (self.one(1, 1, 1, 2, 3, 4, 5), self.between(1, 2) if width == 1 else 1), (taps, 1))
+        """A k x 1 kernel, mostly on an image of width 1, whose stride in x then does not matter; by chance dilated."""
+        dilation = self.one(1, 1, 2, 4)
+        taps, width = self.one(1, 2, 3, 4, 5, 7, 9, 12, 15, 31), self.one(1, 1, 1, 2, 3)
+        reach = (taps - 1) * dilation + 1
+        source = self.input(1, max(1, reach + self.between(-2, 30)), width, self.one(1, 2, 4, 8, 13))
+        stride = (self.one(1, 1, 1, 2, 3, 4, 5), self.between(1, 2) if width == 1 else 1)
+        self.depthwise(source, stride, (taps, 1), dilation)
 
     def extreme_column(self) -> None:
         """Multipliers at the ends of their range, and accumulators near the end of what kernels of Cortex-M0 take; and
@@ -221,6 +232,15 @@ class Layers:
         options = Elementwise(("NONE", "NONE", "RELU", "RELU6")[self.between(0, 3)])
         self.append(("ADD", "SUB")[self.between(0, 1)], first, output, options, second)
 
+    def any_repeated(self) -> None:
+        """Sums in which one input, or each along another axis, is repeated."""
+        shape = (1, self.between(2, 5), self.between(2, 5), self.between(1, 20))
+        axes = self.one(1, 2, 3), self.one(0, 1, 2)
+        shapes = [tuple(1 if axis == taken else size for axis, size in enumerate(shape)) for taken in axes]
+        first, second = (self.input(*each) for each in (shapes if self.rng.random() < 0.5 else shapes[::-1]))
+        together = np.broadcast_shapes(*shapes)
+        self.append("ADD", first, self.activation(together), Elementwise(), second)
+
     def any_mean(self) -> None:
         channels = 4 * self.between(1, 5)
         source, output = self.input(1, self.between(1, 9), self.between(1, 9), channels), self.activation((1, channels))
@@ -242,5 +262,6 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "pool": Layers.any_pool,
     "mean": Layers.any_mean,
     "add": Layers.any_add,
+    "repeated": Layers.any_repeated,
 }
 """By name, what draws one or more layers."""

@@ -28,13 +28,18 @@ def same_codes(model: Graph, baked: Graph, opened: gates.Gates, values: dict[int
         assert np.array_equal(restore(model, kept, index, values[own.outputs[0]]), expected[index])
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(15))
 def test_baked_codes(seed: int) -> None:
     rng = np.random.default_rng(seed)
     size = (1, 2, 4)[seed % 3]
-    residual = seed >= 9
+    residual, norms = 9 <= seed < 12, seed >= 12
     model, _ = gated_model(
-        seed, size=size, frames=15 if residual else 7, zero_point=-128 if seed % 2 else -100, residual=residual
+        seed,
+        size=size,
+        frames=15 if residual else 7,
+        zero_point=-128 if seed % 2 else -100,
+        residual=residual,
+        norms=norms,
     )
     opened = random_gates(rng, [group.count for group in gates.groups(model)])
     baked = bake(model, opened)

@@ -28,6 +28,15 @@ def test_shortcuts_tie_what_they_join() -> None:
     assert depthwise and all(layer.takes == layer.gives for layer in depthwise)
 
 
+def test_a_norm_of_columns_keeps_channels_to_themselves() -> None:
+    network = MODELS["bc-resnet-1"].build(5)
+    found = find_groups(trace(network[:-1]))
+    assert [group.channels for group in found.groups] == [16, 8, 12, 16, 20, 32]
+    (place,) = {layer.gives for layer in found.layers if layer.target.startswith("4.")}
+    assert Layer("4.frequency.4.norm", place, place, False) in found.layers
+    assert found.groups[place].sources == ("4.frequency.0", "4.temporal.3", "5.temporal.3")
+
+
 class Two(nn.Module):
     """Two branches, of which one is never added to the other."""
 

@@ -8,7 +8,7 @@ from torch import nn
 from kws.features import Window
 from kws.models import MODELS, build
 from kws.models.count import Count, count
-from kws.models.layers import SameConv2d, same_padding
+from kws.models.layers import ChannelsToColumns, ColumnsToChannels, SameConv2d, SubSpectralNorm, same_padding
 from kws.quantization.nncf_quantize import fold
 from mcu_codegen.errors import InputError
 
@@ -71,7 +71,23 @@ def test_batch_norm_folds(name):
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("res1d")])
+def test_every_column_is_normalised_on_its_own():
+    values = torch.randn(4, 3, 6, 5) * torch.arange(1.0, 6) + torch.arange(5.0)
+    normal = SubSpectralNorm(3, 5)(values)
+    torch.testing.assert_close(normal.mean((0, 2)), torch.zeros(3, 5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(normal.var((0, 2), correction=0), torch.ones(3, 5), atol=1e-3, rtol=0)
+
+
+def test_columns_become_channels_and_back():
+    values = torch.randn(2, 3, 4, 5)
+    spread = ColumnsToChannels()(values)
+    torch.testing.assert_close(spread[:, 2 * 3 + 1, :, 0], values[:, 1, :, 2])
+    torch.testing.assert_close(ChannelsToColumns(5)(spread), values)
+    last = values.contiguous(memory_format=torch.channels_last)
+    assert ColumnsToChannels()(last).data_ptr() == last.data_ptr()
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith(("res1d", "bc-resnet"))])
 def test_time_is_nowhere_padded(name):
     """A window that starts a stem's stride later gives the same rows, a row later: what a stream relies on."""
     network, features = moved(name)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from kws import cli, models
 from kws.data.task import Task
+from kws.models.bc_resnet import Block
 from kws.models.layers import GlobalAverage, SameConv2d, conv_bn_relu
 from kws.models.tracing import trace
 from kws.quantization import export, nncf_quantize, qat
@@ -58,6 +59,13 @@ class Residual(nn.Module):
         y = self.second(functional.relu(self.first(x)))
         x = torch.relu(x + self.dropout(y))
         return self.head(torch.flatten(self.pool(self.valid(x).relu()), 1))
+
+
+def columns() -> nn.Module:
+    """The motifs of BC-ResNet: explicit padding, norms of columns, means over them, sums with what they share."""
+    stem = [nn.ZeroPad2d((1, 2, 0, 0)), nn.Conv2d(1, 8, 5, (1, 2), bias=False), nn.BatchNorm2d(8), nn.ReLU()]
+    blocks = [Block(8, 8, 1, 1, 5), Block(8, 12, 2, 2, 3)]
+    return nn.Sequential(*stem, *blocks, nn.Conv2d(12, 12, (5, 3), groups=12), GlobalAverage(), nn.Linear(12, 4))
 
 
 def trained(network: nn.Module) -> nn.Module:
@@ -221,6 +229,28 @@ def test_comparison_counts(quantized: Quantized, monkeypatch: pytest.MonkeyPatch
     assert comparison.int8_accuracy == np.mean(integer_says == labels)
     assert comparison.int8_agrees_with_float == np.mean(integer_says == float_says)
     assert "75.00%" in comparison.text()
+
+
+def test_a_network_of_columns(tmp_path):
+    """After training and fine-tuned."""
+    torch.manual_seed(0)
+    network, codes = trained(columns()), features(256, seed=4)
+    with torch.no_grad():
+        inputs = real(codes, SPEC)
+        torch.testing.assert_close(fold(network)(inputs), network(inputs), rtol=1e-4, atol=1e-3)
+    quantized = Quantized(network)
+    kinds = [operator.kind for operator in quantized.graph.main.operators]
+    assert (kinds.count("PAD"), kinds.count("RESHAPE"), kinds.count("MEAN"), kinds.count("ADD")) == (1, 4, 3, 3)
+    tuning = qat.FineTuning(quantized.network, quantized.folded, SPEC, qat.Schedule(1, 32), "test", seed=0)
+    for _ in range(2):
+        graph = integers(quantized.network, quantized.folded)
+        again = tflite.read_bytes(tflite.write(graph), "network")
+        fake, (numbers, scores) = logits(quantized.network, codes, SPEC).numpy(), executed(again, codes)
+        step = graph.tensors[graph.main.operators[-1].inputs[0]].scale
+        difference = np.abs(np.rint((numbers - fake) / step))
+        assert np.mean(difference <= 1) > 0.95 and difference.max() <= 4
+        assert np.mean(scores.argmax(1) == fake.argmax(1)) >= 0.98
+        tuning.run(Views(features(256, seed=8), np.zeros(256, np.int64), 256), features(64, seed=9), tmp_path / "state")
 
 
 def test_dead_channel_keeps_its_bias():

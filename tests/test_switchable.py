@@ -23,7 +23,7 @@ from mcu_codegen.targets import TARGETS, find
 from mcu_codegen.users import gates
 
 # channels a gate of 1, 2, 4, 8; a window without neighbours; another zero point; positions that leave rows over;
-# residual networks; signals
+# residual networks; signals; norms of columns
 SHAPES = [
     {"size": 4},
     {"size": 2, "frames": 9},
@@ -35,6 +35,8 @@ SHAPES = [
     {"size": 1, "residual": True, "kernel": (3, 0), "stride": (1, 0)},
     {"size": 4, "residual": True, "kernel": (2, 0), "frames": 17, "channels": 32, "blocks": 3},
     {"size": 4, "stride": (1, 10), "window": (5, 1), "frames": 20},
+    {"size": 4, "window": (1, 3), "norms": True, "frames": 9},
+    {"size": 2, "channels": 10, "norms": True, "frames": 7},
 ]
 
 
@@ -52,7 +54,7 @@ def _same(executor: HostExecutor | CoreExecutor, model: Graph, opened: gates.Gat
 
 @pytest.mark.parametrize(
     "number",
-    [pytest.param(number, marks=() if number in (0, 5, 7) else pytest.mark.slow) for number in range(len(SHAPES))],
+    [pytest.param(number, marks=() if number in (0, 5, 7, 11) else pytest.mark.slow) for number in range(len(SHAPES))],
 )
 def test_portable(number: int) -> None:
     model, opened = _case(number)

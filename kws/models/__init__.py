@@ -10,7 +10,7 @@ from torch import nn
 
 from mcu_codegen.errors import InputError
 
-from . import ds_cnn, res1d
+from . import bc_resnet, ds_cnn, res1d
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,12 @@ MODELS: dict[str, Architecture] = {
     **{
         f"res1d-{size}": Architecture(partial(res1d.res1d, width), "logmel40-20ms", res1d.BANDS, res1d.CONTEXT)
         for size, width in res1d.WIDTHS.items()
+    },
+    **{
+        f"bc-resnet-{scale}": Architecture(
+            partial(bc_resnet.bc_resnet, scale), "logmel40-20ms", bc_resnet.BANDS, bc_resnet.CONTEXT
+        )
+        for scale in (1, 2)
     },
     "ds-cnn-xs": Architecture(ds_cnn.extra_small, "mfcc10"),
     "ds-cnn-s": Architecture(ds_cnn.small, "mfcc10"),

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from .layers import LAYERS
+
 
 @dataclass(frozen=True)
 class Count:
-    """Convolutions and linear layers only; parameters with batch normalisation folded (one bias per output channel)."""
+    """Of `LAYERS` only; parameters with batch normalisation folded (one bias per output channel)."""
 
     macs: int
     parameters: int
@@ -25,7 +27,7 @@ def count(model: nn.Module, frames: int, coefficients: int) -> Count:
 
 
 def macs_by_layer(model: nn.Module, frames: int, coefficients: int) -> dict[str, int]:
-    """Multiply-accumulates of every convolution and linear layer that an inference runs, by the module's name."""
+    """Multiply-accumulates of each of `LAYERS` that an inference runs, by the module's name."""
     macs: dict[str, int] = {}
 
     def observer(name: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
@@ -35,7 +37,7 @@ def macs_by_layer(model: nn.Module, frames: int, coefficients: int) -> dict[str,
 
         return observe
 
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, LAYERS)}
     hooks = [layer.register_forward_hook(observer(name)) for name, layer in layers.items()]
     training = model.training
     try:

@@ -2,7 +2,8 @@
 
 A convolution that mixes its inputs makes new channels. Whatever works on channels one by one passes them on: depthwise
 convolutions, normalisation, activations, slices of time, means over time and frequency. A sum ties the channels of both
-its terms, so that a residual network has one group for all layers along a shortcut.
+its terms, so that a residual network has one group for all layers along a shortcut. Where columns have become channels,
+a channel of the group is there once a column.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import fx, nn
 
 from mcu_codegen.errors import InputError
 
+from .layers import LAYERS
 from .tracing import describe, module_of
 
 
@@ -63,7 +65,7 @@ def find_groups(traced: fx.GraphModule) -> Groups:
         return node
 
     makers: dict[fx.Node, nn.Conv2d] = {}
-    layers = [node for node in traced.graph.nodes if isinstance(module_of(node), nn.Conv2d | nn.Linear)]
+    layers = [node for node in traced.graph.nodes if isinstance(module_of(node), LAYERS)]
     for node in traced.graph.nodes:
         same[node] = node
         module = module_of(node)

@@ -39,6 +39,46 @@ class SameConv2d(nn.Conv2d):
         return functional.conv2d(padded, self.weight, self.bias, self.stride, groups=self.groups)
 
 
+class SubSpectralNorm(nn.Module):
+    """Batch normalisation of every column on its own (Chang et al., arXiv 2103.13620, a sub-band per column).
+
+    Input and output [N, channels, T, columns].
+    """
+
+    def __init__(self, channels: int, columns: int):
+        super().__init__()
+        self.spread, self.norm = ColumnsToChannels(), ColumnNorm(columns * channels)
+        self.gather = ChannelsToColumns(columns)
+
+    def forward(self, input: Tensor) -> Tensor:
+        normal: Tensor = self.gather(self.norm(self.spread(input)))
+        return normal
+
+
+class ColumnNorm(nn.BatchNorm2d):
+    """Batch normalisation behind `ColumnsToChannels`: no convolution can take it up, so that it is a layer of its own in
+    inference, a depthwise 1 x 1 convolution.
+    """
+
+
+class ColumnsToChannels(nn.Module):
+    """[N, C, H, W] to [N, W * C, H, 1], a column after the other: in channels-last memory the same bytes."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input.permute(0, 3, 1, 2).flatten(1, 2).unsqueeze(3)
+
+
+class ChannelsToColumns(nn.Module):
+    """[N, W * C, H, 1] to [N, C, H, W]: what `ColumnsToChannels` has done, undone."""
+
+    def __init__(self, columns: int):
+        super().__init__()
+        self.columns = columns
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input.squeeze(3).unflatten(1, (self.columns, -1)).permute(0, 2, 3, 1)
+
+
 class GlobalAverage(nn.Module):
     """Mean over time and frequency: [N, C, H, W] to [N, C]."""
 
@@ -56,3 +96,7 @@ def conv_bn_relu(
 def layer_name(position: int) -> str:
     """What a network calls the layer at `position` of another one that it has taken in."""
     return f"layer{position}"
+
+
+LAYERS = nn.Conv2d | nn.Linear | ColumnNorm
+"""What multiplies and accumulates in inference."""

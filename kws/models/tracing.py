@@ -6,6 +6,8 @@ from torch import fx, nn
 
 from mcu_codegen.errors import InputError
 
+from .layers import LAYERS, ChannelsToColumns, ColumnsToChannels
+
 
 def trace(model: nn.Module) -> fx.GraphModule:
     """The network as a graph of layers, without those that do nothing in inference.
@@ -42,4 +44,5 @@ def describe(node: fx.Node) -> str:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, nn.Conv2d) or super().is_leaf_module(module, name)
+        own = LAYERS | ColumnsToChannels | ChannelsToColumns
+        return isinstance(module, own) or super().is_leaf_module(module, name)

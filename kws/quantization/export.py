@@ -21,7 +21,7 @@ from mcu_codegen import graph as g
 from mcu_codegen.arithmetic import quantize_multiplier
 from mcu_codegen.errors import InputError
 
-from ..models.layers import SameConv2d, same_padding
+from ..models.layers import ChannelsToColumns, ColumnsToChannels, SameConv2d, same_padding
 from ..models.tracing import describe, module_of
 
 SCORES = g.Quantization((1 / 256,), (-128,))
@@ -176,6 +176,15 @@ class _Builder:
             ),
         )
 
+    def move(self, kind: str, node: fx.Node, what: str, values: np.ndarray) -> None:
+        """Add an operator that moves codes as the constant `values`, its `what`, say."""
+        source = self.values[node.all_input_nodes[0]]
+        constant = self.constant(f"{node.name}.{what}", values)
+        quantization = self.tensors[source].quantization
+        index = self.tensor(g.Tensor(f"{node.name}.{kind.lower()}", _shape(node), "int8", quantization))
+        self.operators.append(g.Operator(kind, (source, constant), (index,), g.NoOptions()))
+        self.values[node] = index
+
     def softmax(self, logits: fx.Node, name: str) -> int:
         source = self.values[logits]
         index = self.tensor(g.Tensor(name, self.tensors[source].shape, "int8", SCORES))
@@ -232,8 +241,8 @@ def _mean(builder: _Builder, node: fx.Node) -> None:
     dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
     rank = len(node.all_input_nodes[0].meta["tensor_meta"].shape)
     axes = sorted({int(dim) % rank for dim in (dims if isinstance(dims, tuple | list) else [dims])} if dims else ())
-    if rank != 4 or len(axes) != 2:
-        raise InputError(f"{describe(node)}: mean over axes {dims}; two of an image's are accepted")
+    if rank != 4 or not axes:
+        raise InputError(f"{describe(node)}: mean over axes {dims}; those of an image are accepted")
     _average(builder, node, axes, bool(node.kwargs.get("keepdim", len(node.args) > 2 and node.args[2])))
 
 
@@ -290,12 +299,18 @@ def _flatten(builder: _Builder, node: fx.Node) -> None:
     shape = _shape(node)
     if len(source.shape) != 4 or source.shape[1:3] != (1, 1) or shape != (1, source.shape[3]):
         raise InputError(f"{describe(node)}: {source.shape} to {shape}; one position of all channels is accepted")
-    index = builder.tensor(g.Tensor(f"{node.name}.reshape", shape, "int8", source.quantization))
-    dimensions = builder.constant(f"{node.name}.shape", np.array(shape, np.int32))
-    builder.operators.append(
-        g.Operator("RESHAPE", (builder.values[node.all_input_nodes[0]], dimensions), (index,), g.NoOptions())
-    )
-    builder.values[node] = index
+    _reshape(builder, node)
+
+
+def _reshape(builder: _Builder, node: fx.Node) -> None:
+    builder.move("RESHAPE", node, "shape", np.array(_shape(node), np.int32))
+
+
+def _pad(builder: _Builder, node: fx.Node) -> None:
+    module = module_of(node)
+    assert isinstance(module, nn.ZeroPad2d)
+    left, right, top, bottom = module.padding
+    builder.move("PAD", node, "paddings", np.array([(0, 0), (top, bottom), (left, right), (0, 0)], np.int32))
 
 
 _EMITTERS: dict[Any, Callable[[_Builder, fx.Node], None]] = {
@@ -308,6 +323,9 @@ _EMITTERS: dict[Any, Callable[[_Builder, fx.Node], None]] = {
     operator.iadd: _add,
     torch.add: _add,
     operator.getitem: _slice,
+    nn.ZeroPad2d: _pad,
+    ColumnsToChannels: _reshape,
+    ChannelsToColumns: _reshape,
     nn.Flatten: _flatten,
     torch.flatten: _flatten,
     "flatten": _flatten,

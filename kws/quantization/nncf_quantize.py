@@ -33,6 +33,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mcu_codegen.errors import InputError
 from mcu_codegen.graph import Quantization
 
+from ..models.layers import ColumnNorm
 from ..models.tracing import module_of, trace
 from .export import Codes
 
@@ -74,7 +75,9 @@ class Folded(nn.Module):
 
 
 def fold(model: nn.Module) -> Folded:
-    """A copy of `model` for inference, each batch normalisation folded into the convolution before it."""
+    """A copy of `model` for inference, each batch normalisation folded into the convolution before it; a `ColumnNorm` becomes a
+    depthwise 1 x 1 convolution.
+    """
     model = copy.deepcopy(model).eval()
     for node in trace(model).graph.nodes:
         norm = module_of(node)
@@ -82,11 +85,32 @@ def fold(model: nn.Module) -> Folded:
             continue
         source = node.all_input_nodes[0]
         conv = module_of(source)
+        if isinstance(norm, ColumnNorm):
+            model.set_submodule(str(node.target), _per_column(norm, module_of(source.all_input_nodes[0])))
+            continue
         if not isinstance(conv, nn.Conv2d) or len(source.users) > 1:
             raise InputError(f"layer '{node.target}' (BatchNorm2d) does not follow a convolution of its own")
         model.set_submodule(str(source.target), fuse_conv_bn_eval(conv, norm).requires_grad_())  # its new bias too
         model.set_submodule(str(node.target), nn.Identity())
     return Folded(model)
+
+
+@torch.no_grad()
+def _per_column(norm: ColumnNorm, before: nn.Module | None) -> nn.Conv2d:
+    """`norm` of columns times channels as a depthwise convolution.
+
+    What a channel's columns have in common goes into the depthwise layer `before`, so that its output, which is
+    quantised as a whole, has channels of like size.
+    """
+    identity = nn.Conv2d(norm.num_features, norm.num_features, 1, groups=norm.num_features, bias=False).eval()
+    nn.init.ones_(identity.weight)
+    scale = fuse_conv_bn_eval(identity, norm).requires_grad_()
+    if isinstance(before, nn.Conv2d) and before.bias is None:
+        columns = scale.weight.view(-1, before.out_channels)
+        common = columns.abs().amax(0).clamp(min=torch.finfo(columns.dtype).tiny)
+        columns /= common
+        before.weight *= common.view(-1, 1, 1, 1)
+    return scale
 
 
 def quantize(folded: Folded, calibration: torch.Tensor, front_end: Quantization, settings: Settings) -> nn.Module:

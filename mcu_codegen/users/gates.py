@@ -2,8 +2,8 @@
 
 A gated model is two files. `model.tflite` is an ordinary network whose metadata list the gate groups, under "gates":
 ``[{"name": "conv1", "tensors": [names of activations], "size": 4}, ...]``. Gate i of a group governs the channels
-i * size .. i * size + size - 1, along the last axis, of each of its tensors; a closed channel holds its tensor's zero
-point by definition. `model.enrol.tflite` takes the same input; its outputs are one int8 tensor of logits per group, in
+i * size .. i * size + size - 1, along the last axis, of each of its tensors; a tensor that has a multiple of those
+channels holds them one time after the other. A closed channel holds its tensor's zero point by definition. `model.enrol.tflite` takes the same input; its outputs are one int8 tensor of logits per group, in
 the same order, of the network without gates. Its metadata name the model, under "model": the first 8 bytes of the
 SHA-256 of `model.tflite`, in hexadecimal.
 
@@ -116,7 +116,9 @@ def open_channels(graph: Graph, gates: Gates) -> dict[int, np.ndarray]:
     listed = groups(graph)
     check_gates(listed, gates)
     return {
-        index: np.repeat(gate, group.size) for group, gate in zip(listed, gates, strict=True) for index in group.tensors
+        index: np.resize(np.repeat(gate, group.size), graph.tensors[index].shape[-1])
+        for group, gate in zip(listed, gates, strict=True)
+        for index in group.tensors
     }
 
 
@@ -166,10 +168,13 @@ def _group(graph: Graph, entry: object) -> Group:
     if not isinstance(name, str) or not isinstance(names, list) or not names or type(size) is not int or size < 1:
         raise InputError(f"found {entry!r}; accepted are a name, a list of tensor names and a size of 1 or more")
     indices = tuple(_activation(graph, each) for each in names)
-    channels = {graph.tensors[index].shape[-1] for index in indices}
-    if len(channels) != 1 or min(channels) % size:
-        raise InputError(f"group '{name}': {sorted(channels)} channels; accepted is one multiple of {size}")
-    return Group(name, indices, size, channels.pop() // size)
+    found = {graph.tensors[index].shape[-1] for index in indices}
+    channels = min(found)
+    if channels % size or any(each % channels for each in found):
+        raise InputError(
+            f"group '{name}': {sorted(found)} channels; accepted are a multiple of {size}, and multiples of that"
+        )
+    return Group(name, indices, size, channels // size)
 
 
 def _activation(graph: Graph, name: object) -> int:

@@ -1,4 +1,5 @@
-"""ADD and SUB in assembly: one loop over the elements, of the affine form of both codes that `affine` proves."""
+"""ADD and SUB in assembly: a loop over elements that lie together in both inputs, of the affine form of both codes that
+`affine` proves. Where an input is repeated, C calls it again and again."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
+from ..kernel import loops, place, runs
+from ..portable.elementwise import broadcast_strides
 from ..portable.renderer import OPTIMIZE, Kernel, Renderer, Site
 from .affine import affine
 from .assembly import Assembly, divisor, words
@@ -24,18 +27,24 @@ class Addition(Renderer):
         raise NotImplementedError
 
     def add(self, op: lower.Add, site: Site) -> Kernel:
-        form = None
-        if all(source.shape == site.output.shape for source in site.inputs):
-            form = affine(op)
+        shape = site.output.shape
+        steps = (broadcast_strides(each.shape, shape) for each in (*site.inputs, site.output))
+        found = runs(shape, *steps)
+        form = affine(op) if found and found[-1][1:] == (1, 1, 1) else None
         if form is None:
             return super().add(op, site)
-        elements = divisor(site.output.bytes, self.added[OPTIMIZE.index(self.optimize)])
+        together = found.pop()[0]
+        elements = divisor(together, self.added[OPTIMIZE.index(self.optimize)])
         name = f"add_{elements}_{form.shift}"
         self.helpers[name] = self.add_codes(form.shift, elements).helper(name)
-        constants = (*form.factors, form.addend, site.output.bytes)
+        constants = (*form.factors, form.addend, together)
+        places = (
+            f"{pointer} + {place(found, number)}" if found else pointer
+            for number, pointer in enumerate(("first", "second", "output"))
+        )
         return Kernel(
-            f"{site.prefix}_{name}(first, second, output, stream);",
-            Demand(in_place=True),
+            loops(found, f"{site.prefix}_{name}({', '.join(places)}, stream);"),
+            Demand(in_place=site.inputs[0].shape == shape),
             parameters=("first", "second"),
             arrays=(words(np.array([constants], np.int64)),),
             helpers=(name,),

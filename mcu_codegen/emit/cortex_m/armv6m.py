@@ -19,7 +19,19 @@ from ..portable.renderer import Array, Helper, Kernel, Site, fill
 from .armv6m_addition import Armv6mAddition
 from .armv6m_assembly import RESTORE, SAVE, SUMS, advance, saturate, take_apart
 from .armv6m_columns import Armv6mColumns
-from .assembly import Assembly, divisor, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
+from .assembly import (
+    Assembly,
+    divisor,
+    folded_bias,
+    gap,
+    packed,
+    planes,
+    requantizes,
+    rounding,
+    scaling,
+    windows,
+    words,
+)
 from .blocks import BlockRenderer, Product, pack_name
 
 _PITCH = 14  # the widest row of a plane three of which lie within the reach of a load, 31 words
@@ -58,16 +70,17 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
         _, rows, columns, _ = site.output.shape
         stride = op.stride[1]
         pitch = (columns - 1) * stride + 3
-        if not planes(op) or pitch > _PITCH or not _computes(op):
+        height = op.weights.shape[1]
+        if not planes(op) or (height > 1 and pitch > _PITCH) or not _computes(op):
             return super().depthwise(op, site)
         top, _, left, _ = op.pads
-        plane_rows = (rows - 1) * op.stride[0] + 3
+        plane_rows = (rows - 1) * op.stride[0] + height
         inside = min(input_columns, pitch - left)
         paired = max(inside - stride, 0)
-        name = f"rows_{columns}_{channels}_{op.stride[0]}_{stride}"
-        self.helpers[name] = _depthwise_rows(columns, channels, op.stride).helper(name)
+        name = f"rows_{height}_{columns}_{channels}_{op.stride[0]}_{stride}"
+        self.helpers[name] = _depthwise_rows(height, columns, channels, op.stride).helper(name)
         zero = f"(uint32_t){op.input_zero_point}" if op.input_zero_point >= 0 else f"(uint32_t)({op.input_zero_point})"
-        bias = folded_bias(op, op.weights.reshape(9, channels).T)
+        bias = folded_bias(op, op.weights.reshape(-1, channels).T)
         stream = words(windows(op), bias[:, None], scaling(op, channels)[0][:, None])
         return Kernel(
             fill(
@@ -258,21 +271,22 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
     )
 
 
-def _depthwise_rows(columns: int, channels: int, stride: tuple[int, int]) -> Assembly:
-    """Frame: [sp] addend, [sp, #4] nine weights, [sp, #40] bias, shift and multiplier, [sp, #56] rows left."""
+def _depthwise_rows(height: int, columns: int, channels: int, stride: tuple[int, int]) -> Assembly:
+    """Frame: [sp] addend, [sp, #4] up to nine weights, [sp, #40] bias, shift and multiplier, [sp, #56] rows left."""
     pitch = (columns - 1) * stride[1] + 3
-    at = [4 * (row * pitch + tap) for row in range(3) for tap in range(3)]  # of the taps, in the plane
+    at = [4 * (row * pitch + tap) for row in range(height) for tap in range(3)]  # of the taps, in the plane
     unpack: list[str] = []
-    for word in range(3):
-        unpack.append("ldm r1!, {r2}")
-        for place in range(4 if word < 2 else 1):
-            extract = [f"lsrs r3, r2, #{8 * place}", "sxtb r3, r3"] if place else ["sxtb r3, r2"]
-            unpack += [*extract, f"str r3, [sp, #{4 + 16 * word + 4 * place}]"]
+    for tap in range(len(at) + gap(height)):
+        if tap % 4 == 0:
+            unpack.append("ldm r1!, {r2}")
+        if tap < len(at):
+            extract = [f"lsrs r3, r2, #{8 * (tap % 4)}", "sxtb r3, r3"] if tap % 4 else ["sxtb r3, r2"]
+            unpack += [*extract, f"str r3, [sp, #{4 + 4 * tap}]"]
     row: list[str] = []
     for column in range(0, columns, 2):
         row += ["ldr r2, [sp, #40]", "mov r8, r2", "mov r9, r2"]
-        for tap in range(0, 9, 2):
-            taps = [tap, tap + 1] if tap < 8 else [tap]
+        for tap in range(0, len(at), 2):
+            taps = range(tap, min(tap + 2, len(at)))
             for register, value, each in zip(("r2", "r3"), ("r4", "r5"), taps, strict=False):
                 row += [f"ldr {register}, [sp, #{4 + 4 * each}]", f"ldr {value}, [r1, #{at[each]}]"]
                 row.append(f"muls {value}, {register}, {value}")
@@ -283,7 +297,7 @@ def _depthwise_rows(columns: int, channels: int, stride: tuple[int, int]) -> Ass
         done = column * stride[1]
         row += advance("r1", 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done))
     return Assembly(
-        f"Every row of {columns} columns of a 3 x 3 depthwise convolution of one plane of pairs; strides {stride}.",
+        f"Every row of {columns} columns of a {height} x 3 depthwise convolution of one plane of pairs; strides {stride}.",
         ("const uint32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
         [
             *SAVE,

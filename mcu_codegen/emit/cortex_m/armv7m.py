@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from .assembly import Assembly, divisor
-from .thumb2 import Thumb2Renderer, pair_product, sums
+from .assembly import Assembly, divisor, gap
+from .thumb2 import Thumb2Renderer, moved, pair_product, sums
 
 
 class Armv7mRenderer(Thumb2Renderer):
@@ -75,7 +75,7 @@ class Armv7mRenderer(Thumb2Renderer):
         return pair_product(step, depth, divisor(depth, self.most), 4 * depth * rows, depth, channels, rows, requantize)
 
     def depthwise_rows(
-        self, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
+        self, height: int, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
     ) -> Assembly:
         """r4.. sum up the columns; r2, r3, lr hold a row of weights, r9-r12 of the plane, four values at a time."""
         totals = [f"r{4 + column}" for column in range(columns)]
@@ -99,7 +99,7 @@ class Armv7mRenderer(Thumb2Renderer):
         if loaded < pitch:
             row.append(f"add r0, r0, #{4 * (pitch - loaded)}")
         return Assembly(
-            f"{columns} columns of every row of a 3 x 3 depthwise convolution of one plane, {pitch} elements a row;"
+            f"{columns} columns of every row of a {height} x 3 depthwise convolution of one plane, {pitch} elements a row;"
             f" strides {stride}.",
             ("const int32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
             [
@@ -107,12 +107,12 @@ class Armv7mRenderer(Thumb2Renderer):
                 "1:",
                 "ldr r4, [r1], #4",
                 *(f"mov {total}, r4" for total in totals[1:]),
-                *row * 3,
-                f"sub r0, r0, #{4 * (3 - stride[0]) * pitch}",
-                "ldrb r11, [r1]",
-                "ldrsh r10, [r1, #1]",
-                "ldr r9, [r1, #3]",
-                "sub r1, r1, #13",
+                *row * height,
+                *moved("r0", 4 * (stride[0] - height) * pitch),
+                f"ldrb r11, [r1, #{gap(height)}]",
+                f"ldrsh r10, [r1, #{gap(height) + 1}]",
+                f"ldr r9, [r1, #{gap(height) + 3}]",
+                f"sub r1, r1, #{4 + 3 * height}",
                 "lsl r10, r10, r11",
                 *_requantize(totals, "r9", "r10", "r11", "r12"),
                 "ldrd r2, r3, [sp]",

@@ -9,7 +9,7 @@ kernels make it of `rounding` and a shift, and streams hold no addends.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,17 +66,34 @@ def rounding(op: lower.Convolution | lower.FullyConnected) -> int:
 def planes(op: lower.Convolution) -> bool:
     """Whether kernels that compute a depthwise convolution plane by plane have its shape."""
     _, height, width, _ = op.weights.shape
-    return (height, width, op.dilation, op.depth_multiplier) == (3, 3, (1, 1), 1) and max(op.stride) <= 2
+    shape = (width, op.dilation, op.depth_multiplier) == (3, (1, 1), 1)
+    return shape and height in (1, 3) and max(op.stride) <= 2
 
 
 def windows(op: lower.Convolution) -> np.ndarray:
-    """int64 (channels, 3): nine weights of a depthwise convolution, the right shift, `rounding` in 16 bits."""
+    """int64 (channels, words): three or nine weights of a depthwise convolution, `gap` bytes, the right shift,
+    `rounding` in 16 bits."""
     channels = op.weights.shape[3]
-    octets = np.zeros((channels, 12), np.int8)
-    octets[:, :9] = op.weights.reshape(9, channels).T
-    octets[:, 9] = scaling(op, channels)[1]
-    octets[:, 10:] = np.array([rounding(op)], "<i2").view(np.int8)
+    taps = op.weights.reshape(-1, channels).T
+    octets = np.zeros((channels, taps.shape[1] + gap(op.weights.shape[1]) + 3), np.int8)
+    octets[:, : taps.shape[1]] = taps
+    octets[:, -3] = scaling(op, channels)[1]
+    octets[:, -2:] = np.array([rounding(op)], "<i2").view(np.int8)
     return packed(octets)
+
+
+def gap(height: int) -> int:
+    """Bytes of `windows` between `height` x 3 weights and the shift, so that a row ends with a word."""
+    return -(3 * height + 3) % 4
+
+
+def undilated(op: lower.Convolution) -> lower.Convolution:
+    """`op` without dilation over rows: zeros stand between the taps of its kernel."""
+    step = op.dilation[0]
+    images, height, width, channels = op.weights.shape
+    weights = np.zeros((images, (height - 1) * step + 1, width, channels), np.int8)
+    weights[:, ::step] = op.weights
+    return replace(op, weights=weights, dilation=(1, op.dilation[1]))
 
 
 def folded_bias(op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> np.ndarray:

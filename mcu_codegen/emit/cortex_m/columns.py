@@ -12,7 +12,7 @@ from ... import lower
 from ...memory import Demand
 from ..kernel import Array, Kernel, Site, fill, times
 from ..portable.renderer import Renderer
-from .assembly import Assembly, requantizes
+from .assembly import Assembly, requantizes, undilated
 
 _LONGEST = 31  # taps of a kernel
 _FARTHEST = 1023  # bytes between neighbours of a signal: four outputs are within the reach of a store
@@ -75,6 +75,7 @@ class Columns(Renderer):
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
         """One signal at a time."""
+        whole, op = op, undilated(op)
         _, height, width, channels = op.weights.shape
         _, input_rows, columns, _ = site.inputs[0].shape
         _, rows, output_columns, _ = site.output.shape
@@ -82,11 +83,11 @@ class Columns(Renderer):
         if (
             (width, op.dilation, op.depth_multiplier) != (1, (1, 1), 1)
             or columns != output_columns
-            or not 2 <= height <= _LONGEST
+            or height > _LONGEST
             or signals.distance > _FARTHEST
             or not self.computes_columns(op, signals)
         ):
-            return super().depthwise(op, site)
+            return super().depthwise(whole, site)
         stream = self.column_stream(op, signals)
         column = self.column(signals, f"stream + {times('channel', stream.values.shape[1])}", site.prefix)
         self.helpers |= {name: assembly.helper(name) for name, assembly in column.helpers.items()}
@@ -108,5 +109,5 @@ class Columns(Renderer):
             Demand(scratch_bytes=column.scratch_bytes, in_place=True),
             arrays=(stream,),
             helpers=tuple(column.helpers),
-            macs=rows * columns * op.weights.size,
+            macs=rows * columns * whole.weights.size,
         )

@@ -16,8 +16,8 @@ from functools import partial
 
 import numpy as np
 
-from .assembly import Assembly, divisor
-from .thumb2 import Thumb2Renderer, pair_product, sums
+from .assembly import Assembly, divisor, gap
+from .thumb2 import Thumb2Renderer, moved, pair_product, sums
 
 
 class DspRenderer(Thumb2Renderer):
@@ -101,7 +101,7 @@ class DspRenderer(Thumb2Renderer):
         return pair_product(step, steps, divisor(steps, most), 2 * depth * rows, depth, channels, rows, finish)
 
     def depthwise_rows(
-        self, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
+        self, height: int, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
     ) -> Assembly:
         """r4.. sum up the columns; r9.. hold a row of the plane, two columns a register; r3 and lr its weights."""
         totals = [f"r{4 + column}" for column in range(columns)]
@@ -119,12 +119,13 @@ class DspRenderer(Thumb2Renderer):
         if len(row) * 2 != pitch:
             load = [f"ldm r0, {{{', '.join(row)}}}", f"add r0, #{2 * pitch}"]
         unpack = []
-        for at in range(0, 24, 8):
+        offsets = range(0, 8 * height, 8)
+        for at in offsets:
             for register in ("r4", "r5", "r6"):
                 unpack += [f"ldrsb {register}, [r1], #1", f"lsl {register}, {register}, #1"]
             unpack += ["pkhbt r7, r4, r5, lsl #16", "pkhbt r8, r5, r6, lsl #16", f"strd r7, r8, [sp, #{at}]"]
         return Assembly(
-            f"{columns} columns of every row of a 3 x 3 depthwise convolution of one plane, {pitch} elements a row;"
+            f"{columns} columns of every row of a {height} x 3 depthwise convolution of one plane, {pitch} elements a row;"
             f" strides {stride}.",
             ("const int16_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
             [
@@ -134,17 +135,17 @@ class DspRenderer(Thumb2Renderer):
                 "ldr r4, [r1], #4",
                 "str r4, [sp, #24]",
                 *unpack,
-                "ldrb r5, [r1], #1",
-                "ldrsh r4, [r1], #2",
+                f"ldrb r5, [r1, #{gap(height)}]",
+                f"ldrsh r4, [r1, #{gap(height) + 1}]",
                 "lsl r4, r4, r5",
-                "ldr r3, [r1]",
+                f"ldr r3, [r1, #{gap(height) + 3}]",
                 "add r1, sp, #28",
                 "stm r1, {r3, r4, r5}",
                 "1:",
                 "ldr r4, [sp, #24]",
                 *(f"mov {total}, r4" for total in totals[1:]),
-                *(line for at in range(0, 24, 8) for line in (*load, f"ldrd r3, lr, [sp, #{at}]", *products)),
-                f"sub r0, #{2 * (3 - stride[0]) * pitch}",
+                *(line for at in offsets for line in (*load, f"ldrd r3, lr, [sp, #{at}]", *products)),
+                *moved("r0", 2 * (stride[0] - height) * pitch),
                 "ldm r1, {r9, r10, r11}",
                 *requantize(totals, "r9", "r10", "r11"),
                 *(f"strb {total}, [r2, #{column * channels}]" for column, total in enumerate(totals)),

@@ -7,6 +7,7 @@ output, sixteen at a time: products of two taps are added up in 16 bits, which h
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import Array, Kernel, Renderer, Site, fill, positions
-from .assembly import Assembly, folded_bias, packed, requantizes, words
+from .assembly import Assembly, folded_bias, packed, requantizes, undilated, words
 from .mve_assembly import (
     ACCUMULATORS,
     OFFSETS,
@@ -38,6 +39,7 @@ class MveColumns(Renderer):
     """The renderer's part that computes them."""
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
+        whole, op = op, undilated(op)
         _, taps, width, channels = op.weights.shape
         if (
             (width, op.dilation[0], op.depth_multiplier) != (1, 1, 1)
@@ -46,7 +48,7 @@ class MveColumns(Renderer):
             or not requantizes(op)
             or 8 * channels >= OFFSETS
         ):
-            return super().depthwise(op, site)
+            return super().depthwise(whole, site)
         alone = taps <= VECTOR
         across = taps <= _LONGEST and not any(op.pads) and channels % 4 == 0 and bool(np.all(op.weights > -128))
         outputs = site.output.shape[1]
@@ -55,8 +57,12 @@ class MveColumns(Renderer):
         one_by_one = channels * (38 + inputs / 2 + 31 * -(-outputs // 8))
         side_by_side = outputs * vectors_of(channels) * (9.5 * taps + 35)
         if across and (not alone or side_by_side < one_by_one):
-            return self._across(op, site)
-        return self._alone(op, site) if alone else super().depthwise(op, site)
+            kernel = self._across(op, site)
+        elif alone:
+            kernel = self._alone(op, site)
+        else:
+            return super().depthwise(whole, site)
+        return replace(kernel, macs=positions(site) * whole.weights.size)
 
     def _alone(self, op: lower.Convolution, site: Site) -> Kernel:
         """Channel by channel."""
@@ -93,7 +99,6 @@ class MveColumns(Renderer):
             Demand(scratch_bytes=strip_bytes, in_place=True),
             arrays=(stream,),
             helpers=helpers,
-            macs=positions(site) * op.weights.size,
         )
 
     def _across(self, op: lower.Convolution, site: Site) -> Kernel:
@@ -107,7 +112,6 @@ class MveColumns(Renderer):
             Demand(in_place=True),
             arrays=(_across_stream(op),),
             helpers=(name,),
-            macs=positions(site) * op.weights.size,
         )
 
 

@@ -1,4 +1,4 @@
-"""Depthwise convolutions of 3 x 3 with MVE, plane by plane."""
+"""Depthwise convolutions by 3 x 3 and 1 x 3 with MVE, plane by plane."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import Array, Kernel, Renderer, Site, fill, positions
-from .assembly import Assembly, folded_bias, packed, requantizes, words
+from .assembly import Assembly, folded_bias, packed, planes, requantizes, words
 from .mve_assembly import (
     ACCUMULATORS,
     OFFSETS,
@@ -34,12 +34,7 @@ class MvePlanes(Renderer):
         _, height, width, channels = op.weights.shape
         _, rows, columns, _ = site.inputs[0].shape
         _, output_rows, output_columns, _ = site.output.shape
-        if (
-            (height, width, op.dilation, op.depth_multiplier) != (3, 3, (1, 1), 1)
-            or max(op.stride) > 2
-            or not requantizes(op)
-            or 8 * max(output_columns, _PITCH) * channels >= OFFSETS
-        ):
+        if not planes(op) or not requantizes(op) or 8 * max(output_columns, _PITCH) * channels >= OFFSETS:
             return super().depthwise(op, site)
         top, _, left, right = op.pads
         # the right padding of a row is the left padding of the next, so that five columns fit too
@@ -101,10 +96,10 @@ def _depthwise_stream(op: lower.Convolution) -> Array:
 
     The weights one byte later are read from one byte before.
     """
-    channels = op.weights.shape[3]
-    taps = op.weights.reshape(9, channels).T
+    _, height, _, channels = op.weights.shape
+    taps = op.weights.reshape(-1, channels).T
     vectors = np.zeros((channels, 4 + VECTOR), np.int8)
-    for row in range(3):
+    for row in range(height):
         vectors[:, 4 + row * _PITCH : 7 + row * _PITCH] = taps[:, 3 * row : 3 * row + 3]
     zero_points = np.full((channels, 1), op.requantization.zero_point)
     return words(packed(vectors), tails(op, folded_bias(op, taps)), zero_points)
@@ -166,7 +161,7 @@ class _Rows:
             advance = len(group) * self.channels if whole else 8 // self.size * row_bytes
             body += [*self._group(group), *add_to("r3", advance, "r0")]
         return Assembly(
-            f"Times {rows} rows of {self.size} outputs of one channel of a 3 x 3 depthwise convolution.",
+            f"Times {rows} rows of {self.size} outputs of one channel of a depthwise convolution by 3 columns.",
             ("const int8_t *strip", "const uint32_t *stream", "int8_t *output", "int32_t times"),
             [
                 "push {r4-r11, lr}",

@@ -20,7 +20,7 @@ import numpy as np
 from ... import lower
 from ...graph import Graph
 from ...users.gates import ENROLMENT, Gates, Group, all_open, groups, open_channels
-from ..kernel import Array, Helper, Kernel, Site, fill, positions
+from ..kernel import Array, Helper, Kernel, Site, fill
 from ..portable.renderer import Renderer
 from ..text import Origin
 from ..user import emit_user
@@ -40,6 +40,7 @@ class Channels:
     """The channels of a gated tensor, in C."""
 
     group: Group
+    repeated: bool  # the tensor holds the group's channels several times
     flags: str  # array: whether each gate is open; "" where all always are
     list: str  # array: how many gates are open, then which
 
@@ -63,9 +64,10 @@ class SwitchableRenderer(Renderer):
             self.helpers[f"full_{number}"] = Helper(
                 f"static const uint16_t ${{prefix}}_full_{number}[{group.count + 1}] = {{{numbers}}};\n"
             )
-            for name in (model.tensors[index].name for index in group.tensors):
-                self._gated[name] = Channels(group, f"open_{number}", f"list_{number}")
-                self._gated[ENROLMENT + name] = Channels(group, "", f"full_{number}")
+            for tensor in (model.tensors[index] for index in group.tensors):
+                repeated = tensor.shape[-1] > group.size * group.count
+                self._gated[tensor.name] = Channels(group, repeated, f"open_{number}", f"list_{number}")
+                self._gated[ENROLMENT + tensor.name] = Channels(group, repeated, "", f"full_{number}")
 
     def companions(self, name: str, origin: Origin) -> dict[str, str]:
         return emit_user(self._model, self._enrolment, name, origin, self._gates)
@@ -104,7 +106,7 @@ class SwitchableRenderer(Renderer):
         size = channels.group.size
         return (
             f"{site.prefix}_close(channels, {site.prefix}_{channels.flags}, {channels.group.count}, {size},"
-            f" {positions(site)}, {site.output.zero_point});",
+            f" {site.output.bytes // (size * channels.group.count)}, {site.output.zero_point});",
             "close",
         )
 
@@ -112,7 +114,10 @@ class SwitchableRenderer(Renderer):
         """The start of a loop's body: what is closed is passed over."""
         if self.target is None or not self.target.flags:
             return ""
-        lines = [f"    if (!{self._prefix}_{self.target.flags}[{channel} / {self.target.group.size}]) {{"]
+        group = self.target.group
+        if self.target.repeated:
+            channel = f"{channel} % {group.size * group.count}"
+        lines = [f"    if (!{self._prefix}_{self.target.flags}[{channel} / {group.size}]) {{"]
         return "\n".join(["", *lines, *(f"        {line}" for line in before), "        continue;", "    }"])
 
 
@@ -203,7 +208,7 @@ class SwitchableDspRenderer(_Blocks, DspRenderer):
                 flags=channels.flags,
                 each=size // 4,
                 name=name,
-                positions=positions(site),
+                positions=site.output.bytes // (size * count),
                 pattern=f"0x{site.output.zero_point & 0xFF:02X}u * 0x01010101u",
             ),
             name,

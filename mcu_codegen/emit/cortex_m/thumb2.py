@@ -8,6 +8,7 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
+from ..kernel import times
 from ..portable.renderer import Array, Kernel, Site, fill
 from .assembly import REACH, Assembly, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product, pack_name
@@ -21,7 +22,8 @@ Requantize = Callable[[Sequence[str]], list[str]]
 
 
 class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
-    """Convolutions two channels and up to four rows at a time; 3 x 3 depthwise convolutions plane by plane."""
+    """Convolutions two channels and up to four rows at a time; depthwise convolutions by 3 x 3 and 1 x 3 plane by
+    plane."""
 
     farthest = REACH // (BlockRenderer.block - 1)
     scale: int  # of accumulators: 2 where a kernel doubles one operand
@@ -44,9 +46,9 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         raise NotImplementedError
 
     def depthwise_rows(
-        self, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
+        self, height: int, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
     ) -> Assembly:
-        """`columns` columns of every row of output, from one plane. Parameters: plane, stream, output, rows."""
+        """`columns` columns of every row of output of a window of `height` rows, from one plane. Parameters: plane, stream, output, rows."""
         raise NotImplementedError
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
@@ -77,20 +79,22 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         """Widens one channel's plane into a padded buffer, then computes its rows, a few columns at a time."""
         _, input_rows, input_columns, channels = site.inputs[0].shape
         _, rows, columns, _ = site.output.shape
+        height = op.weights.shape[1]
         if not planes(op) or not requantizes(op) or _COLUMNS * channels > REACH:
             return super().depthwise(op, site)
         top, _, left, _ = op.pads
         chunks, pitch = self.chunks(columns, op.stride[1])
-        plane_rows = (rows - 1) * op.stride[0] + 3
+        plane_rows = (rows - 1) * op.stride[0] + height
         inside = min(input_columns, pitch - left)
         widen_name = f"widen_{inside}_{channels}_{input_columns * channels}_{pitch}"
         helpers = {widen_name: widen(self.element_bytes, inside, channels, input_columns, pitch)}
+        stream = self._depthwise_stream(op)
         calls = []
         for start, size in chunks:
-            name = f"rows_{size}_{columns * channels}_{pitch}_{channels}_{op.stride[0]}_{op.stride[1]}"
-            helpers[name] = self.depthwise_rows(size, columns * channels, pitch, channels, op.stride)
+            name = f"rows_{height}_{size}_{columns * channels}_{pitch}_{channels}_{op.stride[0]}_{op.stride[1]}"
+            helpers[name] = self.depthwise_rows(height, size, columns * channels, pitch, channels, op.stride)
             calls.append(
-                f"{site.prefix}_{name}(plane + {start * op.stride[1]}, stream + 5 * channel,"
+                f"{site.prefix}_{name}(plane + {start * op.stride[1]}, stream + {times('channel', stream.values.shape[1])},"
                 f" output + {start * channels}, {rows});"
             )
         self.helpers |= {name: assembly.helper(name) for name, assembly in helpers.items()}
@@ -119,15 +123,15 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
             ),
             # written over its input, a channel's output reaches only that channel's input, which has been copied
             Demand(scratch_bytes=self.element_bytes * plane_rows * pitch, in_place=True),
-            arrays=(self._depthwise_stream(op),),
+            arrays=(stream,),
             helpers=tuple(helpers),
             macs=rows * columns * op.weights.size,
         )
 
     def _depthwise_stream(self, op: lower.Convolution) -> Array:
-        """Per channel, five words: the bias, the three of `windows`, the multiplier."""
+        """Per channel: the bias, the words of `windows`, the multiplier."""
         channels = op.weights.shape[3]
-        bias = self.scale * folded_bias(op, op.weights.reshape(9, channels).T)
+        bias = self.scale * folded_bias(op, op.weights.reshape(-1, channels).T)
         return words(bias[:, None], windows(op), scaling(op, channels)[0][:, None])
 
 
@@ -135,6 +139,11 @@ def sums(rows: int) -> tuple[list[str], list[str]]:
     """The registers that sum up the first and the second channel of a pair, one a row."""
     first, second = ([f"r{base + row}" for row in range(rows)] for base in (4, 8))
     return first, second
+
+
+def moved(pointer: str, distance: int) -> list[str]:
+    """`pointer` moved by so many bytes, forwards or backwards."""
+    return [f"{'add' if distance > 0 else 'sub'} {pointer}, {pointer}, #{abs(distance)}"] if distance else []
 
 
 def pair_product(

@@ -32,7 +32,7 @@ class Elementwise(Kernels):
         """`result` of a and b, which are `values` of one ``$code`` of either input each; inputs broadcast."""
         code, arrays = self.quantize(op, result, site)
         shape = site.output.shape
-        found = runs(shape, *(_broadcast_strides(source.shape, shape) for source in site.inputs))
+        found = runs(shape, *(broadcast_strides(source.shape, shape) for source in site.inputs))
         a, b = (
             value.replace("$code", f"{name}[{place(found, number)}]")
             for number, (name, value) in enumerate(zip(("first", "second"), values, strict=True))
@@ -113,7 +113,7 @@ class Elementwise(Kernels):
         )
 
 
-def _broadcast_strides(shape: tuple[int, ...], output: tuple[int, ...]) -> tuple[int, ...]:
+def broadcast_strides(shape: tuple[int, ...], output: tuple[int, ...]) -> tuple[int, ...]:
     """Elements between neighbours of a tensor of `shape` along each axis of `output`; 0 along which it is repeated."""
     strides = [0] * (len(output) - len(shape))
     for axis, size in enumerate(shape):
