@@ -117,7 +117,9 @@ class Layers:
 
     def any_depthwise(self) -> None:
         height, columns = self.one(3, 3, 1), self.between(1, 14)
-        source = self.input(1, self.between(1, 18), columns + (self.one(0, 7) if height == 1 else 0), self.between(1, 5))
+        source = self.input(
+            1, self.between(1, 18), columns + (self.one(0, 7) if height == 1 else 0), self.between(1, 5)
+        )
         self.depthwise(source, (self.one(1, 1, 2), self.one(1, 1, 2)), (height, 3))
 
     def any_column(self) -> None:

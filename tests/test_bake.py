@@ -34,7 +34,12 @@ def test_baked_codes(seed: int) -> None:
     size = (1, 2, 4)[seed % 3]
     residual, norms = 9 <= seed < 12, seed >= 12
     model, _ = gated_model(
-        seed, size=size, frames=15 if residual else 7, zero_point=-128 if seed % 2 else -100, residual=residual, norms=norms
+        seed,
+        size=size,
+        frames=15 if residual else 7,
+        zero_point=-128 if seed % 2 else -100,
+        residual=residual,
+        norms=norms,
     )
     opened = random_gates(rng, [group.count for group in gates.groups(model)])
     baked = bake(model, opened)

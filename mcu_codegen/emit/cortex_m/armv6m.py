@@ -19,7 +19,19 @@ from ..portable.renderer import Array, Helper, Kernel, Site, fill
 from .armv6m_addition import Armv6mAddition
 from .armv6m_assembly import RESTORE, SAVE, SUMS, advance, saturate, take_apart
 from .armv6m_columns import Armv6mColumns
-from .assembly import Assembly, divisor, folded_bias, gap, packed, planes, requantizes, rounding, scaling, windows, words
+from .assembly import (
+    Assembly,
+    divisor,
+    folded_bias,
+    gap,
+    packed,
+    planes,
+    requantizes,
+    rounding,
+    scaling,
+    windows,
+    words,
+)
 from .blocks import BlockRenderer, Product, pack_name
 
 _PITCH = 14  # the widest row of a plane three of which lie within the reach of a load, 31 words
@@ -285,7 +297,8 @@ def _depthwise_rows(height: int, columns: int, channels: int, stride: tuple[int,
         done = column * stride[1]
         row += advance("r1", 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done))
     return Assembly(
-        f"Every row of {columns} columns of a {height} x 3 depthwise convolution of one plane of pairs; strides {stride}.",
+        f"Every row of {columns} columns of a depthwise convolution by {height} x 3 of one plane of pairs; strides"
+        f" {stride}.",
         ("const uint32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
         [
             *SAVE,

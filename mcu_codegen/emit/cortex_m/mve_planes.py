@@ -34,11 +34,7 @@ class MvePlanes(Renderer):
         _, height, width, channels = op.weights.shape
         _, rows, columns, _ = site.inputs[0].shape
         _, output_rows, output_columns, _ = site.output.shape
-        if (
-            not planes(op)
-            or not requantizes(op)
-            or 8 * max(output_columns, _PITCH) * channels >= OFFSETS
-        ):
+        if not planes(op) or not requantizes(op) or 8 * max(output_columns, _PITCH) * channels >= OFFSETS:
             return super().depthwise(op, site)
         top, _, left, right = op.pads
         # the right padding of a row is the left padding of the next, so that five columns fit too
