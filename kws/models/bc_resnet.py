@@ -4,8 +4,8 @@ Learning for Efficient Keyword Spotting", arXiv 2106.04140), for log-mel feature
 A block convolves over frequency, [T, F], then over time on the mean of its columns, [T, 1], and adds that to every
 column. Frequency is padded, time nowhere: only the input, by `CONTEXT` frames before and after the second, so that what
 the network says of a window is what it would say of the same frames in a stream. Temporal kernels use up 64 of the
-73 frames, at hops of 20 ms; the dilations of stages 2 to 4 span as many milliseconds as the paper's, whose hop is 10 ms.
-ReLU stands for the paper's swish, and there is no dropout.
+73 frames, at hops of 20 ms; the dilations of stages 2 to 4 span as much time as the paper's, whose hop is 10 ms. ReLU
+stands for the paper's swish, every column is normalised on its own (the paper: in five bands), and there is no dropout.
 
 Input [N, 1, frames, bands], real feature values; output [N, classes], logits.
 """

@@ -56,8 +56,8 @@ class SubSpectralNorm(nn.Module):
 
 
 class ColumnNorm(nn.BatchNorm2d):
-    """Batch normalisation behind `ColumnsToChannels`: no convolution can take it up, so that it is a layer of its own in
-    inference, a depthwise 1 x 1 convolution.
+    """Batch normalisation behind `ColumnsToChannels`: no convolution can take it up, so that it is a layer of its own
+    in inference, a depthwise 1 x 1 convolution.
     """
 
 

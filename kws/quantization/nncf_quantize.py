@@ -75,8 +75,8 @@ class Folded(nn.Module):
 
 
 def fold(model: nn.Module) -> Folded:
-    """A copy of `model` for inference, each batch normalisation folded into the convolution before it; a `ColumnNorm` becomes a
-    depthwise 1 x 1 convolution.
+    """A copy of `model` for inference, each batch normalisation folded into the convolution before it; a `ColumnNorm`
+    becomes a depthwise 1 x 1 convolution.
     """
     model = copy.deepcopy(model).eval()
     for node in trace(model).graph.nodes:

@@ -297,7 +297,8 @@ def _depthwise_rows(height: int, columns: int, channels: int, stride: tuple[int,
         done = column * stride[1]
         row += advance("r1", 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done))
     return Assembly(
-        f"Every row of {columns} columns of a {height} x 3 depthwise convolution of one plane of pairs; strides {stride}.",
+        f"Every row of {columns} columns of a depthwise convolution by {height} x 3 of one plane of pairs; strides"
+        f" {stride}.",
         ("const uint32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
         [
             *SAVE,

@@ -99,8 +99,8 @@ class Armv7mRenderer(Thumb2Renderer):
         if loaded < pitch:
             row.append(f"add r0, r0, #{4 * (pitch - loaded)}")
         return Assembly(
-            f"{columns} columns of every row of a {height} x 3 depthwise convolution of one plane, {pitch} elements a row;"
-            f" strides {stride}.",
+            f"{columns} columns of every row of a {height} x 3 depthwise convolution of one plane, {pitch} elements a"
+            f" row; strides {stride}.",
             ("const int32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
             [
                 "push {r2-r11, lr}",

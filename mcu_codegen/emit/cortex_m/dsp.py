@@ -125,8 +125,8 @@ class DspRenderer(Thumb2Renderer):
                 unpack += [f"ldrsb {register}, [r1], #1", f"lsl {register}, {register}, #1"]
             unpack += ["pkhbt r7, r4, r5, lsl #16", "pkhbt r8, r5, r6, lsl #16", f"strd r7, r8, [sp, #{at}]"]
         return Assembly(
-            f"{columns} columns of every row of a {height} x 3 depthwise convolution of one plane, {pitch} elements a row;"
-            f" strides {stride}.",
+            f"{columns} columns of every row of a {height} x 3 depthwise convolution of one plane, {pitch} elements a"
+            f" row; strides {stride}.",
             ("const int16_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
             [
                 "push {r3-r11, lr}",

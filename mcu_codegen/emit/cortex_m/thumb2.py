@@ -48,7 +48,8 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
     def depthwise_rows(
         self, height: int, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
     ) -> Assembly:
-        """`columns` columns of every row of output of a window of `height` rows, from one plane. Parameters: plane, stream, output, rows."""
+        """`columns` columns of every row of output of a window of `height` rows, from one plane. Parameters: plane,
+        stream, output, rows."""
         raise NotImplementedError
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
@@ -89,12 +90,13 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         widen_name = f"widen_{inside}_{channels}_{input_columns * channels}_{pitch}"
         helpers = {widen_name: widen(self.element_bytes, inside, channels, input_columns, pitch)}
         stream = self._depthwise_stream(op)
+        constants = f"stream + {times('channel', stream.values.shape[1])}"
         calls = []
         for start, size in chunks:
             name = f"rows_{height}_{size}_{columns * channels}_{pitch}_{channels}_{op.stride[0]}_{op.stride[1]}"
             helpers[name] = self.depthwise_rows(height, size, columns * channels, pitch, channels, op.stride)
             calls.append(
-                f"{site.prefix}_{name}(plane + {start * op.stride[1]}, stream + {times('channel', stream.values.shape[1])},"
+                f"{site.prefix}_{name}(plane + {start * op.stride[1]}, {constants},"
                 f" output + {start * channels}, {rows});"
             )
         self.helpers |= {name: assembly.helper(name) for name, assembly in helpers.items()}
