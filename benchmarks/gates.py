@@ -21,7 +21,8 @@ from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
-from mcu_codegen.prove.measure import Measurement, measure
+from mcu_codegen.prove.measure import measure
+from mcu_codegen.prove.measurement import Measurement
 from mcu_codegen.report import Table
 from mcu_codegen.users.bake import bake
 from mcu_codegen.users.gates import Gates, groups

@@ -365,15 +365,15 @@ def test_the_generic_board_compiles_for_this_host():
 
 def test_marks_survive_copies(tmp_path):
     """Every layer of a random graph has at least one mark, at either level of optimisation."""
-    from mcu_codegen.emulate import harness
+    from mcu_codegen.emulate import harness, observers
 
     graph = random_graph(3)
     network = emit_model(graph)
     del network["kws_model_selftest.c"]
-    sources = {**network, **harness.core(graph), **harness.MARK, **build.stubs(*build.RUNTIME)}
+    sources = {**network, **harness.core(graph), **observers.MARK, **build.stubs(*build.RUNTIME)}
     for name in toolchain.NAMES:
         if isinstance(toolchain.available()[name], str):
             continue
         elf = build.build(tmp_path, sources, targets.find("cortex-m4"), toolchain.choose(name), include=["observe.h"])
         layers = sum(len(entry.operators) for entry in graph.entries)
-        assert all(harness.marks(elf, range(layers)))
+        assert all(observers.marks(elf, range(layers)))

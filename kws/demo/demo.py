@@ -21,7 +21,7 @@ from mcu_codegen.graph import Graph
 from mcu_codegen.listen.frontend import SAMPLE_RATE
 from mcu_codegen.listen.pipeline import Pipeline
 from mcu_codegen.prove import parity
-from mcu_codegen.prove.measure import Measurement
+from mcu_codegen.prove.measurement import Measurement
 from mcu_codegen.report import Paragraph, Picture, Section, Table, page
 from mcu_codegen.targets import TARGETS
 

@@ -16,7 +16,8 @@ from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 from mcu_codegen.prove import parity, personal
-from mcu_codegen.prove.measure import Measurement, measure
+from mcu_codegen.prove.measure import measure
+from mcu_codegen.prove.measurement import Measurement
 from mcu_codegen.report import Table
 from mcu_codegen.targets import TARGETS
 from mcu_codegen.users import gates

@@ -20,6 +20,9 @@ SELFTEST = """ It does not
    stop for that, whatever the thresholds; at which exit it stops is checked afterwards."""
 """What the header adds about the self-test."""
 
+RESET = "\n   Thresholds and heads become those of the model. */"
+"""How it ends what it says about the reset."""
+
 
 def signatures(plan: Plan, arena: str) -> tuple[Signature, Signature]:
     """(of the function that stops, of the one that never does)."""

@@ -85,7 +85,7 @@ $quantization/* RAM of the network beside the stack$arena_owner. */
 #endif
 
 $entries
-/* Give persistent tensors their initial values ($persistent). A network that has any needs it before the first call. */
+/* Give persistent tensors their initial values ($states). A network that has any needs it before the first call.$also
 $reset;
 
 /* With ${NAME}_SELFTEST defined for all files, the network can check itself: it runs a built-in input and compares the
@@ -128,7 +128,8 @@ def _interface(plan: Plan, arena: str) -> str:
         arena_align=memory.ALIGNMENT,
         reset=signature(plan, None, arena),
         entries="\n".join(entries),
-        persistent=f"{persistent or 'none'} here",
+        states=f"{persistent or 'none'} here",
+        also=exits.RESET if plan.exits else " */",
         stops=exits.SELFTEST if plan.exits else "",
     )
 

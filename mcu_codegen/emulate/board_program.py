@@ -15,10 +15,10 @@ from ..emit.model import emit_model
 from ..listen.decision import Detection
 from ..listen.pipeline import Pipeline, Stream
 from ..targets import Target
-from . import harness
 from .build import RUNTIME, build, stubs
 from .exchange import OBSERVED
 from .machine import Machine
+from .observers import observer
 from .toolchain import Toolchain
 
 RECORDING = "recording.raw"
@@ -52,7 +52,7 @@ class BoardProgram:
             **emit_model(pipeline.graph, renderer=RENDERERS[target.instruction_set]()),
             **emit_decision(pipeline.decision, pipeline.labels, words=pipeline.words),
             **stubs(*_FIRMWARE),
-            **harness.observer("STREAM_OBSERVE"),
+            **observer("STREAM_OBSERVE"),
         }
         self._program = build(
             Path(self._folder.name),

@@ -15,6 +15,7 @@ from ..targets import Target
 from . import exchange, harness
 from .build import RUNTIME, build, stubs
 from .machine import Machine
+from .observers import observer
 from .toolchain import Toolchain
 
 
@@ -32,7 +33,7 @@ class CoreExecutor:
         renderer = renderer or RENDERERS[target.instruction_set]()
         model = emit_model(graph, renderer=renderer)
         del model["kws_model_selftest.c"]
-        sources = {**model, **harness.core(graph), **harness.observer("KWS_MODEL_OBSERVE"), **stubs(*RUNTIME)}
+        sources = {**model, **harness.core(graph), **observer("KWS_MODEL_OBSERVE"), **stubs(*RUNTIME)}
         self._program = build(
             Path(self._folder.name), sources, target, toolchain, include=["observe.h"], optimize=renderer.optimize
         )
