@@ -21,8 +21,9 @@ from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
 from mcu_codegen.prove import personal
 from mcu_codegen.targets import TARGETS, find
+from mcu_codegen.users.blob import blob
 from mcu_codegen.users.gates import Gates, all_open, groups, join
-from mcu_codegen.users.user import User, blob
+from mcu_codegen.users.user import User
 
 
 def _some_gates(pair) -> Gates:

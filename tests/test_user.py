@@ -15,7 +15,8 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.listen.decision import Decision, Detector, allowed
 from mcu_codegen.users import gates
-from mcu_codegen.users.user import Status, User, blob, blob_bytes, read_blob
+from mcu_codegen.users.blob import Status, blob, blob_bytes, read_blob
+from mcu_codegen.users.user import User
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +100,12 @@ def test_all_gates_open_is_the_full_network(pair) -> None:
 def test_blob(pair, anna) -> None:
     model, _ = pair
     data = anna.blob(model)
-    assert data[:6] == b"KWSU\x01\x02" and data[6:14].hex() == model.sha256[:16]
+    assert data[:6] == b"KWSU\x02\x02" and data[6:14].hex() == model.sha256[:16]
     assert len(data) == blob_bytes(model) <= 64
-    status, opened, words = read_blob(model, data)
-    assert status is Status.OK
-    assert all(map(np.array_equal, opened, anna.gates(gates.groups(model))))
-    assert words == [label in ("_silence_", "_unknown_", "yes", "up") for label in LABELS]
+    status, content = read_blob(model, data)
+    assert status is Status.OK and content.learnt is None
+    assert all(map(np.array_equal, content.gates, anna.gates(gates.groups(model))))
+    assert content.words == [label in ("_silence_", "_unknown_", "yes", "up") for label in LABELS]
 
 
 def _sealed(content: bytes) -> bytes:
@@ -113,7 +114,7 @@ def _sealed(content: bytes) -> bytes:
 
 def odd_blobs(data: bytes) -> list[tuple[Status, bytes]]:
     """Blobs that are refused, made from a good one with gates (2 bytes) and words (1 byte)."""
-    head, gate_section, word_section = data[:14], data[14:18], data[18:21]
+    head, gate_section, word_section = data[:14], data[14:19], data[19:23]
     two = head[:5] + b"\2"
     cases = [(Status.CORRUPT, data[:length]) for length in range(len(data))]
     cases += [(Status.CORRUPT, data + b"\0")]
@@ -123,20 +124,20 @@ def odd_blobs(data: bytes) -> list[tuple[Status, bytes]]:
         for flip in (1, 255)
     ]
     cases += [
-        (Status.OUTDATED, _sealed(data[:4] + b"\2" + data[5:-4])),
+        (Status.OUTDATED, _sealed(data[:4] + b"\1" + data[5:-4])),
         (Status.FOREIGN, _sealed(data[:6] + bytes(8) + data[14:-4])),
-        (Status.UNKNOWN_SECTION, _sealed(head[:5] + b"\3" + data[6:-4] + b"\3\0")),
+        (Status.UNKNOWN_SECTION, _sealed(head[:5] + b"\3" + data[6:-4] + b"\3\0\0")),
         (Status.UNKNOWN_SECTION, _sealed(two + data[6:14] + gate_section + b"\x07" + word_section[1:])),
         (Status.CORRUPT, _sealed(two + data[6:14] + word_section + gate_section)),  # not in order
         (Status.CORRUPT, _sealed(two + data[6:14] + gate_section + gate_section)),
         (Status.CORRUPT, _sealed(head[:5] + b"\3" + data[6:-4])),  # a section short
         (Status.CORRUPT, _sealed(head[:5] + b"\1" + data[6:-4])),  # a section too many
-        (Status.CORRUPT, _sealed(two + data[6:14] + gate_section + b"\2\2" + word_section[2:])),
-        (Status.CORRUPT, _sealed(two + data[6:14] + b"\1\1" + gate_section[2:3] + word_section)),
-        (Status.CORRUPT, _sealed(two + data[6:14] + b"\1\2\xff\xff" + word_section)),  # padding of ones
-        (Status.CORRUPT, _sealed(two + data[6:14] + b"\1\2\xf0\x0f" + word_section)),  # a group without open gates
-        (Status.CORRUPT, _sealed(two + data[6:14] + gate_section + b"\2\1\xff")),
-        (Status.CORRUPT, _sealed(two + data[6:14] + gate_section + b"\2\1\x15")),  # without _unknown_
+        (Status.CORRUPT, _sealed(two + data[6:14] + gate_section + b"\2\2\0" + word_section[3:])),
+        (Status.CORRUPT, _sealed(two + data[6:14] + b"\1\1\0" + gate_section[3:4] + word_section)),
+        (Status.CORRUPT, _sealed(two + data[6:14] + b"\1\2\0\xff\xff" + word_section)),  # padding of ones
+        (Status.CORRUPT, _sealed(two + data[6:14] + b"\1\2\0\xf0\x0f" + word_section)),  # a group without open gates
+        (Status.CORRUPT, _sealed(two + data[6:14] + gate_section + b"\2\1\0\xff")),
+        (Status.CORRUPT, _sealed(two + data[6:14] + gate_section + b"\2\1\0\x15")),  # without _unknown_
     ]
     return cases
 
@@ -144,16 +145,16 @@ def odd_blobs(data: bytes) -> list[tuple[Status, bytes]]:
 def test_refused_blobs(pair, anna) -> None:
     model, _ = pair
     for expected, data in odd_blobs(anna.blob(model)):
-        status, opened, words = read_blob(model, data)
+        status, content = read_blob(model, data)
         assert (status, data) == (expected, data)
-        assert all(gate.all() for gate in opened) and all(words)
+        assert all(gate.all() for gate in content.gates) and all(content.words)
 
 
 def test_a_blob_without_words(pair) -> None:
     model, _ = pair
     opened = random_gates(np.random.default_rng(2), [4, 4, 4])
-    status, found, words = read_blob(model, blob(model, opened))
-    assert status is Status.OK and all(words) and all(map(np.array_equal, found, opened))
+    status, content = read_blob(model, blob(model, opened))
+    assert status is Status.OK and all(content.words) and all(map(np.array_equal, content.gates, opened))
 
 
 def test_only_the_words_of_a_user_are_decided() -> None:
@@ -177,8 +178,8 @@ def test_odd_words(words: list[str]) -> None:
     ("change", "message"),
     [
         ({"model": "00" * 32}, "of model"),
-        ({"format": 2}, "format 2"),
-        ({"utterances": 0}, "utterances is 0"),
+        ({"format": 1}, "format 1"),
+        ({"utterances": -1}, "utterances is -1"),
         ({"utterances": True}, "utterances is True"),
         ({"sums": [[0, 0, 0, 0]]}, "sums"),
         ({"sums": [[0, 0, 0, 641]] * 3}, "sums"),
@@ -186,7 +187,7 @@ def test_odd_words(words: list[str]) -> None:
         ({"zero_points": [0, 0]}, "zero_points"),
         ({"words": "yes"}, "words"),
         ({"words": ["maybe"]}, "'maybe'"),
-        ({"surprise": 1}, "format 1"),
+        ({"surprise": 1}, "format 2"),
     ],
 )
 def test_odd_files(pair, anna, tmp_path: Path, change: dict[str, object], message: str) -> None:

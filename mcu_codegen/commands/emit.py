@@ -9,10 +9,12 @@ from pathlib import Path
 from .. import files, targets
 from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
+from ..emit.learning import emit_learning
 from ..emit.model import ARENAS, emit_model
 from ..emit.selftest import SELFTESTS
 from ..emit.text import Origin
 from ..emit.user import emit_user
+from ..errors import InputError
 from ..formats import tflite
 from ..listen.pipeline import Pipeline
 from . import personal_options, render_options
@@ -31,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--enrol", metavar="ENROL.tflite", help="enrol users on the board, with the enrolment network of a gated model"
     )
+    parser.add_argument("--learn", action="store_true", help="let early exits learn from a user on the board")
     parser.add_argument("--name", default="kws_model", help="prefix of every file and C name (default: %(default)s)")
     parser.add_argument(
         "--arena",
@@ -53,7 +56,14 @@ def run(options: argparse.Namespace) -> int:
     graph = tflite.read(options.model)
     enrolment = None if options.enrol is None else tflite.read(options.enrol)
     origin = Origin(_command(options), graph.sha256)
-    sources = {} if enrolment is None else emit_user(graph, enrolment, options.name, origin)
+    personal = enrolment is not None or options.learn
+    sources = emit_user(graph, enrolment, options.name, origin) if personal else {}
+    if options.learn:
+        if options.user is not None and not options.switchable:
+            raise InputError(
+                "--learn: accepted without --user, or with --switchable; a network of one user learns no more"
+            )
+        sources |= emit_learning(graph, options.name, origin, options.arena)
     target = targets.find(options.target) if options.target else None
     graph, renderer = personal_options.shipped(options, graph, target, enrolment)
     sources |= emit_model(graph, options.name, renderer, options.arena, options.selftest, origin.command)
@@ -73,5 +83,5 @@ def _command(options: argparse.Namespace) -> str:
     names = ("target", "user", "enrol", "optimize", "weights", "name", "arena", "selftest", "out")
     named = {f"--{name}": getattr(options, name) for name in names}
     words = [word for option, value in named.items() if value is not None for word in (option, value)]
-    words += ["--switchable"] if options.switchable else []
+    words += [f"--{name}" for name in ("switchable", "learn") if getattr(options, name)]
     return shlex.join(["mcu-codegen", "emit", options.model, *words])

@@ -11,7 +11,9 @@ from ..errors import InputError
 from ..graph import Graph
 from ..targets import Target
 from ..users.bake import bake
-from ..users.gates import groups, join
+from ..users.blob import user_groups
+from ..users.gates import Gates, join
+from ..users.learnt import with_exits
 from ..users.user import User
 from . import render_options
 
@@ -21,7 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--user",
         metavar="FILE.user",
-        help="cut a gated model to the channels and words of this user; with --switchable, only begin with them",
+        help="ship the network of this user: channels, words and early exits; with --switchable, only begin with her"
+        " channels and words",
     )
     parser.add_argument(
         "--switchable", action="store_true", help="let users of a gated model be switched while the firmware runs"
@@ -36,7 +39,7 @@ def shipped(
     Raises InputError where the options or the files do not go together.
     """
     user = None if options.user is None else User.load(options.user, graph)
-    gates = None if user is None else user.gates(groups(graph))
+    gates = None if user is None else user.gates(user_groups(graph))
     if options.switchable:
         if options.weights != "int8":
             raise InputError(f"--weights {options.weights}: accepted without --switchable")
@@ -49,5 +52,15 @@ def shipped(
         if user is not None and gates is not None:
             if enrolment is not None:
                 raise InputError("--enrol: accepted with --user and --switchable; what is cut to a user cannot enrol")
-            graph = bake(graph, gates, user.words)
+            graph = _own(graph, user, gates)
     return graph if enrolment is None else join(graph, enrolment), renderer
+
+
+def _own(graph: Graph, user: User, gates: Gates) -> Graph:
+    """The network of `user`, an ordinary graph, for users' words too."""
+    if user.learnt is not None:
+        graph = with_exits(graph, user.learnt)
+    if gates:
+        return bake(graph, gates, user.words)
+    words = {} if user.words is None else {"words": list(user.words)}
+    return replace(graph, metadata=graph.metadata | words)

@@ -12,7 +12,8 @@ from ..emulate import toolchain
 from ..errors import InputError
 from ..formats import tflite
 from ..graph import Graph
-from ..prove import parity, personal
+from ..prove import learning, parity, personal
+from ..prove.learning_cases import random_given
 from ..users.user import User
 from . import features, render_options
 
@@ -21,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = (
         "Executors: tinygrad, the C on this host, the C on every emulated core, LiteRT's reference kernels. Those that "
-        "are not installed are named as absent. Status 1: a byte differs."
+        "are not installed are named as absent. Exits that can learn do so, too. Status 1: a byte differs."
     )
     parser.add_argument("model", type=Path, metavar="MODEL.tflite")
     parser.add_argument(
@@ -60,6 +61,10 @@ def run(options: argparse.Namespace) -> int:
     if options.user is None:
         executors = parity.executors(graph, chosen, options.compiler, renderers)
         report = parity.compare(graph, executors, inputs, progress)
+        if "learning" in graph.metadata.get("exits", {}):
+            given = random_given(graph, inputs[graph.main.name][0])
+            learnt = learning.compare(graph, given, personal.Cores(chosen, options.compiler, renderers), progress)
+            report = parity.Report([*report.comparisons, *learnt.comparisons])
     else:
         user = User.load(options.user, graph)
         enrolment = None if options.enrol is None else tflite.read(options.enrol)

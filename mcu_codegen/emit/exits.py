@@ -62,6 +62,9 @@ def interface(plan: Plan, arena: str) -> str:
            weights [scores][features] and biases [scores], which are not copied; 0: those of the model. For every score,
            255 times the sum of its weights' magnitudes and the magnitude of its bias must together be below 2^31. */
         void ${name}_set_head(int32_t number, const int8_t *weights, const int32_t *bias);
+
+        /* Where the model's own head of an exit is, whatever was set. */
+        void ${name}_factory_head(int32_t number, const int8_t **weights, const int32_t **bias);
         """,
             NAME=plan.name.upper(),
             name=plan.name,
@@ -184,6 +187,12 @@ void $name_set_head(int32_t number, const int8_t *weights, const int32_t *bias)
 {
     $name_exits[number].weights = weights != 0 ? weights : $name_factory[number].weights;
     $name_exits[number].bias = bias != 0 ? bias : $name_factory[number].bias;
+}
+
+void $name_factory_head(int32_t number, const int8_t **weights, const int32_t **bias)
+{
+    *weights = $name_factory[number].weights;
+    *bias = $name_factory[number].bias;
 }
 
 /* Whether the highest of the scores is at least `threshold`. */

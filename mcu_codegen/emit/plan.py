@@ -13,7 +13,7 @@ from ..users.exits import Exit, exits_of
 from .kernel import Kernel, Site
 from .portable.renderer import Renderer
 
-_OF_EXITS = ("run", "invoke_all", "set_thresholds", "set_head", "sure")  # functions of `emit.exits`
+_OF_EXITS = ("run", "invoke_all", "set_thresholds", "set_head", "factory_head", "sure")  # functions of `emit.exits`
 
 
 @dataclass(frozen=True)

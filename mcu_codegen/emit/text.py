@@ -114,6 +114,11 @@ def string(text: str) -> str:
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
 
 
+def hexadecimal(data: bytes) -> str:
+    """The bytes as they initialise an array of uint8_t."""
+    return ", ".join(f"0x{byte:02X}u" for byte in data)
+
+
 def described(tensor: Tensor) -> str:
     """A tensor's name and shape, for a comment."""
     name = tensor.name if len(tensor.name) <= 48 else f"{tensor.name[:45]}..."

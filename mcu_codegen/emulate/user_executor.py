@@ -19,8 +19,8 @@ from ..emit.cortex_m.switchable import SWITCHABLE
 from ..emit.model import emit_model
 from ..graph import Graph
 from ..targets import Target
+from ..users.blob import Status, blob_bytes, labels_of
 from ..users.gates import Gates, groups, join
-from ..users.user import Status, labels_of
 from . import host
 from .build import RUNTIME, build, stubs
 from .machine import Machine
@@ -110,13 +110,14 @@ class HostUserExecutor:
         self.name = "host"
         self._enrolment, self._counts = enrolment, [group.count for group in groups(model)]
         self._bytes = -(-sum(self._counts) // 8) + -(-len(labels_of(model)) // 8)
+        self._room = 2 * blob_bytes(model)  # more than a user takes
         self._output = model.tensors[model.main.outputs[-1]].bytes
         sources = _sources(model, enrolment, gates, "portable")
         self._library = ctypes.CDLL(str(host.build_shared_library(sources, sanitize=sanitize)))
 
     def run(self, features: np.ndarray, before: bytes, blobs: Sequence[bytes]) -> Answers:
         """Enrol from int8 features (K, *input shape) the user of the blob `before`, then load every one of `blobs`."""
-        library, user = self._library, ctypes.create_string_buffer(self._bytes)
+        library, user = self._library, ctypes.create_string_buffer(self._room)
         enrolment = ctypes.create_string_buffer(4 + 4 * sum(self._counts))
         logits = [ctypes.create_string_buffer(count) for count in self._counts]
         library.kws_model_reset()
@@ -134,7 +135,7 @@ class HostUserExecutor:
             status = library.kws_model_user_load(user, (ctypes.c_uint8 * len(each)).from_buffer_copy(each), len(each))
             library.kws_model_set_gates(user)
             library.kws_model_invoke(features[-1].tobytes(), output)
-            loaded.append(struct.pack("<i", status) + user.raw + output.raw)
+            loaded.append(struct.pack("<i", status) + user.raw[: self._bytes] + output.raw)
         return Answers(blob.raw[:length], loaded)
 
 

@@ -22,9 +22,11 @@ from ..execute.numpy_executor import NumpyExecutor
 from ..graph import Graph
 from ..targets import TARGETS, Target
 from ..users.bake import Restored, bake
+from ..users.blob import pack, read_blob, user_groups
 from ..users.exits import answers
-from ..users.gates import Gates, groups, open_channels
-from ..users.user import User, pack, read_blob
+from ..users.gates import Gates, open_channels
+from ..users.learnt import with_exits
+from ..users.user import User
 from . import parity
 from .parity import Absent, Comparison, Executor, Report
 
@@ -48,16 +50,22 @@ def compare(
     cores: Cores = Cores(),  # noqa: B008 - frozen
     progress: Progress = lambda comparison: None,
 ) -> Report:
-    """The user's network, baked on every executor, and switchable in C: every layer. Where there is `enrolment`,
-    enrolment in C too.
+    """The user's network, baked on every executor, and switchable in C where it has gates: every layer. Where there is
+    `enrolment`, enrolment in C too.
 
     `inputs` are int8 (N, *input shape); for enrolment they are N utterances. Closed channels are compared as what they
     are by definition, zero points.
     """
-    gates = user.gates(groups(model))
-    executors = [*_baked(model, gates, cores), *_switchable(model, gates, cores)]
+    own = model if user.learnt is None else with_exits(model, user.learnt)
     given = {model.main.name: [inputs]}
-    comparisons = parity.compare(model, executors, given, progress, open_channels(model, gates)).comparisons
+    listed = user_groups(model)
+    if not listed:
+        return parity.compare(
+            own, parity.executors(own, cores.targets, cores.compiler, cores.renderers), given, progress
+        )
+    gates = user.gates(listed)
+    executors = [*_baked(own, gates, cores), *_switchable(own, gates, cores)]
+    comparisons = parity.compare(own, executors, given, progress, open_channels(own, gates)).comparisons
     if enrolment is not None:
         comparisons += _enrolment(model, enrolment, user, inputs, cores, progress)
     return Report(comparisons)
@@ -99,8 +107,8 @@ def _enrolment(
 ) -> list[Comparison]:
     """Enrolment against `User.enrol`; the blob of `user` loaded, and refused with any of its bytes changed; the network
     switched to what was loaded."""
-    gates = user.gates(groups(model))
-    data = user.blob(model)
+    gates = user.gates(user_groups(model))
+    data = replace(user, exits=None).blob(model)
     blobs = [data, *(data[:at] + bytes([byte ^ 0xFF]) + data[at + 1 :] for at, byte in enumerate(data))]
     expected = Answers(
         User.enrol(model, enrolment, features, user.words).blob(model),
@@ -136,12 +144,12 @@ def loaded(model: Graph, blobs: Sequence[bytes], utterance: np.ndarray) -> list[
     outputs: dict[bytes, bytes] = {}  # by gates: most blobs are refused
     found = []
     for data in blobs:
-        status, gates, words = read_blob(model, data)
-        packed = pack(np.concatenate(gates))
+        status, content = read_blob(model, data)
+        packed = pack(np.concatenate(content.gates))
         if packed not in outputs:
-            values = NumpyExecutor(model, open_channels(model, gates)).run([utterance[np.newaxis]])
+            values = NumpyExecutor(model, open_channels(model, content.gates)).run([utterance[np.newaxis]])
             outputs[packed] = answers(model, values)[1].tobytes()
-        found.append(struct.pack("<i", status) + packed + pack(np.array(words)) + outputs[packed])
+        found.append(struct.pack("<i", status) + packed + pack(np.array(content.words)) + outputs[packed])
     return found
 
 

@@ -1,24 +1,14 @@
-"""A user of a gated model: the file on the host, and the blob for the board that follows from it.
+"""A user of a personal model: the file on the host.
 
-The file `anna.user` holds what enrolment measured, so that more utterances can be added later. The blob holds what
-the board needs, in some dozens of bytes:
-
-    "KWSU", version (1), number of sections (1), first 8 bytes of the model's SHA-256,
-    sections: type (1), length (1), that many bytes,
-    CRC-32 of everything before it (4, little endian).
-
-Type 1 are the gates of all groups in order, type 2 the labels that may be decided; bit i % 8 of byte i // 8 belongs to
-item i, and is set where the item is open or allowed; bits beyond the last item are 0. Sections have rising types; that
-of a user of all words has no type 2. A board that refuses a blob runs the full network.
+The file `anna.user` holds what enrolment measured, and the utterances that exits learn from, so that more can be added
+later, beside the heads and thresholds that were learnt. The blob for the board follows from it (`blob`).
 """
 
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +18,14 @@ from .. import files
 from ..errors import InputError
 from ..execute.numpy_executor import NumpyExecutor
 from ..graph import Graph
-from ..listen.decision import allowed, keywords
-from .gates import MAX_UTTERANCES, Gates, Group, absent_steps, all_open, check_gates, check_pair, decide, groups
+from ..listen.decision import allowed
+from .blob import blob, labels_of, user_groups
+from .gates import MAX_UTTERANCES, Gates, Group, absent_steps, all_open, check_pair, decide
+from .learning import Learner, Utterances
+from .learnt import Learnt
+from .own_exits import OwnExits
 
-FORMAT = 1  # of the file
-MAGIC, VERSION, GATES, WORDS = b"KWSU", 1, 1, 2  # of the blob; the last two are types of sections
-_HEADER, _CRC = 14, 4  # bytes
-
-
-class Status(IntEnum):
-    """What becomes of a blob. Anything but OK: the full network runs."""
-
-    OK = 0
-    CORRUPT = 1
-    OUTDATED = 2  # another version of the blob
-    FOREIGN = 3  # of another model
-    UNKNOWN_SECTION = 4
+FORMAT = 2  # of the file
 
 
 @dataclass(frozen=True)
@@ -51,11 +33,19 @@ class User:
     """What enrolment measured for one user of one model."""
 
     model: str  # SHA-256 of model.tflite, in hexadecimal
-    utterances: int  # K
+    utterances: int  # K; 0 where no gates were enrolled, and all are open
     sums: tuple[tuple[int, ...], ...]  # of the logits of K utterances, by group and gate
     zero_points: tuple[int, ...]  # of the logits, by group
     steps: tuple[tuple[int, ...], ...]  # by group and gate: what the words that she does without change, an utterance
     words: tuple[str, ...] | None = None  # the keywords that this user uses; None: all
+    exits: OwnExits | None = None  # None: the factory's
+
+    @staticmethod
+    def nobody(model: Graph, words: Sequence[str] | None = None) -> User:
+        """Somebody of whom nothing has been heard. Raises InputError where `model` cannot have users."""
+        allowed(labels_of(model), words)
+        zeros = tuple((0,) * group.count for group in user_groups(model))
+        return User(model.sha256, 0, zeros, (0,) * len(zeros), zeros, None if words is None else tuple(words))
 
     @staticmethod
     def enrol(model: Graph, enrolment: Graph, features: np.ndarray, words: Sequence[str] | None = None) -> User:
@@ -67,8 +57,7 @@ class User:
         absent = ~np.array(allowed(labels_of(model), words), bool)
         steps = tuple(tuple(table[absent].sum(axis=0, dtype=np.int64).tolist()) for table in absent_steps(enrolment))
         zero_points = tuple(enrolment.tensors[index].zero_point for index in enrolment.main.outputs)
-        sums = tuple((0,) * group.count for group in groups(model))
-        nobody = User(model.sha256, 0, sums, zero_points, steps, None if words is None else tuple(words))
+        nobody = replace(User.nobody(model, words), zero_points=zero_points, steps=steps)
         return nobody.heard(enrolment, features)
 
     def heard(self, enrolment: Graph, features: np.ndarray) -> User:
@@ -78,6 +67,8 @@ class User:
             raise InputError(f"enrolment: {count} utterances; 1 to {MAX_UTTERANCES} are accepted")
         if enrolment.metadata.get("model") != self.model[:16]:
             raise InputError(f"model '{enrolment.name}': it does not enrol for model {self.model[:16]}, the user's")
+        if self.zero_points != tuple(enrolment.tensors[index].zero_point for index in enrolment.main.outputs):
+            raise InputError(f"model '{enrolment.name}': the user's gates were not enrolled with it")
         values = NumpyExecutor(enrolment).run([features])
         logits = [values[index].reshape(len(features), -1) for index in enrolment.main.outputs]
         return replace(
@@ -89,9 +80,23 @@ class User:
             ),
         )
 
+    def taught(self, model: Graph, features: np.ndarray, labels: Sequence[int]) -> User:
+        """This user after exits have learnt from more utterances, too: int8 features (K, *input shape) and a label
+        each, `NO_LABEL` where there is none. The network runs with the gates that the user has by now.
+
+        Raises InputError where they cannot teach.
+        """
+        learner, listed = Learner.of(model), user_groups(model)
+        before = Utterances.nothing(model) if self.exits is None else self.exits.buffer
+        more = Utterances.of(model, features, labels, self.gates(listed) if listed else None)
+        buffer = before.joined(more, learner.constants.capacity)
+        learnt = learner.learn(buffer, None if self.learnt is None else self.learnt.met)
+        return replace(self, exits=OwnExits(buffer, learnt))
+
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        files.write_whole(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n")
+        values = asdict(replace(self, exits=None)) | {"exits": None if self.exits is None else self.exits.to_dict()}
+        files.write_whole(path, json.dumps({"format": FORMAT, **values}, indent=2) + "\n")
 
     @staticmethod
     def load(path: Path | str, model: Graph) -> User:
@@ -113,94 +118,22 @@ class User:
             raise InputError(
                 f"user: {[len(sums) for sums in self.sums]} gates; {[group.count for group in groups]} are accepted"
             )
+        if not self.utterances:
+            return all_open(groups)
         totals = [
             np.array(sums, np.int64) + self.utterances * np.array(steps, np.int64)
             for sums, steps in zip(self.sums, self.steps, strict=True)
         ]
         return decide(totals, self.zero_points, self.utterances)
 
+    @property
+    def learnt(self) -> Learnt | None:
+        """What the exits have learnt, if they have."""
+        return None if self.exits is None else self.exits.learnt
+
     def blob(self, model: Graph) -> bytes:
         """For the board."""
-        return blob(model, self.gates(groups(model)), self.words)
-
-
-def blob(model: Graph, gates: Gates, words: Sequence[str] | None = None) -> bytes:
-    """The bytes for the board. Raises InputError where `gates` or `words` are not the model's, or are too many."""
-    check_gates(groups(model), gates)
-    sections = {GATES: pack(np.concatenate(gates))}
-    labels = labels_of(model)
-    may = allowed(labels, words)
-    if not all(may):
-        sections[WORDS] = pack(np.array(may))
-    content = MAGIC + bytes([VERSION, len(sections)]) + bytes.fromhex(model.sha256)[:8]
-    for kind, section in sections.items():
-        if len(section) > 255:
-            raise InputError(f"gates: {8 * len(section)} do not fit into a blob; 2,040 are accepted")
-        content += bytes([kind, len(section)]) + section
-    return content + zlib.crc32(content).to_bytes(_CRC, "little")
-
-
-def blob_bytes(model: Graph) -> int:
-    """The size of the largest blob of `model`, that of a user with words."""
-    return len(blob(model, all_open(groups(model)))) + 2 + -(-len(labels_of(model)) // 8)
-
-
-def read_blob(model: Graph, data: bytes) -> tuple[Status, Gates, list[bool]]:
-    """As the board does: (status, gates, labels that may be decided); all of them where the blob is refused."""
-    listed, labels = groups(model), labels_of(model)
-    gates, words = np.ones(sum(group.count for group in listed), bool), np.ones(len(labels), bool)
-    splits = np.cumsum([group.count for group in listed])[:-1]
-
-    def read() -> Status:
-        """Fills `gates` and `words`, as far as all is well."""
-        end = len(data) - _CRC
-        if end < _HEADER or data[:4] != MAGIC or zlib.crc32(data[:end]) != int.from_bytes(data[end:], "little"):
-            return Status.CORRUPT
-        if data[4] != VERSION:
-            return Status.OUTDATED
-        if data[6:_HEADER] != bytes.fromhex(model.sha256)[:8]:
-            return Status.FOREIGN
-        at, last = _HEADER, 0
-        for _ in range(data[5]):
-            if end - at < 2 or end - at - 2 < data[at + 1] or data[at] <= last:
-                return Status.CORRUPT
-            last, section = data[at], data[at + 2 : at + 2 + data[at + 1]]
-            at += 2 + len(section)
-            if last == GATES:
-                good = _unpack(section, gates) and all(gate.any() for gate in np.split(gates, splits))
-            elif last == WORDS:
-                good = _unpack(section, words) and all(words[~np.array(keywords(labels))])
-            else:
-                return Status.UNKNOWN_SECTION
-            if not good:
-                return Status.CORRUPT
-        return Status.OK if at == end else Status.CORRUPT
-
-    status = read()
-    if status is not Status.OK:
-        gates[:] = words[:] = True
-    return status, np.split(gates, splits), words.tolist()
-
-
-def labels_of(model: Graph) -> list[str]:
-    """Raises InputError where the metadata name none."""
-    labels = list(model.metadata.get("labels", []))
-    keywords(labels)
-    return labels
-
-
-def pack(bits: np.ndarray) -> bytes:
-    """bool[n] as bytes, the first item in the lowest bit, filled up with zeros."""
-    return np.packbits(bits, bitorder="little").tobytes()
-
-
-def _unpack(data: bytes, items: np.ndarray) -> bool:
-    """Fills `items` (bool) from `data`. False where the length is another, or a bit behind the last item is set."""
-    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little").astype(bool)
-    if len(bits) != -(-len(items) // 8) * 8 or bits[len(items) :].any():
-        return False
-    items[:] = bits[: len(items)]
-    return True
+        return blob(model, self.gates(user_groups(model)), self.words, self.learnt)
 
 
 def _user(values: Any, model: Graph) -> User:
@@ -212,9 +145,9 @@ def _user(values: Any, model: Graph) -> User:
     if values["model"] != model.sha256:
         raise InputError(f"it is of model {values['model']!r}; accepted is {model.sha256!r}, '{model.name}'")
     count = values["utterances"]
-    if type(count) is not int or not 1 <= count <= MAX_UTTERANCES:
-        raise InputError(f"utterances is {count!r}; 1 to {MAX_UTTERANCES} is accepted")
-    counts = [group.count for group in groups(model)]
+    if type(count) is not int or not 0 <= count <= MAX_UTTERANCES:
+        raise InputError(f"utterances is {count!r}; 0 to {MAX_UTTERANCES} is accepted")
+    counts = [group.count for group in user_groups(model)]
     sums = values["sums"]
     if (
         not isinstance(sums, list)
@@ -251,4 +184,5 @@ def _user(values: Any, model: Graph) -> User:
         tuple(points),
         tuple(map(tuple, steps)),
         None if words is None else tuple(words),
+        None if values["exits"] is None else OwnExits.from_dict(values["exits"], model),
     )

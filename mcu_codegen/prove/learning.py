@@ -1,0 +1,199 @@
+"""Parity of learning: what the C hears, learns in every epoch and loads, against NumPy."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..emulate.learning_executor import CoreLearningExecutor, HostLearningExecutor
+from ..emulate.machine import MachineError
+from ..errors import InputError
+from ..execute.numpy_executor import NumpyExecutor
+from ..graph import Graph
+from ..listen.decision import SILENCE, UNKNOWN
+from ..users.blob import Content, blob, labels_of, read_blob, user_groups
+from ..users.exits import answers
+from ..users.gates import all_open
+from ..users.learning import Learner, Step, Utterances
+from ..users.learnt import with_exits
+from ..users.regression import Head
+from . import parity
+from .parity import Absent, Comparison, Report
+from .personal import Cores
+
+DONE, MORE, TOO_FEW, DAMAGED = range(4)
+"""What the C returns from learning, as in the header that `emit.learning` writes."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A buffer as a board holds it."""
+
+    utterances: Utterances
+    met: Sequence[bool]  # by exit, at the estimate before
+    broken: int | None = None  # the place of an utterance whose CRC does not fit
+
+    def pack(self) -> bytes:
+        """For the C."""
+        kept = self.utterances
+        met = sum(1 << exit for exit, each in enumerate(self.met) if each)
+        content = struct.pack("<3I", met, kept.heard, len(kept.labels))
+        for place, label in enumerate(kept.labels.tolist()):
+            codes = b"".join(each[place].tobytes() for each in (*kept.features, kept.scores))
+            crc = utterance_crc(kept, place) ^ (place == self.broken)
+            content += codes + struct.pack("<iI", label, crc)
+        return content
+
+    def status(self, learner: Learner) -> int:
+        """What the C says before it begins."""
+        if len(self.utterances.labels) < learner.constants.fewest:
+            return TOO_FEW
+        try:
+            learner.check(self.utterances)
+        except InputError:
+            return DAMAGED
+        return MORE if self.broken is None else DAMAGED
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the C is asked to do."""
+
+    heard: np.ndarray  # int8 (N, *input shape)
+    labels: Sequence[int]  # of these
+    buffers: Sequence[Stored]
+    blobs: Sequence[bytes]
+
+    def pack(self) -> bytes:
+        """For the C."""
+        pairs = zip(self.labels, self.heard, strict=True)
+        parts = [struct.pack("<I", len(self.labels))]
+        parts += [struct.pack("<i", label) + each.tobytes() for label, each in pairs]
+        parts += [struct.pack("<I", len(self.buffers)), *(each.pack() for each in self.buffers)]
+        parts += [struct.pack("<I", len(self.blobs))]
+        parts += [struct.pack("<I", len(each)) + each for each in self.blobs]
+        return b"".join(parts)
+
+
+def compare(
+    model: Graph,
+    given: Given,
+    cores: Cores = Cores(),  # noqa: B008 - frozen
+    progress: Callable[[Comparison], None] = lambda comparison: None,
+) -> Report:
+    """Every executor's answers against `expected`."""
+    wanted, stream = expected(model, given), given.pack()
+    room = 2 * sum(len(data) for _, data in wanted)
+    executors: list[HostLearningExecutor | CoreLearningExecutor | Absent] = []
+    try:
+        executors.append(HostLearningExecutor(model))
+    except InputError as error:
+        executors.append(Absent("host, learning", str(error)))
+    executors += parity.on_cores(cores.targets, cores.compiler, lambda *core: CoreLearningExecutor(model, *core))
+
+    def one(executor: HostLearningExecutor | CoreLearningExecutor | Absent) -> Comparison:
+        done = Comparison(executor.name)
+        if isinstance(executor, Absent):
+            done = replace(done, trouble=executor.reason, absent=True)
+        else:
+            try:
+                done = compared(done, wanted, executor.run(stream, room))
+            except MachineError as error:
+                done = replace(done, trouble=str(error))
+        progress(done)
+        return done
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return Report(list(pool.map(one, executors)))
+
+
+def compared(done: Comparison, wanted: Sequence[tuple[str, bytes]], found: bytes) -> Comparison:
+    """`done` and all parts of the answers, which `wanted` names."""
+    at = 0
+    for part, data in wanted:
+        first, second = (np.frombuffer(each, np.uint8)[np.newaxis] for each in (data, found[at : at + len(data)]))
+        done = parity.add(done, part, first, second)
+        at += len(data)
+    return done if at == len(found) else replace(done, trouble=f"{len(found)} bytes of answers; {at} are expected")
+
+
+def expected(model: Graph, given: Given) -> list[tuple[str, bytes]]:
+    """The answers by NumPy, each part named."""
+    learner, last = Learner.of(model), given.heard[-1:]
+    heard = Utterances.of(model, given.heard, given.labels)
+    parts = [("heard", data) for data in _heard(learner, heard)]
+    shown = _Heads(learner.heads)
+    for number, stored in enumerate(given.buffers):
+        parts += [(f"buffer {number}, {what}", data) for what, data in _learnt(model, learner, stored, shown, last)]
+    for number, each in enumerate(given.blobs):
+        status, content = read_blob(model, each)
+        parts.append((f"blob {number}", struct.pack("<i", status) + _shown(model, content, last)))
+    return parts
+
+
+def utterance_crc(utterances: Utterances, place: int) -> int:
+    """As a board keeps it with an utterance."""
+    codes = b"".join(each[place].tobytes() for each in (*utterances.features, utterances.scores))
+    return zlib.crc32(codes + struct.pack("<b", int(utterances.labels[place])))
+
+
+def _heard(learner: Learner, heard: Utterances) -> Iterator[bytes]:
+    constants = learner.constants
+    for number, label in enumerate(heard.labels.tolist()):
+        count = min(number + 1, constants.capacity)
+        due = number + 1 >= constants.every and count >= constants.fewest
+        codes = b"".join(each[number].tobytes() for each in (*heard.features, heard.scores))
+        yield struct.pack("<i", due) + codes + struct.pack("<iI", label, utterance_crc(heard, number))
+
+
+class _Heads:
+    """The heads in a user on a board, whatever is in them: those of the user before until they begin to learn."""
+
+    def __init__(self, heads: Sequence[Head]) -> None:
+        """Zeros, as static memory is."""
+        self._factory = heads
+        self.begin()
+
+    def begin(self) -> None:
+        self.weights = [np.zeros_like(head.weights) for head in self._factory]
+        self.biases = [np.zeros_like(head.bias) for head in self._factory]
+
+    def show(self, status: int) -> bytes:
+        return struct.pack("<i", status) + b"".join(each.tobytes() for each in (*self.weights, *self.biases))
+
+
+def _learnt(
+    model: Graph, learner: Learner, stored: Stored, heads: _Heads, last: np.ndarray
+) -> Iterator[tuple[str, bytes]]:
+    status = stored.status(learner)
+    if status != MORE:
+        yield "refused", heads.show(status)
+        return
+    heads.begin()
+    yield "begun", heads.show(MORE)
+    before: Step | None = None
+    for step in learner.steps(stored.utterances, stored.met):
+        if before is not None:
+            yield f"exit {before.exit}, part {before.part}", heads.show(MORE)
+        heads.weights[step.exit], heads.biases[step.exit] = step.head.weights, step.head.bias
+        before = step
+    yield "the last step", heads.show(DONE)
+    learnt = learner.learn(stored.utterances, stored.met)
+    shown = _shown(model, Content(all_open(user_groups(model)), [True] * len(labels_of(model)), learnt), last)
+    yield "user", shown + shown
+
+
+def _shown(model: Graph, content: Content, source: np.ndarray) -> bytes:
+    """A user as a blob, and what the network, with all gates open, says with it to `source`."""
+    words = [label for label, may in zip(labels_of(model), content.words, strict=True) if may]
+    words = [label for label in words if label not in (SILENCE, UNKNOWN)]
+    data = blob(model, content.gates, words or None, content.learnt)
+    graph = model if content.learnt is None else with_exits(model, content.learnt)
+    chosen, scores = answers(graph, NumpyExecutor(graph).run([source]))
+    return struct.pack("<I", len(data)) + data + struct.pack("<i", int(chosen[0])) + scores.tobytes()

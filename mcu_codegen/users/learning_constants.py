@@ -1,0 +1,129 @@
+"""What the metadata of a graph with exits say about learning them, checked.
+
+Under "exits", "learning" is an object of these fields:
+
+    {"epochs": 3, "rates": [[weight shifts by label, bias shifts by label] by early exit], "margin": 4, "sure": 90,
+     "tolerance": 5, "prior": [[[code, weight, loss], ...] by early exit], "capacity": 30, "fewest": 10,
+     "bypass_utterances": 20, "every": 5}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from .. import lower
+from ..errors import InputError
+from ..graph import Graph
+from .exits import exits_of
+from .regression import MOST_BIAS_SHIFT, MOST_WEIGHT_SHIFT, Head, Rates, check_head, head_of
+from .thresholds import MOST_PRIOR, MOST_UTTERANCES, PER_MILLE
+
+MOST_EPOCHS = 255
+MOST_EXITS = 8  # bits of a byte
+
+
+@dataclass(frozen=True)
+class Constants:
+    """How exits are learnt; `learning`, `regression` and `thresholds` say what each number does."""
+
+    epochs: int
+    rates: tuple[Rates, ...]  # by early exit
+    margin: int  # of an error, in 1/256, from which a label learns
+    sure: int  # the score code from which the last exit teaches
+    tolerance: int  # per mille of utterances
+    prior: tuple[tuple[tuple[int, int, int], ...], ...]  # by early exit, rows of code, weight and loss
+    capacity: int  # utterances of the buffer
+    fewest: int  # utterances from which exits learn
+    bypass_utterances: int  # utterances from which blocks may be bypassed
+    every: int  # new utterances after which exits are to be learnt again
+
+    def metadata(self) -> dict[str, Any]:
+        """As the metadata hold it."""
+        rates = [[list(each.weights), list(each.biases)] for each in self.rates]
+        prior = [[list(row) for row in rows] for rows in self.prior]
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"rates": rates, "prior": prior}
+
+
+def heads_of(graph: Graph) -> tuple[Head, ...]:
+    """The factory's heads of the early exits. Raises InputError where one cannot be learnt."""
+    operators, layers = graph.main.operators, [layer for layer, _ in graph.layers()]
+    writers = {operator.outputs[0]: position for position, operator in enumerate(operators)}
+    heads = []
+    for each in exits_of(graph):
+        dense, softmax = (lower.lower(graph, operators[at], layers[at]) for at in (each.head, writers[each.scores]))
+        assert isinstance(dense, lower.FullyConnected) and isinstance(softmax, lower.Softmax)
+        head = head_of(dense, softmax)
+        try:
+            if len(operators[each.head].inputs) < 3 or operators[each.head].inputs[2] < 0:
+                raise InputError("it has no bias, which learning needs")
+            check_head(head)
+        except InputError as error:
+            raise InputError(f"exit '{each.name}': {layers[each.head]}: {error}") from None
+        heads.append(head)
+    if len(heads) > MOST_EXITS:
+        raise InputError(f"model '{graph.name}': {len(heads)} early exits; up to {MOST_EXITS} can be learnt")
+    return tuple(heads)
+
+
+def constants_of(graph: Graph) -> Constants:
+    """What `graph` says. Raises InputError where it says nothing, or what cannot be."""
+    heads = heads_of(graph)
+    if not heads:
+        raise InputError(f"model '{graph.name}': it has no early exits, which learning needs")
+    try:
+        return _constants(graph.metadata["exits"].get("learning"), len(heads), len(heads[0].weights))
+    except InputError as error:
+        raise InputError(f"model '{graph.name}': exits: learning: {error}") from None
+
+
+def _constants(found: object, exits: int, labels: int) -> Constants:
+    names = [field.name for field in fields(Constants)]
+    if not isinstance(found, Mapping) or set(found) != set(names):
+        raise InputError(f"found {found!r}; an object of {', '.join(names)} is accepted")
+    capacity = _integer("capacity", found["capacity"], 1, MOST_UTTERANCES)
+    prior = tuple(
+        tuple(_row(row) for row in _list("prior", rows, None)) for rows in _list("prior", found["prior"], exits)
+    )
+    if (most := max(sum(weight for _, weight, _ in rows) for rows in prior)) > MOST_PRIOR:
+        raise InputError(f"prior: its rows weigh {most}; up to {MOST_PRIOR} is accepted")
+    rates = []
+    for pair in _list("rates", found["rates"], exits):
+        weights, biases = (_list("rates", shifts, labels) for shifts in _list("rates", pair, 2))
+        rates.append(
+            Rates(
+                tuple(_integer("weight shift", shift, 0, MOST_WEIGHT_SHIFT) for shift in weights),
+                tuple(_integer("bias shift", shift, 0, MOST_BIAS_SHIFT) for shift in biases),
+            )
+        )
+    return Constants(
+        _integer("epochs", found["epochs"], 1, MOST_EPOCHS),
+        tuple(rates),
+        _integer("margin", found["margin"], 1, 255),
+        _integer("sure", found["sure"], -128, 127),
+        _integer("tolerance", found["tolerance"], 0, PER_MILLE),
+        prior,
+        capacity,
+        _integer("fewest", found["fewest"], 1, capacity),
+        _integer("bypass_utterances", found["bypass_utterances"], 1, MOST_UTTERANCES),
+        _integer("every", found["every"], 1, MOST_UTTERANCES),
+    )
+
+
+def _row(row: object) -> tuple[int, int, int]:
+    code, weight, loss = _list("prior", row, 3)
+    weight = _integer("weight of prior", weight, 0, MOST_PRIOR)
+    return _integer("code of prior", code, -128, 127), weight, _integer("loss of prior", loss, -weight, weight)
+
+
+def _list(name: str, found: object, length: int | None) -> list[Any]:
+    if not isinstance(found, list) or length not in (None, len(found)):
+        raise InputError(f"{name}: found {found!r}; a list{'' if length is None else f' of {length}'} is accepted")
+    return found
+
+
+def _integer(name: str, found: object, low: int, high: int) -> int:
+    if type(found) is not int or not low <= found <= high:
+        raise InputError(f"{name}: found {found!r}; {low} to {high} is accepted")
+    return found
