@@ -4,9 +4,9 @@ A gated model is two files. `model.tflite` is an ordinary network whose metadata
 ``[{"name": "conv1", "tensors": [names of activations], "size": 4}, ...]``. Gate i of a group governs the channels
 i * size .. i * size + size - 1, along the last axis, of each of its tensors; a tensor that has a multiple of those
 channels holds them one time after the other. A closed channel holds its tensor's zero point by definition.
-`model.enrol.tflite` takes the same input; its outputs are one int8 tensor of logits per group, in the same order, of the
-network without gates. Its metadata name the model, under "model": the first 8 bytes of the SHA-256 of `model.tflite`,
-in hexadecimal.
+`model.enrol.tflite` takes the same input; its outputs are one int8 tensor of logits per group, in the same order, of
+the network without gates. Its metadata name the model, under "model": the first 8 bytes of the SHA-256 of
+`model.tflite`, in hexadecimal.
 
 They may say, under "absent", what leaving a word out changes: by group, label and gate an int8 step of the logits,
 ``[[[...] by gate] by label] by group``. Over K utterances a gate is open where the sum of its logits, and K times the
