@@ -218,7 +218,7 @@ def test_an_interrupt_in_the_middle_of_training(tmp_path):
     ("arguments", "message"),
     [
         (["--gates", "--keep-macs", "1.5"], r"--keep-macs 1\.5: a share of 1 or less, above 0, is accepted"),
-        (["--gates", "--gate-size", "0"], "--gate-size and --gate-steps are 1 or more"),
+        (["--gates", "--gate-size", "0"], "--gate-size, --gate-steps and --exit-epochs are 1 or more"),
         (["--gates", "--gate-size", "5"], "--gate-size 5: group0 has 56 channels"),
         (["--start", "run"], "--start: goes with --gates or --exits"),
         (
