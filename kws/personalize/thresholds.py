@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NEVER = 128  # above every int8 code
-MARGIN = 0.004  # of accuracy that stopping may cost on validation clips
+from mcu_codegen.users import exits
+from mcu_codegen.users.exits import NEVER
+
+MARGIN = 0.002  # of accuracy that stopping may cost on validation clips
 _LEVELS = 24  # candidates an exit
 
 
@@ -28,10 +30,9 @@ class Stopped:
 
 def stopped(scores: np.ndarray, labels: np.ndarray, thresholds: Sequence[int], costs: Sequence[float]) -> Stopped:
     """`scores` int8[exits, N, labels] by depth, the network's own last; `costs` of stopping at each of them."""
-    sure = [row.max(1) >= threshold for row, threshold in zip(scores[:-1], thresholds, strict=True)]
-    exits = np.argmax([*sure, np.ones(len(labels), bool)], axis=0)
-    answers = scores[exits, np.arange(len(labels))].argmax(1)
-    return Stopped(exits, answers == labels, float(np.asarray(costs)[exits].mean()))
+    taken = exits.stopped(scores[:-1], thresholds)
+    answers = scores[taken, np.arange(len(labels))].argmax(1)
+    return Stopped(taken, answers == labels, float(np.asarray(costs)[taken].mean()))
 
 
 def choose(scores: np.ndarray, labels: np.ndarray, costs: Sequence[float], margin: float = MARGIN) -> list[int]:
