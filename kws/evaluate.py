@@ -21,6 +21,7 @@ from .data.corpus import SILENCE, UNKNOWN
 from .data.task import Examples
 from .features import Window
 from .personalize import evaluate as personal
+from .personalize import exit_evaluate
 from .training import checkpoint
 from .training.inference import features_of, logits, scores, window_of
 
@@ -88,17 +89,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("testing", "validation"), default="testing", help="default: %(default)s")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="write the confusion matrix there")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    personal.configure(parser.add_argument_group("personal networks"))
+    group = parser.add_argument_group("personal networks")
+    personal.configure(group)
+    exit_evaluate.configure(group)
 
 
 def run(options: argparse.Namespace) -> int:
-    for name in ("picture",) if options.personal else ("int8", "small", "out"):
+    kind = "--personal" if options.personal else "--exits" if options.exits else ""
+    refused = {
+        "--personal": ("picture", "exits"),
+        "--exits": ("picture", "int8", "small"),
+        "": ("int8", "small", "out"),
+    }
+    for name in refused[kind]:
         if getattr(options, name):
-            raise InputError(f"--{name}: goes with{'out' if options.personal else ''} --personal")
-    if options.personal:
-        return personal.run(options)
+            raise InputError(f"--{name}: goes {f'without {kind}' if kind else 'with --personal'}")
+    if kind:
+        return (personal if options.personal else exit_evaluate).run(options)
     if len(options.model) > 1:
-        raise InputError(f"{options.model[1]}: one MODEL is accepted; several with --personal")
+        raise InputError(f"{options.model[1]}: one MODEL is accepted; several with --personal or --exits")
     options.model = options.model[0]
     labels, window, predict = _open(options.model)
     if labels[:2] != (SILENCE, UNKNOWN):

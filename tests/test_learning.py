@@ -16,7 +16,7 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.users import regression, thresholds
 from mcu_codegen.users.exits import NEVER
 from mcu_codegen.users.learning import NO_LABEL, Learner, Utterances, _folds, _order
-from mcu_codegen.users.regression import Rates, check_head, fit, rates_of
+from mcu_codegen.users.regression import Rates, check_head, rates_of
 
 
 @settings(max_examples=30, deadline=None)
@@ -28,7 +28,7 @@ def test_one_step_by_hand(seed: int, labels: int, features: int, margin: int) ->
     rates = Rates(tuple(rng.integers(0, 17, labels).tolist()), tuple(rng.integers(0, 21, labels).tolist()))
     codes, target = rng.integers(-128, 128, features).astype(np.int8), rng.integers(-128, 128, labels).astype(np.int8)
     scores = head.scores(codes[np.newaxis])[0]
-    (found,) = fit(head, rates, margin, codes[np.newaxis], target[np.newaxis], 1)
+    (found,) = head.fit(rates, margin, codes[np.newaxis], target[np.newaxis], 1)
     for label in range(labels):
         error, shift = int(scores[label]) - int(target[label]), rates.weights[label]
         error = error if abs(error) >= margin else 0
@@ -49,7 +49,7 @@ def test_nothing_leaves_int32(seed: int) -> None:
     codes = rng.choice([-128, 127], (20, 40)).astype(np.int8)
     targets = rng.choice([-128, 127], (20, 3)).astype(np.int8)
     last = head
-    for last in fit(head, Rates((0,) * 3, (20,) * 3), 1, codes, targets, 2):
+    for last in head.fit(Rates((0,) * 3, (20,) * 3), 1, codes, targets, 2):
         assert np.abs(last.weights.astype(int)).max() <= 127 and np.abs(last.bias).max() <= 1 << 22
         sums = np.abs(last.weights.astype(np.int64)).sum(axis=1) * 255 + np.abs(last.bias.astype(np.int64))
         assert sums.max() <= 255 * 127 * 40 + (1 << 22) <= arithmetic.INT32_MAX

@@ -78,6 +78,19 @@ def test_every_column_is_normalised_on_its_own():
     torch.testing.assert_close(normal.var((0, 2), correction=0), torch.ones(3, 5), atol=1e-3, rtol=0)
 
 
+def test_gradients_do_not_depend_on_the_order_of_memory():
+    def gradients(channels_last):
+        torch.manual_seed(0)
+        network = build("bc-resnet-1", 4).double().train()
+        if channels_last:
+            network.to(memory_format=torch.channels_last)
+        features = torch.randn((2, 1, 73, 40), dtype=torch.double, generator=torch.Generator().manual_seed(1))
+        network(features).square().sum().backward()
+        return torch.cat([parameter.grad.flatten() for parameter in network.parameters()])
+
+    torch.testing.assert_close(gradients(True), gradients(False))
+
+
 def test_columns_become_channels_and_back():
     values = torch.randn(2, 3, 4, 5)
     spread = ColumnsToChannels()(values)

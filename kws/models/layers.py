@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -59,6 +60,12 @@ class ColumnNorm(nn.BatchNorm2d):
     """Batch normalisation behind `ColumnsToChannels`: no convolution can take it up, so that it is a layer of its own
     in inference, a depthwise 1 x 1 convolution.
     """
+
+    def forward(self, input: Tensor) -> Tensor:
+        output = super().forward(input)
+        if output.requires_grad:  # torch 2.13 takes gradients in another order of memory than the input's for its own
+            output.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+        return output
 
 
 class ColumnsToChannels(nn.Module):

@@ -94,6 +94,20 @@ class Speakers:
                     trials.append(Trial(speaker, enrol, query, truth, allowed))
         return trials
 
+    def stream(self, count: int, sets: Sequence[Sequence[int]], least: int, rng: np.random.Generator) -> list[Trial]:
+        """Every speaker with every set of keyword labels in `sets`, of whose words and _unknown_ alone he says `count`
+        to learn from and `least` or more to be judged by: a user who never says the other words."""
+        trials = []
+        for few in sets:
+            allowed = np.arange(self.labels) <= UNKNOWN
+            allowed[list(few)] = True
+            for speaker, rows in enumerate(self.rows):
+                order = rng.permutation(rows[allowed[self.label[rows]]])
+                if len(order) >= count + least:
+                    query = np.sort(order[count:])
+                    trials.append(Trial(speaker, order[:count], query, self.label[query], allowed))
+        return trials
+
 
 def merged(outputs: Tensor, allowed: Tensor) -> Tensor:
     """Logits [N, labels] in which every label that is not `allowed`, bool [N or 1, labels], speaks for _unknown_: its

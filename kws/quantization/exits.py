@@ -10,7 +10,7 @@ import numpy as np
 from mcu_codegen.graph import Graph
 from mcu_codegen.users.exits import exits_of
 from mcu_codegen.users.learning_constants import Constants
-from mcu_codegen.users.regression import rates_of
+from mcu_codegen.users.regression import Rates, rates_of
 from mcu_codegen.users.thresholds import UNIT, losses
 
 from ..personalize import thresholds
@@ -43,14 +43,22 @@ def stop(
     """Write into the metadata of `graph` how sure each early exit must be, and how its head learns: from int8 features
     [N, frames, coefficients] of validation clips with labels int[N]. `costs` are those of stopping at each exit."""
     scores = exit_scores(graph, codes)
-    graph.metadata["exits"] = {"thresholds": thresholds.choose(scores, labels, costs)}
+    graph.metadata["exits"] = {
+        "thresholds": thresholds.choose(scores, labels, costs),
+        "costs": [round(cost, 4) for cost in costs],
+    }
     rates = []
     for each in exits_of(graph):
         operator = graph.main.operators[each.head]
         weights = graph.tensors[operator.inputs[1]].quantization
         assert weights is not None
         rates.append(rates_of(learning.rate, graph.tensors[each.features].scale, np.array(weights.scale)))
-    constants = Constants(
+    graph.metadata["exits"]["learning"] = constants(rates, scores, labels, learning).metadata()
+
+
+def constants(rates: Sequence[Rates], scores: np.ndarray, labels: np.ndarray, learning: Learning) -> Constants:
+    """How exits of these `rates` learn, from int8 `scores` [exits, N, labels] of validation clips, labels int[N]."""
+    return Constants(
         learning.epochs,
         tuple(rates),
         learning.margin,
@@ -62,7 +70,6 @@ def stop(
         learning.bypass_utterances,
         learning.every,
     )
-    graph.metadata["exits"]["learning"] = constants.metadata()
 
 
 def _prior(

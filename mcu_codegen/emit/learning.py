@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..graph import Graph
 from ..users.blob import labels_of
-from ..users.learning import NO_LABEL, PARTS, Learner
+from ..users.learning import NO_LABEL, PARTS
+from ..users.learning_constants import constants_of, heads_of
 from .regression import regression
 from .text import CRC32, Origin, banner, header
 from .thresholds import thresholds
@@ -17,11 +18,10 @@ def emit_learning(
 
     `name` and `arena` are those of the network's C. Raises InputError where the exits cannot be learnt.
     """
-    learner = Learner.of(model)
-    constants, labels = learner.constants, labels_of(model)
+    constants, heads, labels = constants_of(model), heads_of(model), labels_of(model)
     memory = arena == "caller"
     values = {
-        "core": regression(name, learner.heads, constants.rates),
+        "core": regression(name, heads, constants.rates),
         "thresholds": thresholds(constants),
         "crc32": CRC32,
         "capacity": str(constants.capacity),
@@ -32,13 +32,13 @@ def emit_learning(
         "parts": str(PARTS),
         "margin": str(constants.margin),
         "sure": str(constants.sure),
-        "weights": str(max(head.weights.size for head in learner.heads)),
-        "features": str(max(head.weights.shape[1] for head in learner.heads)),
+        "weights": str(max(head.weights.size for head in heads)),
+        "features": str(max(head.weights.shape[1] for head in heads)),
         "parameter": "void *memory, " if memory else "",
         "argument": "memory, " if memory else "",
         "input": f"{model.tensors[model.main.inputs[0]].dtype}_t",
     }
-    assert len(labels) == len(learner.heads[0].weights)
+    assert len(labels) == len(heads[0].weights)
     files = {}
     for file, about, text in (
         (f"{name}_learning.h", "Exits of the network that learn from a user.", _HEADER),

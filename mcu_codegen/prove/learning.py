@@ -21,6 +21,7 @@ from ..users.blob import Content, blob, labels_of, read_blob, user_groups
 from ..users.exits import answers
 from ..users.gates import all_open
 from ..users.learning import Learner, Step, Utterances
+from ..users.learning_constants import heads_of
 from ..users.learnt import with_exits
 from ..users.regression import Head
 from . import parity
@@ -128,7 +129,7 @@ def expected(model: Graph, given: Given) -> list[tuple[str, bytes]]:
     learner, last = Learner.of(model), given.heard[-1:]
     heard = Utterances.of(model, given.heard, given.labels)
     parts = [("heard", data) for data in _heard(learner, heard)]
-    shown = _Heads(learner.heads)
+    shown = _Heads(heads_of(model))
     for number, stored in enumerate(given.buffers):
         parts += [(f"buffer {number}, {what}", data) for what, data in _learnt(model, learner, stored, shown, last)]
     for number, each in enumerate(given.blobs):

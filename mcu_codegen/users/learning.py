@@ -19,8 +19,9 @@ or 1, that has no divisor in common with n: utterances of one label that were he
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from .exits import exits_of
 from .gates import Gates, open_channels
 from .learning_constants import Constants, constants_of, heads_of
 from .learnt import Learnt
-from .regression import Head, fit
+from .regression import Rates
 from .thresholds import bypass, losses, meets_goal, threshold
 
 NO_LABEL = -1
@@ -89,14 +90,30 @@ class Step:
 
     exit: int
     part: int
-    head: Head
+    head: Teachable
+
+
+class Teachable(Protocol):
+    """A head that learns: `regression.Head`, or one of real numbers to compare it with."""
+
+    @property
+    def weights(self) -> np.ndarray: ...
+
+    @property
+    def bias(self) -> np.ndarray: ...
+
+    def scores(self, features: np.ndarray) -> np.ndarray: ...
+
+    def fit(
+        self, rates: Rates, margin: int, features: np.ndarray, targets: np.ndarray, epochs: int
+    ) -> Iterator[Teachable]: ...
 
 
 @dataclass(frozen=True)
 class Learner:
     """Learns users of one network."""
 
-    heads: tuple[Head, ...]  # the factory's, by early exit
+    heads: tuple[Teachable, ...]  # the factory's, by early exit
     constants: Constants
 
     @staticmethod
@@ -131,7 +148,7 @@ class Learner:
             for part in range(PARTS):
                 head = self.heads[number]
                 used = order[(taught & (folds != part))[order]]
-                for after in fit(head, rates, constants.margin, features[used], targets[used], constants.epochs):
+                for after in head.fit(rates, constants.margin, features[used], targets[used], constants.epochs):
                     head = after
                     yield Step(number, part, head)
                 scores[folds == part] = head.scores(features[folds == part])

@@ -64,6 +64,22 @@ class Head:
         accumulator = (rows @ self.weights.T.astype(np.float64)).astype(np.int64)  # exact, as in `NumpyExecutor`
         return arithmetic.softmax(self.requantization(accumulator + self.bias), self.exponentials)
 
+    def fit(self, rates: Rates, margin: int, features: np.ndarray, targets: np.ndarray, epochs: int) -> Iterator[Head]:
+        """This head after every one of `epochs`: int8 `features` [N, features] learn int8 `targets` [N, labels] in
+        order."""
+        head, down, up = self, np.array(rates.weights, np.int64)[:, np.newaxis], np.array(rates.biases, np.int64)
+        half = (1 << down) >> 1
+        weights, bias = (values.astype(np.int64) << FRACTION for values in (head.weights, head.bias))
+        for _ in range(epochs):
+            for codes, target in zip(features, targets, strict=True):
+                error = head.scores(codes[np.newaxis])[0].astype(np.int64) - target
+                error[np.abs(error) < margin] = 0
+                step = (error[:, np.newaxis] * (codes.astype(np.int64) - head.zero_point) + half) >> down
+                weights = _saturated(weights - step, MOST_WEIGHT)
+                bias = _saturated(bias - (error << up), MOST_BIAS)
+                head = replace(head, weights=_codes(weights).astype(np.int8), bias=_codes(bias).astype(np.int32))
+            yield head
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -100,24 +116,6 @@ def rates_of(rate: float, feature_scale: float, weight_scales: np.ndarray) -> Ra
     weights = -np.log2(rate * feature_scale / weight_scales)
     biases = np.log2(rate / (feature_scale * weight_scales))
     return Rates(_shifts(weights, MOST_WEIGHT_SHIFT), _shifts(biases, MOST_BIAS_SHIFT))
-
-
-def fit(
-    head: Head, rates: Rates, margin: int, features: np.ndarray, targets: np.ndarray, epochs: int
-) -> Iterator[Head]:
-    """The head after every one of `epochs`: int8 `features` [N, features] learn int8 `targets` [N, labels] in order."""
-    down, up = np.array(rates.weights, np.int64)[:, np.newaxis], np.array(rates.biases, np.int64)
-    half = (1 << down) >> 1
-    weights, bias = (values.astype(np.int64) << FRACTION for values in (head.weights, head.bias))
-    for _ in range(epochs):
-        for codes, target in zip(features, targets, strict=True):
-            error = head.scores(codes[np.newaxis])[0].astype(np.int64) - target
-            error[np.abs(error) < margin] = 0
-            step = (error[:, np.newaxis] * (codes.astype(np.int64) - head.zero_point) + half) >> down
-            weights = _saturated(weights - step, MOST_WEIGHT)
-            bias = _saturated(bias - (error << up), MOST_BIAS)
-            head = replace(head, weights=_codes(weights).astype(np.int8), bias=_codes(bias).astype(np.int32))
-        yield head
 
 
 def _saturated(masters: np.ndarray, most: int) -> np.ndarray:
