@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +114,7 @@ def integer(path: Path, task: Task, examples: Examples) -> Subject:
     )
     costs = graph.metadata["exits"]["costs"]
     validation = exit_scores(graph, features_of(task.validation, window))
-    choose = partial(thresholds.choose, validation, task.validation.labels, costs)
+    choose = cache(partial(thresholds.choose, validation, task.validation.labels, costs))
     return Subject(clips, Learner.of(graph), tuple(each.threshold for each in found), np.array(costs), choose)
 
 
@@ -143,7 +143,7 @@ def real(path: Path, task: Task, examples: Examples) -> Subject:
     validation = np.stack([codes_of(each.numpy()) for each in answers])
     window = held.window.frames(examples.audio.shape[1])
     costs = network.costs(window, spec.coefficients)
-    choose = partial(thresholds.choose, validation, task.validation.labels, costs)
+    choose = cache(partial(thresholds.choose, validation, task.validation.labels, costs))
     heads = []
     for head in network.heads:
         weights, bias = (head[-1].get_parameter(name).detach().double().numpy() for name in ("weight", "bias"))
