@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from random_layers import Layers
 
 from mcu_codegen.graph import Elementwise, FullyConnected, Graph, Pool2D, Quantization
@@ -42,42 +44,65 @@ def add(layers: Layers, elements: int) -> None:
     layers.append("ADD", first, output, Elementwise(), second)
 
 
-def edge_graphs() -> dict[str, Graph]:
-    """By what is large in them; small enough, each, for the least flash."""
-    found = {}
+def inputs() -> Graph:
     layers = Layers(1)
-    for inputs in INPUTS:
-        fully_connected(layers, inputs)
+    for each in INPUTS:
+        fully_connected(layers, each)
     for elements in (1, 1021, 10_000):
         add(layers, elements)
-    found["inputs"] = layers.graph()
+    return layers.graph()
+
+
+def pointwise() -> Graph:
     layers = Layers(2)
     for channels in CHANNELS:
         layers.convolution(layers.input(1, 3, 2, channels), 4, (1, 1), (1, 1))
         layers.convolution(layers.input(1, 3, 2, 4), channels, (1, 1), (1, 1))
         pool(layers, 3, 2, channels)
-    found["channels of pointwise layers"] = layers.graph()
+    return layers.graph()
+
+
+def depthwise() -> Graph:
     layers = Layers(3)
     for channels in CHANNELS:
         layers.depthwise(layers.input(1, 5, 5, channels))
     for channels in CHANNELS[::2]:
         layers.depthwise(layers.input(1, 4, 5, channels), (2, 2))
-    found["channels of depthwise layers"] = layers.graph()
-    layers = Layers(6)
+    return layers.graph()
+
+
+def signals() -> Graph:
+    layers = Layers(4)
     for channels in CHANNELS:
         layers.depthwise(layers.input(1, 2, 7, channels), window=(1, 3))
         layers.depthwise(layers.input(1, 5, 1, channels), window=(3, 1))
-    found["channels of signals"] = layers.graph()
-    layers = Layers(4)
+    return layers.graph()
+
+
+def images() -> Graph:
+    layers = Layers(5)
     for rows, columns in IMAGES:
-        for depth, stride in ((1, (1, 1)), (2, (2, 2)), (33, (1, 2))):
+        for depth, stride in ((1, (1, 1)), (2, (2, 2)), (17, (1, 2))):
             layers.depthwise(layers.input(1, rows, columns, depth), stride)
             layers.depthwise(layers.input(1, rows, columns, depth), stride, window=(1, 3))
         layers.convolution(layers.input(1, rows, columns, 2), 4, (3, 3), (2, 1))
         layers.convolution(layers.input(1, rows, columns, 1), 3, (1, columns), (1, 1))
-    found["images"] = layers.graph()
-    layers = Layers(5)
-    for taps, stride, dilation, rows, columns, channels in COLUMNS:
-        layers.depthwise(layers.input(1, rows, columns, channels), (stride, 1), (taps, 1), dilation)
-    found["columns"] = layers.graph()
-    return found
+    return layers.graph()
+
+
+def columns() -> Graph:
+    layers = Layers(6)
+    for taps, stride, dilation, *image in COLUMNS:
+        layers.depthwise(layers.input(1, *image), (stride, 1), (taps, 1), dilation)
+    return layers.graph()
+
+
+GRAPHS: dict[str, Callable[[], Graph]] = {
+    "inputs": inputs,
+    "channels of pointwise layers": pointwise,
+    "channels of depthwise layers": depthwise,
+    "channels of signals": signals,
+    "images": images,
+    "columns": columns,
+}
+"""By what is large; each fits the least flash."""
