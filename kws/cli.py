@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from mcu_codegen.commands import tool
@@ -19,3 +20,7 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit status."""
     return tool.run("kws", __doc__, VERBS, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

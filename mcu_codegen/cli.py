@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from .commands import tool
@@ -16,3 +17,7 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit status."""
     return tool.run("mcu-codegen", __doc__, VERBS, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

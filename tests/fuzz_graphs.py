@@ -1,26 +1,35 @@
-"""Random graphs on emulated cores: many in one program, every layer compared with the NumPy executor.
+"""Random graphs on emulated cores: many in one program, every layer compared with the NumPy executor. Every core's C of
+them is built, by each compiler, for speed and for size.
 
     python tests/fuzz_graphs.py --count 2000 [--seed 0] [--target CORE ...]
 
-Status 1 where a byte differs; the seeds that show it are printed.
+Status 1 where a byte differs or C does not build; the seeds that show it are printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from random_graphs import random_graph, random_inputs
 from tqdm import tqdm
 
+from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS
+from mcu_codegen.emit.model import emit_model
+from mcu_codegen.emit.portable.renderer import OPTIMIZE
 from mcu_codegen.emulate import toolchain
+from mcu_codegen.emulate.build import build
 from mcu_codegen.emulate.core_executor import CoreExecutor
 from mcu_codegen.emulate.host_executor import HostExecutor
 from mcu_codegen.emulate.machine import Machine
 from mcu_codegen.emulate.machines import machines
+from mcu_codegen.errors import BuildError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.graph import Graph, Tensor
 from mcu_codegen.targets import TARGETS, Target
@@ -91,24 +100,44 @@ def differing(seeds: Sequence[int], cores: Iterable[str]) -> tuple[list[str], li
     return found, absent
 
 
+def unbuilt(seeds: Sequence[int], cores: Iterable[str] = TARGETS) -> list[str]:
+    """What a compiler says of the C for any of `cores`, with its first complaint."""
+    graph = merged(seeds)
+    compilers = [each for each in toolchain.available().values() if isinstance(each, toolchain.Toolchain)]
+    found = []
+    for target, optimize in itertools.product((TARGETS[core] for core in cores), OPTIMIZE):
+        sources = emit_model(graph, renderer=RENDERERS[target.instruction_set](optimize))
+        del sources["kws_model_selftest.c"]
+        roots = [f"kws_model_{entry.name}" for entry in graph.entries]
+        for compiler in compilers:
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    build(Path(folder), sources, target, compiler, keep=roots, optimize=optimize)
+                except BuildError as error:
+                    found.append(f"seeds {seeds[0]} to {seeds[-1]}, {optimize}: {error}")
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=2000, help="graphs (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the first one's (default: %(default)s)")
     parser.add_argument("--target", action="append", choices=TARGETS, help=f"default: {', '.join(CORES)}")
     options = parser.parse_args()
-    failures = 0
+    failures = broken = 0
     absent: list[str] = []
     for start in tqdm(range(options.seed, options.seed + options.count, TOGETHER), "programs"):
         seeds = range(start, min(start + TOGETHER, options.seed + options.count))
-        found, absent = differing(seeds, options.target or CORES)
+        refused = unbuilt(seeds)
+        found, absent = ([], []) if refused else differing(seeds, options.target or CORES)
         failures += len(found)
-        for line in found:
+        broken += len(refused)
+        for line in refused + found:
             print(line)
     for line in absent:
         print(f"absent: {line}")
-    print(f"{options.count} graphs, {failures} tensors differ")
-    return 1 if failures else 0
+    print(f"{options.count} graphs, {failures} tensors differ, {broken} programs do not build")
+    return 1 if failures or broken else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Random integer graphs and inputs, each from one seed: what every executor, emitter and plan must agree on.
 
 All operators, options and quantisations that `lower` accepts occur, on shapes so small that thousands run in seconds.
+One graph in eight is large along some axis, for there the ranges of instructions end: offsets, constants, branches.
 """
 
 from __future__ import annotations
@@ -29,11 +30,19 @@ from mcu_codegen.graph import (
 )
 
 _LARGEST = 500  # elements of an activation
+_LARGEST_OF_LARGE = 12_000
+_WEIGHTS = 40_000  # of a layer
+_MACS = 250_000
 
 
 def random_graph(seed: int, operators: int = 7) -> Graph:
     """The graph of `seed`, with up to `operators` drawn operators in each of one or two entries."""
-    return _Builder(np.random.default_rng(seed)).graph(f"random_{seed}", operators)
+    return _Builder(np.random.default_rng(seed), is_large(seed)).graph(f"random_{seed}", operators)
+
+
+def is_large(seed: int) -> bool:
+    """Whether the graph of `seed` is: the draws of the others do not depend on it."""
+    return bool(np.random.default_rng((seed, 8)).random() < 1 / 8)
 
 
 def random_inputs(graph: Graph, seed: int, count: int = 4, entry: str | None = None) -> list[np.ndarray]:
@@ -60,8 +69,9 @@ def random_inputs(graph: Graph, seed: int, count: int = 4, entry: str | None = N
 class _Builder:
     """Draws tensors and operators. An operator's method gives its output tensor, or None where it does not fit."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
+    def __init__(self, rng: np.random.Generator, large: bool) -> None:
+        self.rng, self.large = rng, large
+        self.largest = _LARGEST_OF_LARGE if large else _LARGEST
         self.tensors: list[Tensor] = []
         self.operators: list[Operator] = []
         self.states: list[int] = []
@@ -126,7 +136,12 @@ class _Builder:
         return int(items[self.integer(0, len(items) - 1)])
 
     def image(self) -> tuple[int, ...]:
-        """By chance a signal: one column, of a few more channels."""
+        """By chance a signal: one column, of a few more channels. Of a large graph: wide, tall, or of many channels."""
+        if self.large:
+            shape = [self.integer(1, 3), self.integer(1, 3), self.integer(1, 6)]
+            long = int(2 ** self.rng.uniform(5, 10.55))  # 32 to 1,500
+            shape[self.integer(0, 2)] = long
+            return (1, *shape) if math.prod(shape) <= self.largest else (1, 1, 1, long)
         if self.chance(0.3):
             return (1, self.integer(1, 20), 1, self.one([1, 2, 4, 8, 16]))
         return (1, self.integer(1, 7), self.integer(1, 7), self.integer(1, 6))
@@ -200,7 +215,8 @@ class _Builder:
     # Operators
 
     def convolution(self, source: int, _values: list[int]) -> int | None:
-        return self.window(source, self.integer(1, 6), 0)
+        wide = self.large and self.chance(0.3)
+        return self.window(source, self.integer(1, 1500 if wide else 6), 0)
 
     def depthwise(self, source: int, _values: list[int]) -> int | None:
         multiplier = self.one([1, 1, 2, 3])
@@ -209,7 +225,7 @@ class _Builder:
     def window(self, source: int, channels: int, multiplier: int) -> int | None:
         """CONV_2D, or DEPTHWISE_CONV_2D where `multiplier` is not 0."""
         shape = self.tensors[source].shape
-        if len(shape) != 4 or shape[0] > 1 or channels > 18:
+        if len(shape) != 4 or shape[0] > 1 or channels > (1500 if self.large else 18):
             return None
         size = self.window_size(shape)
         stride = (self.one([1, 1, 2, 3]), self.one([1, 1, 2, 3]))
@@ -218,7 +234,8 @@ class _Builder:
             dilation = (1, 1)
         padding = self.padding_name()
         out = [_output_size(padding, shape[a + 1], size[a], stride[a], dilation[a]) for a in (0, 1)]
-        if min(out) < 1 or out[0] * out[1] * channels > _LARGEST:
+        weights = math.prod(size) * channels * (1 if multiplier else shape[3])
+        if min(out) < 1 or math.prod(out) * channels > self.largest or not self.affords(weights, math.prod(out)):
             return None
         output = self.activation((1, *out, channels))
         activation = self.activation_name()
@@ -228,6 +245,10 @@ class _Builder:
             return self.append("DEPTHWISE_CONV_2D", (source, *constants), output, options)
         constants = self.weights_and_bias((channels, *size, shape[3]), 0, source, output, self.chance(0.1))
         return self.append("CONV_2D", (source, *constants), output, Conv2D(padding, stride, dilation, activation))
+
+    def affords(self, weights: int, positions: int) -> bool:
+        """Whether a layer is small enough, which those of small graphs always are."""
+        return not self.large or (weights <= _WEIGHTS and weights * positions <= _MACS)
 
     def window_size(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """By chance a column, or whole rows of the image."""
@@ -240,12 +261,14 @@ class _Builder:
     def padding_name(self) -> str:
         return "SAME" if self.chance(0.5) else "VALID"
 
-    def fully_connected(self, source: int, _values: list[int]) -> int:
+    def fully_connected(self, source: int, _values: list[int]) -> int | None:
         shape = self.tensors[source].shape
         keep = self.chance(0.2)
         depth = shape[-1] if keep or self.chance(0.2) else math.prod(shape)
         outputs = self.integer(1, 8)
         rows = shape[:-1] if keep else (math.prod(shape) // depth,)
+        if not self.affords(outputs * depth, math.prod(rows)) or math.prod(rows) * outputs > self.largest:
+            return None
         output = self.activation((*rows, outputs))
         constants = self.weights_and_bias((outputs, depth), 0, source, output, self.chance(0.6), wraps=False)
         options = FullyConnected(self.activation_name(), keep)
@@ -294,7 +317,7 @@ class _Builder:
         else:
             other = self.one([index for index in values if self.broadcast(source, index)])
         shape = self.broadcast(source, other)
-        if shape is None or math.prod(shape) > _LARGEST:
+        if shape is None or math.prod(shape) > self.largest:
             return None
         operands = (source, other) if self.chance(0.5) else (other, source)
         kind = self.kind("ADD", "SUB", "MUL")
@@ -397,7 +420,7 @@ class _Builder:
             inputs.insert(self.integer(0, 1), self.constant("part", data, tensor.quantization))
         length = sum(self.tensors[index].shape[axis] for index in inputs)
         shape = (*tensor.shape[:axis], length, *tensor.shape[axis + 1 :])
-        if math.prod(shape) > _LARGEST:
+        if math.prod(shape) > self.largest:
             return None
         output = self.activation(shape, tensor.quantization)
         axis -= len(shape) if self.chance(0.5) else 0
@@ -409,7 +432,7 @@ class _Builder:
         if len(tensor.shape) == 4:
             paddings[0] = 0  # convolutions take one image
         shape = tuple(int(size + before) for size, before in zip(tensor.shape, paddings.sum(axis=1), strict=True))
-        if math.prod(shape) > _LARGEST:
+        if math.prod(shape) > self.largest:
             return None
         output = self.activation(shape, tensor.quantization)
         return self.append("PAD", (source, self.constant("paddings", paddings)), output, NoOptions())

@@ -20,7 +20,7 @@ from mcu_codegen.emit.model import emit_model
 from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emulate import build, host, machine, machines, qemu_machine, toolchain
 from mcu_codegen.emulate.machine import MachineError
-from mcu_codegen.errors import InputError
+from mcu_codegen.errors import BuildError, InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import (
     Conv2D,
@@ -195,7 +195,7 @@ def test_a_program_that_fails_is_an_error(name, body, reason, tmp_path):
 
 
 def test_a_warning_is_an_error(tmp_path):
-    with pytest.raises(RuntimeError, match="conversion"):
+    with pytest.raises(BuildError, match="conversion"):
         program(
             tmp_path,
             "int main(void);\nint main(void) { long long x = 1; int y = x; return y; }",

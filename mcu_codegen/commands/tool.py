@@ -8,13 +8,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from ..errors import InputError
+from ..errors import BuildError, InputError
 
 
 def run(
     tool: str, description: str, verbs: Mapping[str, tuple[str, str]], arguments: Sequence[str] | None = None
 ) -> int:
-    """Parse `arguments`, run the chosen verb and return the exit status: 0 done, 1 a check failed, 2 bad input.
+    """Parse `arguments`, run the chosen verb and return the exit status: 0 done, 1 a check failed, 2 bad
+    input, or C that does not build.
 
     `verbs` maps a verb to (module, one-line help). The module has ``configure(parser)``, which adds the options, and
     ``run(options)``, which returns the status; it is imported only when its verb is used.
@@ -34,7 +35,7 @@ def run(
         status = int(options.run(options) or 0)
         sys.stdout.flush()
         return status
-    except InputError as error:
+    except (InputError, BuildError) as error:
         print(f"{tool}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -53,6 +53,10 @@ class Helper:
     uses: tuple[str, ...] = ()
 
 
+class Unencodable(Exception):
+    """An instruction of a kernel that its core does not have: the kernel does not know its limits. One line."""
+
+
 class Kernels:
     """Base of the families of kernels, and of every instruction set."""
 

@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..graph import Entry, Graph, Operator, Tensor
 from ..lower import FullyConnected, lower
 from ..users.exits import Exit, exits_of
-from .kernel import Kernel, Site
+from .kernel import Kernel, Site, Unencodable
 from .portable.renderer import Renderer
 
 _OF_EXITS = ("run", "invoke_all", "set_thresholds", "set_head", "factory_head", "sure")  # functions of `emit.exits`
@@ -47,7 +47,8 @@ class Plan:
 def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kws_model") -> Plan:
     """Lower every operator, choose its kernel and place its tensors. `name` prefixes every C name.
 
-    Raises InputError naming the layer and tensor that cannot be computed.
+    Raises InputError naming the layer and tensor that cannot be computed, or the layer and the line of its kernel that
+    does not exist.
     """
     renderer = renderer or Renderer()
     for what, word in (("--name", name), *(("entry", entry.name) for entry in graph.entries)):
@@ -73,10 +74,13 @@ def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kw
             output = graph.tensors[operator.outputs[0]]
             _require_codes(output)
             site = Site(name, tuple(graph.tensors[index] for index in operator.inputs if index >= 0), output)
-            if isinstance(lowered, FullyConnected) and len(layers) in heads:
-                kernel = renderer.head(lowered, heads[len(layers)], site)
-            else:
-                kernel = renderer.render(lowered, site)
+            try:
+                if isinstance(lowered, FullyConnected) and len(layers) in heads:
+                    kernel = renderer.head(lowered, heads[len(layers)], site)
+                else:
+                    kernel = renderer.render(lowered, site)
+            except Unencodable as error:
+                raise InputError(f"{layer}: {error}") from error
             layers.append(Layer(len(layers), entry, layer, f"{prefix}_{layer}", operator, kernel))
     if not layers:
         raise InputError(f"model '{graph.name}' has no operators")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .. import files
+from ..errors import BuildError
 from ..targets import Target
 from .elf import Elf
 from .toolchain import Toolchain
@@ -38,8 +39,8 @@ def build(
     """Write `sources` (file name to text) into `folder`, compile every .c among them and link `folder`/`name`.elf.
 
     `defines` are macros; `include` names headers that the compiler puts before every file; `keep` names functions that
-    are the program's roots instead of the reset handler; `optimize` is as in a renderer. A compiler's complaint is a
-    RuntimeError: our C has none.
+    are the program's roots instead of the reset handler; `optimize` is as in a renderer. Raises BuildError, also for a
+    warning: our C has none.
     """
     memories = (
         f"MEMORY {{ ROM (rx) : ORIGIN = {target.rom.origin:#x}, LENGTH = {target.rom.length:#x}\n"
@@ -63,5 +64,5 @@ def build(
     ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{toolchain.version} for {target.name} refuses:\n{done.stderr.strip()}")
+        raise BuildError(f"{toolchain.version} for {target.name}", done.stderr)
     return Elf.read(program)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .. import files
-from ..errors import InputError
+from ..errors import BuildError, InputError
 from .toolchain import WARNINGS
 
 
@@ -44,7 +44,7 @@ def build_shared_library(
     """Compile every .c of `sources` (file name to text) and return the library, kept in the cache folder.
 
     `defines` are macros ("NAME" or "NAME=VALUE"); `sanitize` names sanitisers, whose findings end the process;
-    `command` is a compiler other than `compiler()`. A compiler's complaint is a RuntimeError: our C compiles without.
+    `command` is a compiler other than `compiler()`. Raises BuildError, also for a warning: our C has none.
     """
     command = command or compiler()
     options = [
@@ -63,7 +63,7 @@ def build_shared_library(
             [*command, *options, "-I.", "-o", "library.so", *inputs], cwd=folder, capture_output=True, text=True
         )
         if done.returncode:
-            raise RuntimeError(f"{command[0]} refuses:\n{done.stderr.strip()}")
+            raise BuildError(command[0], done.stderr)
         files.write_whole(library, (Path(folder) / "library.so").read_bytes())
     return library
 

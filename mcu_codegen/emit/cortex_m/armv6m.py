@@ -15,12 +15,12 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
+from ..kernel import plus
 from ..portable.renderer import Array, Helper, Kernel, Site, fill
 from .armv6m_addition import Armv6mAddition
-from .armv6m_assembly import RESTORE, SAVE, SUMS, advance, saturate, take_apart
+from .armv6m_assembly import RESTORE, SAVE, SUMS, Armv6mAssembly, advance, constant, saturate, take_apart
 from .armv6m_columns import Armv6mColumns
 from .assembly import (
-    Assembly,
     divisor,
     folded_bias,
     gap,
@@ -35,11 +35,13 @@ from .assembly import (
 from .blocks import BlockRenderer, Product, pack_name
 
 _PITCH = 14  # the widest row of a plane three of which lie within the reach of a load, 31 words
+_TOGETHER = 16  # columns of a row that are computed without a jump, at most: a branch reaches over them
 
 
 class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
     """Cortex-M0, M0+."""
 
+    instruction_set = "armv6m"
     block = len(SUMS)
     farthest = 1 << 16
     together = 1
@@ -77,11 +79,18 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
         plane_rows = (rows - 1) * op.stride[0] + height
         inside = min(input_columns, pitch - left)
         paired = max(inside - stride, 0)
-        name = f"rows_{height}_{columns}_{channels}_{op.stride[0]}_{stride}"
-        self.helpers[name] = _depthwise_rows(height, columns, channels, op.stride).helper(name)
         zero = f"(uint32_t){op.input_zero_point}" if op.input_zero_point >= 0 else f"(uint32_t)({op.input_zero_point})"
         bias = folded_bias(op, op.weights.reshape(-1, channels).T)
         stream = words(windows(op), bias[:, None], scaling(op, channels)[0][:, None])
+        constants = f"stream + {stream.values.shape[1]} * channel"
+        names, calls = [], []
+        for start in range(0, columns, _TOGETHER):
+            size = min(_TOGETHER, columns - start)
+            part = f"_of_{columns}" if size < columns else ""
+            names.append(f"rows_{height}_{size}{part}_{channels}_{op.stride[0]}_{stride}")
+            self.helpers[names[-1]] = _depthwise_rows(height, size, columns, channels, op.stride).helper(names[-1])
+            plane, output = f"plane{plus(start * stride)}", f"output{plus(start * channels)}"
+            calls.append(f"{site.prefix}_{names[-1]}({plane}, {constants}, {output}, {rows});")
         return Kernel(
             fill(
                 """
@@ -104,7 +113,7 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
                         from += $next_row;
                         to += $next_to;
                     }
-                    ${prefix}_$helper(plane, stream + $words * channel, output, $rows);
+                    $calls
                 }
                 """,
                 elements=plane_rows * pitch,
@@ -125,15 +134,12 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
                 ),
                 next_row=(input_columns - paired) * channels,
                 next_to=pitch - paired,
-                rows=rows,
-                prefix=site.prefix,
-                helper=name,
-                words=stream.values.shape[1],
+                calls="\n".join(calls),
             ),
             # written over its input, a channel's output reaches only that channel's input, which has been copied
             Demand(scratch_bytes=4 * plane_rows * pitch, in_place=True),
             arrays=(stream,),
-            helpers=(name,),
+            helpers=tuple(dict.fromkeys(names)),
             macs=rows * columns * op.weights.size,
         )
 
@@ -189,7 +195,7 @@ def _requantize(total: str) -> list[str]:
     ]
 
 
-def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
+def _multiply(depth: int, channels: int, rows: int, most: int) -> Armv6mAssembly:
     """At most `most` groups of four inputs without a jump.
 
     Frame: [sp] addend, [sp, #4] loop counter, [sp, #8] packed rows, [sp, #12] output, [sp, #16] channels left.
@@ -224,8 +230,8 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
     unrolled = divisor(groups, most)
     stores: list[str] = []
     for row, total in enumerate(SUMS[:rows]):
-        stores += _requantize(total) + ["strb r2, [r7]"] + (advance("r7", channels) if row + 1 < rows else [])
-    return Assembly(
+        stores += _requantize(total) + ["strb r2, [r7]"] + (advance("r7", channels, "r2") if row + 1 < rows else [])
+    return Armv6mAssembly(
         f"{rows} packed rows of {depth} inputs times channels. The outputs of a row are {channels} bytes.",
         ("const void *wide", "const uint32_t *stream", "int8_t *output", "int32_t channels"),
         [
@@ -235,16 +241,14 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
             "1:",
             "ldm r1!, {r2}",
             *(f"mov {total}, r2" for pair in pairs for total in pair),
-            f"movs r6, #{groups // unrolled}",
+            *constant("r6", groups // unrolled),
             "str r6, [sp, #4]",
             "2:",
             *group * unrolled,
             "ldr r6, [sp, #4]",
             "subs r6, #1",
             "str r6, [sp, #4]",
-            "beq 3f",
-            "b 2b",
-            "3:",
+            "bne 2b",
             # the shift is the lowest byte of r0, which is all that a shift by a register looks at
             "ldm r1!, {r0, r5}",
             "asrs r3, r0, #8",
@@ -262,18 +266,21 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Assembly:
             "ldr r3, [sp, #16]",
             "subs r3, #1",
             "str r3, [sp, #16]",
-            "beq 4f",
-            "b 1b",
-            "4:",
+            "bne 1b",
             "add sp, #20",
             *RESTORE,
         ],
     )
 
 
-def _depthwise_rows(height: int, columns: int, channels: int, stride: tuple[int, int]) -> Assembly:
-    """Frame: [sp] addend, [sp, #4] up to nine weights, [sp, #40] bias, shift and multiplier, [sp, #56] rows left."""
-    pitch = (columns - 1) * stride[1] + 3
+def _depthwise_rows(
+    height: int, columns: int, row_columns: int, channels: int, stride: tuple[int, int]
+) -> Armv6mAssembly:
+    """`columns` neighbours of `row_columns`.
+
+    Frame: [sp] addend, [sp, #4] up to nine weights, [sp, #40] bias, shift and multiplier, [sp, #56] rows left.
+    """
+    pitch = (row_columns - 1) * stride[1] + 3
     at = [4 * (row * pitch + tap) for row in range(height) for tap in range(3)]  # of the taps, in the plane
     unpack: list[str] = []
     for tap in range(len(at) + gap(height)):
@@ -293,10 +300,11 @@ def _depthwise_rows(height: int, columns: int, channels: int, stride: tuple[int,
             row += [*(["adds r4, r4, r5"] if len(taps) > 1 else []), *take_apart("r8", "r9")]
         row += ["ldr r0, [sp, #44]", "ldr r5, [sp, #48]", "ldr r6, [sp, #52]"]
         for total in ("r8", "r9")[: columns - column]:
-            row += [*_requantize(total), "strb r2, [r7]", *advance("r7", channels)]
+            row += [*_requantize(total), "strb r2, [r7]", *advance("r7", channels, "r2")]
         done = column * stride[1]
-        row += advance("r1", 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done))
-    return Assembly(
+        row += advance("r1", 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done), "r2")
+    row += advance("r7", (row_columns - columns) * channels, "r2")
+    return Armv6mAssembly(
         f"Every row of {columns} columns of a depthwise convolution by {height} x 3 of one plane of pairs; strides"
         f" {stride}.",
         ("const uint32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
@@ -324,9 +332,7 @@ def _depthwise_rows(height: int, columns: int, channels: int, stride: tuple[int,
             "ldr r3, [sp, #56]",
             "subs r3, #1",
             "str r3, [sp, #56]",
-            "beq 2f",
-            "b 1b",
-            "2:",
+            "bne 1b",
             "add sp, #60",
             *RESTORE,
         ],

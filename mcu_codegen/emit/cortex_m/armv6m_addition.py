@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .addition import PARAMETERS, Addition, about
-from .assembly import Assembly
+from .armv6m_assembly import Armv6mAssembly
 
 
 class Armv6mAddition(Addition):
@@ -11,7 +11,7 @@ class Armv6mAddition(Addition):
 
     added = (4, 1)
 
-    def add_codes(self, shift: int, elements: int) -> Assembly:
+    def add_codes(self, shift: int, elements: int) -> Armv6mAssembly:
         """r0, r1 and r2 are the ends of the arrays, and r3 counts up to zero; r4, r5, r8 the stream's constants."""
         lines, saturated = [], []
         for at in range(elements):
@@ -31,7 +31,7 @@ class Armv6mAddition(Addition):
                 "adds r3, #1",
             ]
             saturated += [f"{10 + at}:", "asrs r6, r6, #31", "movs r7, #127", "eors r6, r7", f"b {20 + at}b"]
-        return Assembly(
+        return Armv6mAssembly(
             about(shift),
             PARAMETERS,
             [

@@ -2,6 +2,41 @@
 
 from __future__ import annotations
 
+from .assembly import Assembly
+from .ranges import Ranges
+
+_FORMS = """
+    adcs eors                 L, =, L
+    muls                      L, L, =
+    adds subs                 L, L, L
+    adds subs                 L, =, #0..255
+    adds subs                 L, L, #0..7
+    adds subs cmp movs        L, #0..255
+    cmp                       L, L
+    rsbs                      L, L, #0..0
+    mov                       R, R
+    movs                      L, L
+    add                       R, R
+    eors                      L, L
+    lsls                      L, L, #0..31
+    lsrs asrs                 L, L, #1..32
+    lsls lsrs asrs            L, =, L
+    sxtb sxth uxtb uxth       L, L
+    ldr str                   L, [L, #0..124/4]
+    ldr str                   L, [sp, #0..1020/4]
+    ldr str                   L, [sp]
+    ldrb strb                 L, [L, #0..31]
+    ldrb strb                 L, [L]
+    ldrsb strb                L, [L, L]
+    ldm stm                   L!, {L}
+    add sub                   sp, #0..508/4
+    push                      {L, lr}
+    pop                       {L, pc}
+    bx                        lr
+    b                         @-2048..2046
+    beq bne                   @-256..254
+"""
+
 SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")
 """Registers that can be added to and hardly anything else."""
 
@@ -29,6 +64,21 @@ def take_apart(low: str, high: str) -> list[str]:
     return ["sxth r6, r4", f"add {low}, r6", "subs r4, r4, r6", "asrs r4, r4, #16", f"add {high}, r4"]
 
 
-def advance(register: str, bytes_: int) -> list[str]:
-    """Add a positive constant, 255 at a time."""
+def constant(register: str, value: int) -> list[str]:
+    """`register` becomes `value`, 0 or more."""
+    if value < 256:
+        return [f"movs {register}, #{value}"]
+    return [*constant(register, value >> 8), f"lsls {register}, {register}, #8", f"adds {register}, #{value & 0xFF}"]
+
+
+def advance(register: str, bytes_: int, spare: str) -> list[str]:
+    """Add a positive constant, 255 at a time where that is short; `spare` may be lost."""
+    if bytes_ > 4 * 255:
+        return [*constant(spare, bytes_), f"adds {register}, {register}, {spare}"]
     return [f"adds {register}, #{min(255, bytes_ - done)}" for done in range(0, bytes_, 255)]
+
+
+class Armv6mAssembly(Assembly):
+    """Of Cortex-M0 and M0+."""
+
+    ranges = Ranges("Cortex-M0", 2, _FORMS)

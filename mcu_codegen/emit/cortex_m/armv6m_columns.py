@@ -18,7 +18,7 @@ import numpy as np
 
 from ... import lower
 from ..kernel import Array, fill
-from .armv6m_assembly import RESTORE, SAVE, SAVED_BYTES, SUMS, advance, saturate, take_apart
+from .armv6m_assembly import RESTORE, SAVE, SAVED_BYTES, SUMS, Armv6mAssembly, advance, saturate, take_apart
 from .assembly import Assembly, folded_bias, packed, requantizes, rounding, scaling, words
 from .columns import Column, Columns, Signals
 
@@ -122,16 +122,16 @@ def _zero(signals: Signals) -> str:
     return f"(uint32_t){signals.zero_point}" if signals.zero_point >= 0 else f"(uint32_t)({signals.zero_point})"
 
 
-def _pair(count: int, distance: int) -> Assembly:
+def _pair(count: int, distance: int) -> Armv6mAssembly:
     step = ["ldrsb r5, [r0, r4]", "ldrsb r6, [r0, r3]", "lsls r6, r6, #16", "adds r5, r5, r6", "stm r1!, {r5}"]
-    return Assembly(
+    return Armv6mAssembly(
         f"{count} codes of a signal, {distance} bytes apart, each paired up with one further on, again and again.",
         ("const int8_t *input", "uint32_t *plane", "int32_t rounds", "int32_t further"),
         [
             "push {r4-r6}",
             "movs r4, #0",
             "1:",
-            *[*step, *advance("r0", distance)] * count,
+            *[*step, *advance("r0", distance, "r5")] * count,
             "subs r2, #1",
             "bne 1b",
             "pop {r4-r6}",
@@ -140,7 +140,7 @@ def _pair(count: int, distance: int) -> Assembly:
     )
 
 
-def _column(signals: Signals, pairs: int) -> Assembly:
+def _column(signals: Signals, pairs: int) -> Armv6mAssembly:
     """Frame: the weights, then the words named below."""
     taps, distance = signals.taps, signals.distance
     bias, low, middle, high, addend, shift, plane, output, rounds = (f"[sp, #{4 * (taps + at)}]" for at in range(9))
@@ -164,10 +164,10 @@ def _column(signals: Signals, pairs: int) -> Assembly:
     stores = []
     for side in (0, 1):
         for pair in range(pairs):
-            stores += [*_requantize(sums[pair][side]), "strb r2, [r4]", *advance("r4", distance)]
+            stores += [*_requantize(sums[pair][side]), "strb r2, [r4]", *advance("r4", distance, "r2")]
         if side == 0:
             stores += [f"str r4, {output}", f"ldr r3, [sp, #{frame + SAVED_BYTES}]", "adds r4, r4, r3"]
-    return Assembly(
+    return Armv6mAssembly(
         f"{pairs} outputs of {taps} taps of each half, {distance} bytes apart, again and again; stride"
         f" {signals.stride}.",
         ("const uint32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rounds", "int32_t back"),
@@ -202,7 +202,7 @@ def _column(signals: Signals, pairs: int) -> Assembly:
             *(f"mov {total}, r2" for both in sums for total in both),
             f"ldr r0, {plane}",
             *products,
-            *advance("r0", 4 * pairs * signals.stride),
+            *advance("r0", 4 * pairs * signals.stride, "r2"),
             f"str r0, {plane}",
             f"ldr r0, {shift}",
             f"ldr r1, {addend}",
@@ -214,9 +214,7 @@ def _column(signals: Signals, pairs: int) -> Assembly:
             f"ldr r3, {rounds}",
             "subs r3, #1",
             f"str r3, {rounds}",
-            "beq 2f",
-            "b 1b",
-            "2:",
+            "bne 1b",
             f"add sp, #{frame}",
             *RESTORE,
         ],

@@ -11,13 +11,15 @@ from functools import partial
 
 import numpy as np
 
-from .assembly import Assembly, divisor, gap
-from .thumb2 import Thumb2Renderer, moved, pair_product, sums
+from .assembly import divisor, gap
+from .thumb2 import Thumb2Renderer, pair_product, sums
+from .thumb2_assembly import Thumb2Assembly, add_to
 
 
 class Armv7mRenderer(Thumb2Renderer):
     """Cortex-M3."""
 
+    instruction_set = "armv7m"
     element_bytes = 4
     multiply_add = "mla"
     scale = 1
@@ -44,16 +46,16 @@ class Armv7mRenderer(Thumb2Renderer):
     def requantize(self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
         return _requantize_doubled(registers, multiplier, twice_addend, shift, "r12")
 
-    def pack_rows(self, depth: int, rows: int, pitch: int) -> Assembly:
+    def pack_rows(self, depth: int, rows: int, pitch: int) -> Thumb2Assembly:
         registers = [f"r{3 + row}" for row in range(rows)]
         loads = [f"ldrsb {register}, [r0, #{row * pitch}]" for row, register in enumerate(registers) if row]
         store = f"stm r1!, {{{', '.join(registers)}}}" if rows > 1 else f"str {registers[0]}, [r1], #4"
-        return Assembly(
+        return Thumb2Assembly(
             f"Widens {rows} x {depth} inputs, by turns.",
             ("const int8_t *input", "void *wide"),
             [
                 "push {r4-r7}",
-                f"add r2, r0, #{depth}",
+                *add_to("r2", depth, "r0"),
                 "1:",
                 *[*loads, f"ldrsb {registers[0]}, [r0], #1", store] * 4,
                 "cmp r0, r2",
@@ -63,7 +65,7 @@ class Armv7mRenderer(Thumb2Renderer):
             ],
         )
 
-    def multiply_rows(self, depth: int, channels: int, rows: int) -> Assembly:
+    def multiply_rows(self, depth: int, channels: int, rows: int) -> Thumb2Assembly:
         first, second = sums(rows)
         step = ["ldrsb r12, [r1], #1", "ldrsb lr, [r1], #1"]
         for row in range(rows):
@@ -76,7 +78,7 @@ class Armv7mRenderer(Thumb2Renderer):
 
     def depthwise_rows(
         self, height: int, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
-    ) -> Assembly:
+    ) -> Thumb2Assembly:
         """r4.. sum up the columns; r2, r3, lr hold a row of weights, r9-r12 of the plane, four values at a time."""
         totals = [f"r{4 + column}" for column in range(columns)]
         window = ["r9", "r10", "r11", "r12"]
@@ -97,8 +99,8 @@ class Armv7mRenderer(Thumb2Renderer):
                         row.append(f"mla {total}, {window[at]}, {weight}, {total}")
             loaded += len(batch)
         if loaded < pitch:
-            row.append(f"add r0, r0, #{4 * (pitch - loaded)}")
-        return Assembly(
+            row += add_to("r0", 4 * (pitch - loaded))
+        return Thumb2Assembly(
             f"{columns} columns of every row of a {height} x 3 depthwise convolution of one plane, {pitch} elements a"
             f" row; strides {stride}.",
             ("const int32_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
@@ -108,7 +110,7 @@ class Armv7mRenderer(Thumb2Renderer):
                 "ldr r4, [r1], #4",
                 *(f"mov {total}, r4" for total in totals[1:]),
                 *row * height,
-                *moved("r0", 4 * (stride[0] - height) * pitch),
+                *add_to("r0", 4 * (stride[0] - height) * pitch),
                 f"ldrb r11, [r1, #{gap(height)}]",
                 f"ldrsh r10, [r1, #{gap(height) + 1}]",
                 f"ldr r9, [r1, #{gap(height) + 3}]",
@@ -117,7 +119,7 @@ class Armv7mRenderer(Thumb2Renderer):
                 *_requantize(totals, "r9", "r10", "r11", "r12"),
                 "ldrd r2, r3, [sp]",
                 *(f"strb {total}, [r2, #{column * channels}]" for column, total in enumerate(totals)),
-                f"add r2, r2, #{row_bytes}",
+                *add_to("r2", row_bytes),
                 "subs r3, #1",
                 "strd r2, r3, [sp]",
                 "bne 1b",

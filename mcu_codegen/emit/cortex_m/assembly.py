@@ -10,33 +10,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from ... import lower
 from ..portable.renderer import Array, Helper
+from .ranges import Ranges
 
 REACH = 4095
 """The largest offset of a load or store in Thumb-2."""
 
+GUARD = "cores"
+"""The helper that every kernel uses: it ends compilation for other cores."""
+
 
 @dataclass(frozen=True)
 class Assembly:
-    """A C function whose body is assembly; its arguments are in r0, r1, ..."""
+    """A C function whose body is assembly; its arguments are in r0, r1, ... A subclass has the ranges of its cores."""
+
+    ranges: ClassVar[Ranges]
 
     about: str
     parameters: tuple[str, ...]
     instructions: Sequence[str]
 
     def helper(self, name: str) -> Helper:
-        """The function as a helper called `name`."""
+        """The function as a helper called `name`. Raises Unencodable where a line is no instruction of these cores."""
         signature = ", ".join(f"{parameter} __attribute__((unused))" for parameter in self.parameters)
+        instructions = self.ranges.fitted(self.instructions)
         # gcc reads assembly for Cortex-M0 in the older syntax unless told
-        lines = "\n".join(f'        "{line}\\n"' for line in (".syntax unified", *self.instructions))
+        lines = "\n".join(f'        "{line}\\n"' for line in (".syntax unified", *instructions))
         return Helper(
             f"/* {self.about} */\n"
             f"__attribute__((naked, noinline)) static void ${{prefix}}_{name}(\n    {signature})\n"
-            f"{{\n    __asm__ volatile(\n{lines}\n    );\n}}\n"
+            f"{{\n    __asm__ volatile(\n{lines}\n    );\n}}\n",
+            (GUARD,),
         )
 
 

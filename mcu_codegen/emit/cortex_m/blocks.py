@@ -14,6 +14,8 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, fill
+from .assembly import GUARD
+from .guard import guard
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,14 @@ class BlockRenderer(Renderer):
 
     block = 4  # rows that a product takes at a time, at most
     together = 2  # channels that a product computes in a round, that is, with one row of the stream
+    instruction_set: str  # as in targets.Target.instruction_set
     granule = 4  # the bytes of a row are a multiple of it
     farthest = 0  # bytes between the beginnings of rows that `pack` takes, at most; 0: they are neighbours
     unrolled: tuple[int, ...]  # in the order of OPTIMIZE, how many steps a product does without a jump, at most
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         super().__init__(optimize)
-        self.helpers: dict[str, Helper] = {**HELPERS, "window_row": _WINDOW_ROW}
+        self.helpers: dict[str, Helper] = {**HELPERS, "window_row": _WINDOW_ROW, GUARD: guard(self.instruction_set)}
         self.most = self.unrolled[OPTIMIZE.index(optimize)]
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:

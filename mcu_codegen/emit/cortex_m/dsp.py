@@ -16,13 +16,15 @@ from functools import partial
 
 import numpy as np
 
-from .assembly import Assembly, divisor, gap
-from .thumb2 import Thumb2Renderer, moved, pair_product, sums
+from .assembly import divisor, gap
+from .thumb2 import Thumb2Renderer, pair_product, sums
+from .thumb2_assembly import Thumb2Assembly, add_to
 
 
 class DspRenderer(Thumb2Renderer):
     """Cortex-M4, M7, M33."""
 
+    instruction_set = "dsp"
     element_bytes = 2
     multiply_add = "smlad"
     scale = 2
@@ -59,7 +61,7 @@ class DspRenderer(Thumb2Renderer):
     def requantize(self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
         return requantize(registers, multiplier, twice_addend, shift)
 
-    def pack_rows(self, depth: int, rows: int, pitch: int) -> Assembly:
+    def pack_rows(self, depth: int, rows: int, pitch: int) -> Thumb2Assembly:
         raw = [f"r{2 + row}" for row in range(rows)]
         pairs = [f"r{6 + row}" for row in range(rows)]
 
@@ -68,12 +70,12 @@ class DspRenderer(Thumb2Renderer):
             lines += [f"sadd16 {pair}, {pair}, {pair}" for pair in pairs]
             return [*lines, f"stm r1!, {{{', '.join(pairs)}}}" if rows > 1 else f"str {pairs[0]}, [r1], #4"]
 
-        return Assembly(
+        return Thumb2Assembly(
             f"Widens and doubles {rows} x {depth} inputs: for every four of a row, the pair (0, 2), then (1, 3).",
             ("const int8_t *input", "int16_t *wide"),
             [
                 "push {r4-r10, lr}",
-                f"add lr, r0, #{depth}",
+                *add_to("lr", depth, "r0"),
                 "1:",
                 *(f"ldr {word}, [r0, #{row * pitch}]" for row, word in enumerate(raw) if row),
                 f"ldr {raw[0]}, [r0], #4",
@@ -85,7 +87,7 @@ class DspRenderer(Thumb2Renderer):
             ],
         )
 
-    def multiply_rows(self, depth: int, channels: int, rows: int) -> Assembly:
+    def multiply_rows(self, depth: int, channels: int, rows: int) -> Thumb2Assembly:
         first, second = sums(rows)
         # single loads in a row take a cycle each after the first; the later pair is as quick as one LDRD
         inputs = [f"ldr {register}, [r0], #4" for register in ("r2", "r3")[:rows]]
@@ -102,7 +104,7 @@ class DspRenderer(Thumb2Renderer):
 
     def depthwise_rows(
         self, height: int, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
-    ) -> Assembly:
+    ) -> Thumb2Assembly:
         """r4.. sum up the columns; r9.. hold a row of the plane, two columns a register; r3 and lr its weights."""
         totals = [f"r{4 + column}" for column in range(columns)]
         row = [f"r{9 + word}" for word in range(_words(columns, stride[1]))]
@@ -117,14 +119,14 @@ class DspRenderer(Thumb2Renderer):
             )
         load = [f"ldm r0!, {{{', '.join(row)}}}"]
         if len(row) * 2 != pitch:
-            load = [f"ldm r0, {{{', '.join(row)}}}", f"add r0, #{2 * pitch}"]
+            load = [f"ldm r0, {{{', '.join(row)}}}", *add_to("r0", 2 * pitch)]
         unpack = []
         offsets = range(0, 8 * height, 8)
         for at in offsets:
             for register in ("r4", "r5", "r6"):
                 unpack += [f"ldrsb {register}, [r1], #1", f"lsl {register}, {register}, #1"]
             unpack += ["pkhbt r7, r4, r5, lsl #16", "pkhbt r8, r5, r6, lsl #16", f"strd r7, r8, [sp, #{at}]"]
-        return Assembly(
+        return Thumb2Assembly(
             f"{columns} columns of every row of a {height} x 3 depthwise convolution of one plane, {pitch} elements a"
             f" row; strides {stride}.",
             ("const int16_t *plane", "const uint32_t *stream", "int8_t *output", "int32_t rows"),
@@ -145,11 +147,11 @@ class DspRenderer(Thumb2Renderer):
                 "ldr r4, [sp, #24]",
                 *(f"mov {total}, r4" for total in totals[1:]),
                 *(line for at in offsets for line in (*load, f"ldrd r3, lr, [sp, #{at}]", *products)),
-                *moved("r0", 2 * (stride[0] - height) * pitch),
+                *add_to("r0", 2 * (stride[0] - height) * pitch),
                 "ldm r1, {r9, r10, r11}",
                 *requantize(totals, "r9", "r10", "r11"),
                 *(f"strb {total}, [r2, #{column * channels}]" for column, total in enumerate(totals)),
-                f"add r2, r2, #{row_bytes}",
+                *add_to("r2", row_bytes),
                 "ldr r3, [sp, #40]",
                 "subs r3, #1",
                 "str r3, [sp, #40]",

@@ -20,14 +20,14 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill
-from .assembly import Assembly, folded_bias, packed, requantizes, words
+from .assembly import folded_bias, packed, requantizes, words
 from .blocks import BlockRenderer, Gathering, Product
 from .mve_addition import MveAddition
 from .mve_assembly import (
     ACCUMULATORS,
     OFFSETS,
     VECTOR,
-    add_to,
+    MveAssembly,
     codes,
     requantize,
     shift_suffix,
@@ -39,6 +39,7 @@ from .mve_assembly import (
 )
 from .mve_columns import MveColumns
 from .mve_planes import MvePlanes
+from .thumb2_assembly import add_to, constant
 
 _LOOPED = 4  # vectors of a row in a round of its loop
 
@@ -46,6 +47,7 @@ _LOOPED = 4  # vectors of a row in a round of its loop
 class MveRenderer(MveAddition, MveColumns, MvePlanes, BlockRenderer):
     """Cortex-M55."""
 
+    instruction_set = "mve"
     granule = 1
     farthest = 1 << 14
     unrolled = (8, _LOOPED)  # vectors of a row
@@ -150,7 +152,7 @@ class MveRenderer(MveAddition, MveColumns, MvePlanes, BlockRenderer):
         )
 
 
-_COPY = Assembly(
+_COPY = MveAssembly(
     "Copies bytes, sixteen at a time.",
     ("int8_t *to", "const int8_t *from", "int32_t count"),
     [
@@ -166,7 +168,7 @@ _COPY = Assembly(
 )
 
 
-_FILL = Assembly(
+_FILL = MveAssembly(
     "Fills bytes, sixteen at a time.",
     ("int8_t *to", "int8_t value", "int32_t count"),
     [
@@ -182,29 +184,29 @@ _FILL = Assembly(
 )
 
 
-def _pack(depth: int, rows: int, pitch: int) -> Assembly:
+def _pack(depth: int, rows: int, pitch: int) -> MveAssembly:
     pointers = ["r0", "r2", "r3", "r12"][:rows]
     vectors = [f"q{row}" for row in range(rows)]
     stores = [f"vstrb.8 {vector}, [r1], #16" for vector in vectors]
     full, rest = divmod(depth, VECTOR)
     lines = ["push {r7, lr}"]
     for row, pointer in enumerate(pointers[1:], start=1):
-        lines += [f"movw {pointer}, #{row * pitch}", f"add {pointer}, {pointer}, r0"]
+        lines += [*constant(pointer, row * pitch), f"add {pointer}, {pointer}, r0"]
     if full:
         loads = [f"vldrb.u8 {vector}, [{pointer}], #16" for vector, pointer in zip(vectors, pointers, strict=True)]
-        lines += [f"movw lr, #{full}", "dls lr, lr", "1:", *loads, *stores, "le lr, 1b"]
+        lines += [*constant("lr", full), "dls lr, lr", "1:", *loads, *stores, "le lr, 1b"]
     if rest:
         # lanes that are not loaded become zeros, though nothing but zeros is ever multiplied with them
         loads = [f"vldrbt.u8 {vector}, [{pointer}]" for vector, pointer in zip(vectors, pointers, strict=True)]
         lines += [f"mov lr, #{rest}", "vctp.8 lr", f"vps{'t' * rows}", *loads, *stores]
-    return Assembly(
+    return MveAssembly(
         f"Lays {rows} x {depth} inputs, whose rows begin {pitch} bytes apart, side by side, a vector of each by turns.",
         ("const int8_t *input", "void *wide"),
         [*lines, "pop {r7, pc}"],
     )
 
 
-def _window(height: int, row_bytes: int, pitch: int) -> Assembly:
+def _window(height: int, row_bytes: int, pitch: int) -> MveAssembly:
     """The last vector of a row may hold more than the row; the next row is written over it."""
     lines = []
     for row in range(height):
@@ -213,14 +215,14 @@ def _window(height: int, row_bytes: int, pitch: int) -> Assembly:
         back = vectors_of(row_bytes) * VECTOR
         if row < height - 1:
             lines += add_to("r0", pitch - back) + add_to("r1", row_bytes - back)
-    return Assembly(
+    return MveAssembly(
         f"Copies {height} rows of {row_bytes} bytes, {pitch} bytes apart, side by side; 15 bytes more may be touched.",
         ("const int8_t *band", "int8_t *to"),
         [*lines, "bx lr"],
     )
 
 
-def _multiply(depth: int, channels: int, rows: int, by_product: bool, most: int) -> Assembly:
+def _multiply(depth: int, channels: int, rows: int, by_product: bool, most: int) -> MveAssembly:
     """r1 reads the stream, r3 the inputs, r5 writes, r7 counts pairs; q3-q6 hold the first vectors of input."""
     first, second = ACCUMULATORS[:rows], ACCUMULATORS[4 : 4 + rows]
     vectors = vectors_of(depth)
@@ -253,7 +255,7 @@ def _multiply(depth: int, channels: int, rows: int, by_product: bool, most: int)
         offsets = spread("q7", "q0", 2, channels, 1)
         some = [f"mov r0, #{2 * rows}", "vctp.16 r0", "vpst", "vstrbt.16 q0, [r5, q7]"]
         store = [*(["vstrb.16 q0, [r5, q7]"] if rows == 4 else some), "adds r5, #2"]
-    return Assembly(
+    return MveAssembly(
         f"{rows} packed x {depth} inputs times pairs of channels. The outputs of a row are {channels} bytes.",
         ("const void *wide", "const uint32_t *stream", "int8_t *output", "int32_t pairs"),
         [
@@ -282,16 +284,16 @@ def _multiply(depth: int, channels: int, rows: int, by_product: bool, most: int)
     )
 
 
-def _sums(channels: int) -> Assembly:
+def _sums(channels: int) -> MveAssembly:
     totals = ["q0", "q1"] if channels % 8 == 0 else ["q0"]
     adds = [(f"vldrb.s32 q2, [r3, #{4 * part}]", f"vadd.i32 {total}, {total}, q2") for part, total in enumerate(totals)]
-    return Assembly(
+    return MveAssembly(
         f"The sums of {channels} channels, int32, over all pixels.",
         ("const int8_t *input", "void *sums", "int32_t pixels"),
         [
             "push {r4, r5, r6, lr}",
-            f"movw r4, #{channels // (4 * len(totals))}",
-            f"movw r5, #{channels}",
+            *constant("r4", channels // (4 * len(totals))),
+            *constant("r5", channels),
             "1:",
             "mov r3, r0",
             *(f"vmov.i32 {total}, #0" for total in totals),

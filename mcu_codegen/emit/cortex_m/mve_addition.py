@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .addition import PARAMETERS, Addition, about
-from .assembly import Assembly
+from .mve_assembly import MveAssembly
 
 
 class MveAddition(Addition):
@@ -11,14 +11,14 @@ class MveAddition(Addition):
 
     added = (1, 1)
 
-    def add_codes(self, shift: int, elements: int) -> Assembly:
+    def add_codes(self, shift: int, elements: int) -> MveAssembly:
         """r4, r5 and r6 are the stream's constants, lr counts.
 
         The shift goes in two steps that saturate. They round, for GNU as (seen in 2.40) takes VQSHRNB for VQRSHRNB, and
         the addend makes up for it.
         """
         steps = (min(shift - 1, 16), max(1, shift - 16))
-        return Assembly(
+        return MveAssembly(
             about(shift),
             PARAMETERS,
             [

@@ -13,12 +13,72 @@ from collections.abc import Sequence
 import numpy as np
 
 from ... import lower
-from .assembly import scaling
+from .assembly import Assembly, scaling
+from .ranges import Ranges
+from .thumb2_assembly import FORMS, constant
+
+_FORMS = """
+    dls                              lr, R
+    dlstp.8 dlstp.16 dlstp.32        lr, R
+    wlstp.8 wlstp.16 wlstp.32        lr, R, @0..4094
+    le letp                          lr, @-4094..0
+    vctp.8 vctp.16 vctp.32           R
+    vpst vpstt vpsttt vpstttt
+    vpush vpop                       {d8-d15}
+    vmov                             Q, Q
+    vmov                             Q[2], =[0], R, R
+    vmov                             Q[3], =[1], R, R
+    vmov.32                          R, Q[0]
+    vmov.32                          Q[0], R
+    vmov.i32                         Q, #0..255
+    vdup.8 vdup.16 vdup.32           Q, R
+    vidup.u16                        Q, R, #1..2
+    vadd.i16 vadd.i32                Q, Q, Q
+    vadd.i16 vadd.i32                Q, Q, R
+    vqadd.s16                        Q, Q, Q
+    vqadd.s16                        Q, Q, R
+    vmul.i16                         Q, Q, R
+    vmla.s32 vmlas.s32               Q, Q, R
+    vmullb.s8 vmullt.s8              Q, Q, Q
+    vmladav.s8 vmladava.s8           R, Q, Q
+    vqrdmulh.s32                     Q, Q, Q
+    vqrdmulh.s32                     Q, Q, R
+    vrshl.s32                        Q, Q, Q
+    vrshl.s32                        Q, R
+    vshr.s32                         Q, Q, #1..32
+    vshr.u16                         Q, Q, #1..16
+    vshlc                            Q, R, #1..32
+    vmovlb.s16 vmovlt.s16            Q, Q
+    vqmovnb.s16 vqmovnt.s16          Q, Q
+    vqmovnb.s32 vqmovnt.s32          Q, Q
+    vqrshrnb.s16                     Q, Q, #1..8
+    vqrshrnb.s32                     Q, Q, #1..16
+    vldrb.u8 vldrb.u16 vldrb.s32     Q, [R]
+    vldrb.u8 vldrb.s32               Q, [R, #-127..127]
+    vldrb.u8 vldrb.s32               Q, [R], #-127..127
+    vldrb.u16 vldrbt.u16             Q, [R, Q]
+    vldrbt.u8                        Q, [R]
+    vldrbt.u8                        Q, [R], #-127..127
+    vldrw.u32                        Q, [R, #-508..508/4]
+    vldrw.u32                        Q, [R], #-508..508/4
+    vstrb.8 vstrb.16 vstrb.32        Q, [R], #-127..127
+    vstrb.8                          Q, [R]
+    vstrbt.8                         Q, [R]
+    vstrbt.16                        Q, [R], #-127..127
+    vstrb.16 vstrbt.16               Q, [R, Q]
+    vstrw.32                         Q, [R], #-508..508/4
+"""
 
 VECTOR = 16  # bytes
 LONGEST = 11  # right shift by a product, where values saturate to codes
 OFFSETS = 1 << 16  # what a vector of 16-bit offsets reaches
 ACCUMULATORS = ("r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr")  # VMLADAV names even registers only
+
+
+class MveAssembly(Assembly):
+    """Of Cortex-M55."""
+
+    ranges = Ranges("Cortex-M55", 4, FORMS, _FORMS)
 
 
 def vectors_of(size: int) -> int:
@@ -84,17 +144,8 @@ def spread(vector: str, spare: str, group: int, row: int, column: int) -> list[s
     if group < 8:
         lines += [
             f"vshr.u16 {spare}, {vector}, #{group.bit_length() - 1}" if group > 1 else f"vmov {spare}, {vector}",
-            f"movw r0, #{row - group * column}",
+            *constant("r0", row - group * column),
             f"vmul.i16 {spare}, {spare}, r0",
         ]
-    lines += [f"movw r0, #{column}", f"vmul.i16 {vector}, {vector}, r0"]
+    lines += [*constant("r0", column), f"vmul.i16 {vector}, {vector}, r0"]
     return [*lines, f"vadd.i16 {vector}, {vector}, {spare}"] if group < 8 else lines
-
-
-def add_to(register: str, value: int, spare: str = "r3") -> list[str]:
-    if value == 0:
-        return []
-    operation, size = ("add", value) if value > 0 else ("sub", -value)
-    if size <= 4095:
-        return [f"{operation} {register}, {register}, #{size}"]
-    return [f"movw {spare}, #{size}", f"{operation} {register}, {register}, {spare}"]

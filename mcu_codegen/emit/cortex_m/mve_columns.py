@@ -15,12 +15,12 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import Array, Kernel, Renderer, Site, fill, positions
-from .assembly import Assembly, folded_bias, packed, requantizes, undilated, words
+from .assembly import folded_bias, packed, requantizes, undilated, words
 from .mve_assembly import (
     ACCUMULATORS,
     OFFSETS,
     VECTOR,
-    add_to,
+    MveAssembly,
     eight_codes,
     requantize,
     shift_suffix,
@@ -29,6 +29,7 @@ from .mve_assembly import (
     tails,
     vectors_of,
 )
+from .thumb2_assembly import add_to, constant
 
 _REACH = 127  # the largest offset of a load or store of bytes in MVE
 _LONGEST = 31  # taps: a loop, which cannot reach farther than 4 KiB, has them one by one
@@ -122,7 +123,7 @@ def _column_stream(op: lower.Convolution) -> Array:
     return words(packed(np.pad(weights, ((0, 0), (0, -taps % 4)))), tails(op, folded_bias(op, weights)))
 
 
-def _column(taps: int, stride: int, top: int, channels: int, by_product: bool) -> Assembly:
+def _column(taps: int, stride: int, top: int, channels: int, by_product: bool) -> MveAssembly:
     """r1 reads the strip, r3 writes, r11 counts down; q6 holds zero points, q7 the offsets of eight pixels."""
     shifted = _SHIFTED[: (VECTOR - taps) // stride + 1 if stride <= 4 else 1]  # VSHLC shifts by up to 32 bits
     weights = [f"mov r12, #{taps}", "vctp.8 r12", "vpst", f"vldrbt.u8 q0, [r2], #{-(-taps // 4) * 4}"]
@@ -134,8 +135,8 @@ def _column(taps: int, stride: int, top: int, channels: int, by_product: bool) -
         if late == 0:
             body.append(f"vldrb.u8 q2, [r1], #{min(len(shifted), 8 - output) * stride}")
         body.append(f"vmladav.s8 {accumulator}, q2, {shifted[late]}")
-    eight_pixels = add_to("r3", 8 * channels, "r0")
-    return Assembly(
+    eight_pixels = add_to("r3", 8 * channels)
+    return MveAssembly(
         f"One channel of a depthwise convolution by {taps} x 1, stride {stride}. A pixel has {channels} bytes.",
         (
             "const int8_t *input",
@@ -152,7 +153,7 @@ def _column(taps: int, stride: int, top: int, channels: int, by_product: bool) -
             "mov r4, r0",
             *spread("q7", "q2", 8, 0, channels),
             "ldr r5, [sp, #100]",
-            f"movw r6, #{8 * channels}",
+            *constant("r6", 8 * channels),
             f"add r7, r1, #{top}",
             "dlstp.16 lr, r5",
             "1:",
@@ -200,16 +201,14 @@ def _across_stream(op: lower.Convolution) -> Array:
     return Array("stream", "uint32_t", np.concatenate([zero_point, rows.reshape(-1)]))
 
 
-def _across(taps: int, stride: int, channels: int, by_product: bool) -> Assembly:
+def _across(taps: int, stride: int, channels: int, by_product: bool) -> MveAssembly:
     """r0 reads pixels, r1 the stream, r2 writes, r3 counts outputs, lr channels; q4-q7 are accumulators."""
     vectors = vectors_of(channels)
     near = channels <= _REACH
 
     def load(vector: str) -> list[str]:
         return (
-            [f"vldrb.u8 {vector}, [r0], #{channels}"]
-            if near
-            else [f"vldrb.u8 {vector}, [r0]", *add_to("r0", channels, "r12")]
+            [f"vldrb.u8 {vector}, [r0], #{channels}"] if near else [f"vldrb.u8 {vector}, [r0]", *add_to("r0", channels)]
         )
 
     body = [f"vldrw.u32 {vector}, [r1], #16" for vector in ("q4", "q5", "q6", "q7")]
@@ -226,7 +225,7 @@ def _across(taps: int, stride: int, channels: int, by_product: bool) -> Assembly
         body += requantize(vector, ("q0", "q1"), by_product, "q2")
     for bottom, top in (("q4", "q5"), ("q6", "q7")):
         body += [f"vqmovnb.s32 {bottom}, {bottom}", f"vqmovnt.s32 {bottom}, {top}", f"vqadd.s16 {bottom}, {bottom}, r4"]
-    return Assembly(
+    return MveAssembly(
         f"A depthwise convolution by {taps} x 1, stride {stride}, of {channels} channels.",
         ("const int8_t *input", "const uint32_t *stream", "int8_t *output", "int32_t outputs"),
         [
@@ -234,7 +233,7 @@ def _across(taps: int, stride: int, channels: int, by_product: bool) -> Assembly
             "vpush {d8-d15}",
             "ldr r4, [r1], #4",
             "mov r5, r1",
-            f"movw r6, #{channels}",
+            *constant("r6", channels),
             "1:",
             "mov r1, r5",
             "dlstp.8 lr, r6",
@@ -243,10 +242,10 @@ def _across(taps: int, stride: int, channels: int, by_product: bool) -> Assembly
             "vqmovnb.s16 q4, q4",
             "vqmovnt.s16 q4, q6",
             "vstrb.8 q4, [r2], #16",
-            *add_to("r0", VECTOR - taps * channels, "r12"),
+            *add_to("r0", VECTOR - taps * channels),
             "letp lr, 2b",
-            *add_to("r0", stride * channels - vectors * VECTOR, "r12"),
-            *add_to("r2", channels - vectors * VECTOR, "r12"),
+            *add_to("r0", stride * channels - vectors * VECTOR),
+            *add_to("r2", channels - vectors * VECTOR),
             "subs r3, #1",
             "bne 1b",
             "vpop {d8-d15}",

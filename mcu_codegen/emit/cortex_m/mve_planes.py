@@ -11,17 +11,18 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import Array, Kernel, Renderer, Site, fill, positions
-from .assembly import Assembly, folded_bias, packed, planes, requantizes, words
+from .assembly import folded_bias, packed, planes, requantizes, words
 from .mve_assembly import (
     ACCUMULATORS,
     OFFSETS,
     VECTOR,
-    add_to,
+    MveAssembly,
     eight_codes,
     shifts_by_product,
     spread,
     tails,
 )
+from .thumb2_assembly import add_to, constant
 
 _PITCH = 6  # bytes between the rows of a strip: three rows of three taps then span 15 bytes, or 16 shifted by one
 
@@ -45,7 +46,7 @@ class MvePlanes(Renderer):
         inside = min(rows, strip_rows - top)
         together = 8 // gcd(8, size)
         kernel = _Rows(size, op.stride, channels, output_columns, shifts_by_product(op))
-        helpers: dict[str, Assembly] = {}
+        helpers: dict[str, MveAssembly] = {}
         gathers, calls = [], []
         for strip, first in enumerate(range(0, output_columns, size)):
             start = min(first, output_columns - size)  # the last strip may overlap the one before
@@ -105,19 +106,19 @@ def _depthwise_stream(op: lower.Convolution) -> Array:
     return words(packed(vectors), tails(op, folded_bias(op, taps)), zero_points)
 
 
-def _gather(columns: int, channels: int, row_bytes: int) -> Assembly:
-    return Assembly(
+def _gather(columns: int, channels: int, row_bytes: int) -> MveAssembly:
+    return MveAssembly(
         f"One channel of {columns} columns of every row as rows of a strip. A pixel has {channels} bytes.",
         ("const int8_t *input", "int8_t *strip", "int32_t rows"),
         [
             "push {r7, lr}",
             "mov r12, #0",
             "vidup.u16 q1, r12, #1",
-            f"movw r3, #{channels}",
+            *constant("r3", channels),
             "vmul.i16 q1, q1, r3",
             f"mov r3, #{columns}",
             "vctp.16 r3",
-            f"movw r3, #{row_bytes}",
+            *constant("r3", row_bytes),
             "dls lr, r2",
             "1:",
             "vpstt",
@@ -145,7 +146,7 @@ class _Rows:
         far = "" if self.by_product else "_far"
         return f"rows_{rows}x{self.size}_{stride}_{self.channels}_{self.output_columns}{far}"
 
-    def assembly(self, rows: int) -> Assembly:
+    def assembly(self, rows: int) -> MveAssembly:
         """q0 and q1 hold the weights, the latter one byte later, q6 zero points, q7 the offsets of eight outputs."""
         whole = self.size == self.output_columns
         row_bytes = self.output_columns * self.channels
@@ -159,8 +160,8 @@ class _Rows:
         body = []
         for group in groups:
             advance = len(group) * self.channels if whole else 8 // self.size * row_bytes
-            body += [*self._group(group), *add_to("r3", advance, "r0")]
-        return Assembly(
+            body += [*self._group(group), *add_to("r3", advance)]
+        return MveAssembly(
             f"Times {rows} rows of {self.size} outputs of one channel of a depthwise convolution by 3 columns.",
             ("const int8_t *strip", "const uint32_t *stream", "int8_t *output", "int32_t times"),
             [

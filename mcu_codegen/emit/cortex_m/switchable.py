@@ -26,11 +26,11 @@ from ..text import Origin
 from ..user import emit_user
 from .armv6m import Armv6mRenderer
 from .armv7m import Armv7mRenderer
-from .assembly import Assembly
 from .blocks import BlockRenderer, Product
 from .dsp import DspRenderer, requantize
 from .mve import MveRenderer
 from .thumb2 import pair_product, sums
+from .thumb2_assembly import Thumb2Assembly, add_to
 
 _WORD_GATES = (4, 8, 16)  # channels a gate that the kernels for words take
 
@@ -235,7 +235,7 @@ SWITCHABLE: dict[str, type[SwitchableRenderer]] = {
 """By instruction set, as in targets.Target.instruction_set."""
 
 
-def _pack_open(depth: int, rows: int, size: int, zero_point: int) -> Assembly:
+def _pack_open(depth: int, rows: int, size: int, zero_point: int) -> Thumb2Assembly:
     """Four inputs of each row are widened, less their zero point, and doubled, as `DspRenderer.pack_rows` lays them.
 
     Before them stands where their weights lie, in bytes from those of input 0; behind the last, a word of ones, and
@@ -258,7 +258,7 @@ def _pack_open(depth: int, rows: int, size: int, zero_point: int) -> Assembly:
         gate += [f"ldr {word}, [r12, #{4 * quad + row * depth}]" for row, word in enumerate(raw)]
         gate += [*widen(""), *widen(", ror #8")]
     less = -zero_point & 0xFFFF
-    return Assembly(
+    return Thumb2Assembly(
         f"Widens the open gates of {rows} x {depth} inputs.",
         ("const int8_t *input", "void *wide", "const uint16_t *list"),
         [
@@ -280,7 +280,7 @@ def _pack_open(depth: int, rows: int, size: int, zero_point: int) -> Assembly:
     )
 
 
-def _multiply_open(depth: int, rows: int, channels: int) -> Assembly:
+def _multiply_open(depth: int, rows: int, channels: int) -> Thumb2Assembly:
     """What `_pack_open` packed times pairs of channels, by the stream of `Thumb2Renderer.stream`."""
     first, second = sums(rows)
 
@@ -297,14 +297,14 @@ def _multiply_open(depth: int, rows: int, channels: int) -> Assembly:
         step += products("r2", row) + (products("r3", row + 1) if row + 1 < rows else [])
     # a word of ones is the only one that carries
     step += ["ldr r2, [r0], #4", "adds r2, r2, r1", "bcc 2b", "ldr r2, [r0]", "sub r0, r0, r2"]
-    step.append(f"add r1, r1, #{2 * depth}")
+    step += add_to("r1", 2 * depth)
     finish = partial(requantize, multiplier="r2", twice_addend="r3", shift="r12")
     return pair_product(step, 1, 1, 0, depth, channels, rows, finish)
 
 
-def _close_word(channels: int) -> Assembly:
-    step = [f"str r2, [r0], #{channels}"] if channels < 256 else ["str r2, [r0]", f"add r0, r0, #{channels}"]
-    return Assembly(
+def _close_word(channels: int) -> Thumb2Assembly:
+    step = [f"str r2, [r0], #{channels}"] if channels < 256 else ["str r2, [r0]", *add_to("r0", channels)]
+    return Thumb2Assembly(
         f"Four channels of every position, of {channels}.",
         ("int8_t *output", "int32_t positions", "uint32_t pattern"),
         ["1:", *step, "subs r1, #1", "bne 1b", "bx lr"],

@@ -13,6 +13,7 @@ from ..portable.renderer import Array, Kernel, Site, fill
 from .assembly import REACH, Assembly, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product, pack_name
 from .thumb2_addition import Thumb2Addition
+from .thumb2_assembly import Thumb2Assembly, add_to
 from .thumb2_columns import Thumb2Columns, widen
 
 _COLUMNS = 5  # columns that a depthwise kernel computes at a time, at most
@@ -88,7 +89,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         plane_rows = (rows - 1) * op.stride[0] + height
         inside = min(input_columns, pitch - left)
         widen_name = f"widen_{inside}_{channels}_{input_columns * channels}_{pitch}"
-        helpers = {widen_name: widen(self.element_bytes, inside, channels, input_columns, pitch)}
+        helpers: dict[str, Assembly] = {widen_name: widen(self.element_bytes, inside, channels, input_columns, pitch)}
         stream = self._depthwise_stream(op)
         constants = f"stream + {times('channel', stream.values.shape[1])}"
         calls = []
@@ -143,11 +144,6 @@ def sums(rows: int) -> tuple[list[str], list[str]]:
     return first, second
 
 
-def moved(pointer: str, distance: int) -> list[str]:
-    """`pointer` moved by so many bytes, forwards or backwards."""
-    return [f"{'add' if distance > 0 else 'sub'} {pointer}, {pointer}, #{abs(distance)}"] if distance else []
-
-
 def pair_product(
     step: list[str],
     steps: int,
@@ -157,7 +153,7 @@ def pair_product(
     channels: int,
     rows: int,
     requantize: Requantize,
-) -> Assembly:
+) -> Thumb2Assembly:
     """`rows` packed rows of `depth` inputs times pairs of channels, from a stream as `Thumb2Renderer.stream` has it.
 
     `step` is done `steps` times, `unrolled` of them without a loop; it moves r0 through `wide_bytes` of packed rows and
@@ -168,7 +164,7 @@ def pair_product(
     if unrolled < steps:
         count = ["ldr r2, [sp]", "subs r2, #1", "str r2, [sp]", "bne 2b"]
         body = [f"mov r2, #{steps // unrolled}", "str r2, [sp]", "2:", *body, *count]
-    return Assembly(
+    return Thumb2Assembly(
         f"{rows} packed x {depth} inputs times pairs of channels"
         + (f". The outputs of a row are {channels} bytes." if rows > 1 else "."),
         ("const void *wide", "const uint32_t *stream", "int8_t *output", "int32_t pairs"),
@@ -179,7 +175,7 @@ def pair_product(
             "ldrd r4, r8, [r1], #8",
             *(f"mov {register}, {group[0]}" for group in (first, second) for register in group[1:]),
             *body,
-            *([f"sub r0, r0, #{wide_bytes}"] if wide_bytes else []),
+            *add_to("r0", -wide_bytes),
             # the first shift is the lowest byte of r12, which is all that a shift by a register looks at
             "ldrd r2, r12, [r1], #4",
             "asr r3, r12, #16",

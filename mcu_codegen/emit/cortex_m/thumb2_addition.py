@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .addition import PARAMETERS, Addition, about
-from .assembly import Assembly
+from .thumb2_assembly import Thumb2Assembly
 
 
 class Thumb2Addition(Addition):
@@ -13,7 +13,7 @@ class Thumb2Addition(Addition):
 
     added = (8, 4)
 
-    def add_codes(self, shift: int, elements: int) -> Assembly:
+    def add_codes(self, shift: int, elements: int) -> Thumb2Assembly:
         """r3, r4 and r5 are the stream's constants, lr counts. Up to four elements together, so that loads and stores
         come in a row; those of the round's first element come last and move the pointers on."""
         lines: list[str] = []
@@ -35,7 +35,7 @@ class Thumb2Addition(Addition):
             lines += [*products[:1], *loads[3:], *products[1:]]
             lines += [f"ssat {total}, #8, {total}, asr #{shift}" for total in sums]
             lines += each("strb", sums, "r2", group)
-        return Assembly(
+        return Thumb2Assembly(
             about(shift),
             PARAMETERS,
             [

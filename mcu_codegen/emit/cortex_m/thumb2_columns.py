@@ -15,12 +15,14 @@ import numpy as np
 
 from ... import lower
 from ..kernel import Array, fill
-from .assembly import Assembly, folded_bias, packed, rounding, scaling, words
+from .assembly import REACH, Assembly, folded_bias, packed, rounding, scaling, words
 from .columns import Column, Columns, Signals
+from .thumb2_assembly import Thumb2Assembly, add_to
 
 _TOTALS = ("r4", "r5", "r6", "r7")
 _VALUES = ("r8", "r9")
 _WEIGHTS = ("r10", "r11", "r12", "lr")
+_PAIRED = 1020  # the largest offset of a load of two words
 _COPIED = 8  # positions that are widened without a jump
 
 
@@ -79,7 +81,7 @@ class Thumb2Columns(Columns):
 
     def column(self, signals: Signals, row: str, prefix: str) -> Column:
         table = self._table(signals)
-        together = next(count for count in (4, 2, 1) if _registers(self._uses(signals, count)) <= len(_WEIGHTS))
+        together = next(count for count in (4, 2, 1) if self._fits(self._uses(signals, count)))
         helpers: dict[str, Assembly] = {}
         calls: list[str] = []
 
@@ -144,8 +146,12 @@ class Thumb2Columns(Columns):
                 uses.setdefault(word + step, []).append((output, step * table.kinds + kind))
         return dict(sorted(uses.items()))
 
-    def _tabulate(self, table: Table) -> Assembly:
-        return Assembly(
+    def _fits(self, uses: dict[int, list[tuple[int, int]]]) -> bool:
+        """Whether there are registers for the weights, and every word is within a load's reach."""
+        return _registers(uses) <= len(_WEIGHTS) and 4 * max(uses) <= REACH
+
+    def _tabulate(self, table: Table) -> Thumb2Assembly:
+        return Thumb2Assembly(
             f"The constants of a channel with {table.taps} weights, which become {4 * table.words} bytes.",
             ("const uint32_t *stream", "void *table"),
             [
@@ -161,11 +167,11 @@ class Thumb2Columns(Columns):
             ],
         )
 
-    def _column(self, signals: Signals, outputs: int) -> Assembly:
+    def _column(self, signals: Signals, outputs: int) -> Thumb2Assembly:
         totals = _TOTALS[:outputs]
         bias = 4 * self._table(signals).words
         far = outputs * signals.distance
-        return Assembly(
+        return Thumb2Assembly(
             f"{outputs} outputs of {signals.taps} taps, {signals.distance} bytes apart, again and again; stride"
             f" {signals.stride}.",
             ("const void *plane", "const void *table", "int8_t *output", "int32_t rounds"),
@@ -178,8 +184,8 @@ class Thumb2Columns(Columns):
                 f"ldr r10, [r1, #{bias + 12}]",
                 *self.requantize(totals, "r8", "r9", "r10"),
                 *(f"strb {total}, [r2, #{number * signals.distance}]" for number, total in enumerate(totals)),
-                f"add r0, r0, #{self.element_bytes * outputs * signals.stride}",
-                f"add r2, r2, #{far}",
+                *add_to("r0", self.element_bytes * outputs * signals.stride),
+                *add_to("r2", far),
                 "subs r3, #1",
                 "bne 1b",
                 "pop {r4-r11, pc}",
@@ -197,7 +203,7 @@ class Thumb2Columns(Columns):
         for word, products in uses.items():
             if word not in values:
                 values = dict(zip((word, word + 1) if word + 1 in uses else (word,), _VALUES, strict=False))
-                lines.append(_load(list(values.values()), "r0", 4 * word))
+                lines += _load(list(values.values()), "r0", 4 * word)
             wanted = sorted({weight for _, weight in products} - weights.keys())
             while wanted:
                 pair = [wanted.pop(0)]
@@ -207,7 +213,7 @@ class Thumb2Columns(Columns):
                     pair.append(following)
                     wanted = [weight for weight in wanted if weight != following]
                 weights |= {weight: free.pop(0) for weight in pair}
-                lines.append(_load([weights[weight] for weight in pair], "r1", 4 * pair[0]))
+                lines += _load([weights[weight] for weight in pair], "r1", 4 * pair[0])
             for output, weight in products:
                 total = totals[output]
                 start = total if output in begun else totals[-1]
@@ -217,19 +223,19 @@ class Thumb2Columns(Columns):
         return lines
 
 
-def widen(element_bytes: int, columns: int, channels: int, row_columns: int, pitch: int) -> Assembly:
+def widen(element_bytes: int, columns: int, channels: int, row_columns: int, pitch: int) -> Thumb2Assembly:
     """One channel of an image into a plane of wider elements."""
-    load = [f"ldrsb r3, [r0], #{channels}"] if channels < 256 else ["ldrsb r3, [r0]", f"add r0, r0, #{channels}"]
+    load = [f"ldrsb r3, [r0], #{channels}"] if channels < 256 else ["ldrsb r3, [r0]", *add_to("r0", channels)]
     skipped = (row_columns - columns) * channels
     store = f"{'strh' if element_bytes == 2 else 'str'} r3, [r1], #{element_bytes}"
-    return Assembly(
+    return Thumb2Assembly(
         f"One channel of {columns} of {row_columns} columns, {channels} bytes apart; rows get {pitch} elements.",
         ("const int8_t *input", f"int{8 * element_bytes}_t *plane", "int32_t rows"),
         [
             "1:",
             *[*load, store] * columns,
-            *([f"add r0, r0, #{skipped}"] if skipped else []),
-            *([f"add r1, r1, #{element_bytes * (pitch - columns)}"] if pitch > columns else []),
+            *add_to("r0", skipped),
+            *add_to("r1", element_bytes * (pitch - columns)),
             "subs r2, #1",
             "bne 1b",
             "bx lr",
@@ -254,5 +260,7 @@ def _registers(uses: dict[int, list[tuple[int, int]]]) -> int:
     return max(sum(first[weight] <= word <= last[weight] for weight in first) for word in uses)
 
 
-def _load(registers: Sequence[str], pointer: str, offset: int) -> str:
-    return f"{'ldrd' if len(registers) > 1 else 'ldr'} {', '.join(registers)}, [{pointer}, #{offset}]"
+def _load(registers: Sequence[str], pointer: str, offset: int) -> list[str]:
+    if len(registers) > 1 and offset <= _PAIRED:
+        return [f"ldrd {', '.join(registers)}, [{pointer}, #{offset}]"]
+    return [f"ldr {register}, [{pointer}, #{offset + 4 * at}]" for at, register in enumerate(registers)]

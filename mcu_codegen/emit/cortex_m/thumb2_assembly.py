@@ -1,0 +1,85 @@
+"""What instructions of Thumb-2 accept: Cortex-M3, M4, M7, M33, and the general registers of M55."""
+
+from __future__ import annotations
+
+from .assembly import Assembly
+from .ranges import Ranges, encodable
+
+FORMS = """
+    mov                        R, R
+    mov                        R, #-256..65535
+    movw movt                  R, #0..65535
+    add sub                    R, R, #0..4095
+    add sub subs               R, R, #const
+    adds subs                  R, #const
+    add sub                    R, #0..4095
+    add sub                    sp, #0..508/4
+    add                        R, sp, #0..1020/4
+    add adds                   R, R, R
+    add                        R, R, R, asr #1..32
+    add                        R, R, R, lsr #1..32
+    add                        R, R, R, lsl #0..31
+    sub                        R, R, R
+    lsl                        R, R, #0..31
+    lsr lsrs asr               R, R, #1..32
+    lsl lsr asr                R, R, R
+    cmp                        R, R
+    mla                        R, R, R, R
+    smull                      R, R, R, R
+    ssat                       R, #1..32, R
+    ssat                       R, #1..32, R, asr #1..31
+    ldr ldrb ldrh ldrsb ldrsh  R, [R]
+    ldr ldrb ldrh ldrsb ldrsh  R, [R, #-255..4095]
+    ldr ldrb ldrh ldrsb ldrsh  R, [R], #-255..255
+    str strb strh              R, [R]
+    str strb strh              R, [R, #-255..4095]
+    str strb strh              R, [R], #-255..255
+    ldr str                    R, [sp]
+    ldr str                    R, [sp, #0..4095]
+    ldrd strd                  R, R, [R]
+    ldrd strd                  R, R, [R, #-1020..1020/4]
+    ldrd strd                  R, R, [R], #-1020..1020/4
+    ldrd strd                  R, R, [sp]
+    ldrd strd                  R, R, [sp, #-1020..1020/4]
+    ldm stm                    R, {R}
+    ldm stm                    R!, {R}
+    push                       {R}
+    pop                        {R, pc}
+    bx                         lr
+    beq bne bcc bgt            @-1048576..1048574
+    b                          @-16777216..16777214
+"""
+
+_DSP_FORMS = """
+    sxtb16                     R, R
+    sxtb16                     R, R, ror #8..24/8
+    sxtab16                    R, R, R
+    sxtab16                    R, R, R, ror #8..24/8
+    sadd16 smmulr              R, R, R
+    smlad smlabt smlatb        R, R, R, R
+    pkhbt                      R, R, R, lsl #1..31
+"""
+
+
+def add_to(register: str, value: int, base: str = "") -> list[str]:
+    """Add a constant, in as few additions as it takes; `base`, where `register` becomes the sum of another one."""
+    operation, size = ("add", value) if value > 0 else ("sub", -value)
+    if size <= 4095 or encodable(size):
+        parts = [size]
+    else:
+        parts = [size & mask for mask in (0xFFF, 0xFF << 12, 0xFF << 20, 0xF << 28)]
+    sources = [base or register, *[register] * len(parts)]
+    added = zip(sources, (part for part in parts if part), strict=False)
+    return [f"{operation} {register}, {source}, #{part}" for source, part in added]
+
+
+def constant(register: str, value: int) -> list[str]:
+    """`register` becomes `value`, 0 or more."""
+    upper = [f"movt {register}, #{value >> 16}"] if value >> 16 else []
+    return [f"movw {register}, #{value & 0xFFFF}", *upper]
+
+
+class Thumb2Assembly(Assembly):
+    """Of Cortex-M3, M4, M7 and M33."""
+
+    ranges = Ranges("Cortex-M3 to M33", 4, FORMS, _DSP_FORMS)

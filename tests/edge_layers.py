@@ -1,0 +1,108 @@
+"""Layers at the sizes where the ranges of instructions end: offsets, constants, loop counts, branches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from random_layers import Layers
+
+from mcu_codegen.graph import Elementwise, FullyConnected, Graph, Pool2D, Quantization
+
+INPUTS = (1, 3, 255, 561, 1020, 1024, 1028, 1364, 1368, 2704, 4095, 4096, 8192, 10_000)
+CHANNELS = (1, 2, 60, 256, 257, 344, 520, 820, 1023, 1028, 1364, 1366, 1500)
+IMAGES = ((1, 700), (3, 601), (700, 1), (601, 3), (5, 41))
+COLUMNS = (
+    # taps, stride, dilation, rows, columns, channels
+    (2, 1, 1, 40, 1, 4),
+    (9, 1, 1, 1200, 1, 3),
+    (15, 2, 1, 60, 1, 260),
+    (16, 127, 1, 600, 1, 12),
+    (17, 300, 1, 1000, 1, 4),
+    (31, 1, 1, 40, 1, 1500),
+    (31, 1, 1, 40, 1, 1023),
+    (30, 1, 1, 40, 3, 341),
+    (31, 2, 1, 90, 2, 64),
+    (5, 600, 1, 2000, 1, 2),
+    (4, 90, 8, 500, 1, 8),
+)
+
+
+def fully_connected(layers: Layers, inputs: int, outputs: int = 3) -> None:
+    source, output = layers.input(1, inputs), layers.activation((1, outputs))
+    constants = layers.constants((outputs, inputs), 0, source, output)
+    layers.append("FULLY_CONNECTED", source, output, FullyConnected(), *constants)
+
+
+def pool(layers: Layers, rows: int, columns: int, channels: int) -> None:
+    source = layers.input(1, rows, columns, channels)
+    output = layers.new((1, 1, 1, channels), "int8", layers.tensors[source].quantization or Quantization((), ()))
+    layers.append("AVERAGE_POOL_2D", source, output, Pool2D("VALID", (1, 1), (rows, columns)))
+
+
+def add(layers: Layers, elements: int) -> None:
+    first, second, output = layers.input(1, elements), layers.input(1, elements), layers.activation((1, elements))
+    layers.append("ADD", first, output, Elementwise(), second)
+
+
+def inputs() -> Graph:
+    layers = Layers(1)
+    for each in INPUTS:
+        fully_connected(layers, each)
+    for elements in (1, 1021, 10_000):
+        add(layers, elements)
+    return layers.graph()
+
+
+def pointwise() -> Graph:
+    layers = Layers(2)
+    for channels in CHANNELS:
+        layers.convolution(layers.input(1, 3, 2, channels), 4, (1, 1), (1, 1))
+        layers.convolution(layers.input(1, 3, 2, 4), channels, (1, 1), (1, 1))
+        pool(layers, 3, 2, channels)
+    return layers.graph()
+
+
+def depthwise() -> Graph:
+    layers = Layers(3)
+    for channels in CHANNELS:
+        layers.depthwise(layers.input(1, 5, 5, channels))
+    for channels in CHANNELS[::2]:
+        layers.depthwise(layers.input(1, 4, 5, channels), (2, 2))
+    return layers.graph()
+
+
+def signals() -> Graph:
+    layers = Layers(4)
+    for channels in CHANNELS:
+        layers.depthwise(layers.input(1, 2, 7, channels), window=(1, 3))
+        layers.depthwise(layers.input(1, 5, 1, channels), window=(3, 1))
+    return layers.graph()
+
+
+def images() -> Graph:
+    layers = Layers(5)
+    for rows, columns in IMAGES:
+        for depth, stride in ((1, (1, 1)), (2, (2, 2)), (17, (1, 2))):
+            layers.depthwise(layers.input(1, rows, columns, depth), stride)
+            layers.depthwise(layers.input(1, rows, columns, depth), stride, window=(1, 3))
+        layers.convolution(layers.input(1, rows, columns, 2), 4, (3, 3), (2, 1))
+        layers.convolution(layers.input(1, rows, columns, 1), 3, (1, columns), (1, 1))
+    return layers.graph()
+
+
+def columns() -> Graph:
+    layers = Layers(6)
+    for taps, stride, dilation, *image in COLUMNS:
+        layers.depthwise(layers.input(1, *image), (stride, 1), (taps, 1), dilation)
+    return layers.graph()
+
+
+GRAPHS: dict[str, Callable[[], Graph]] = {
+    "inputs": inputs,
+    "channels of pointwise layers": pointwise,
+    "channels of depthwise layers": depthwise,
+    "channels of signals": signals,
+    "images": images,
+    "columns": columns,
+}
+"""By what is large; each fits the least flash."""
