@@ -142,10 +142,10 @@ class Outcome:
                 "One person's exits",
                 [
                     Paragraph(
-                        "The same two people, with all words, and the network with early exits: it stops at the first"
-                        " one that is sure. What they enrolled with, labelled, taught the exits, in integers, as a board"
-                        " does it; the network itself stays as it is. Accuracy and instructions are on other utterances"
-                        " of theirs, which are few: docs/early-exits.md has what many people gain."
+                        "The same two people, with all words, and the network with early exits: it stops at the"
+                        " first one that is sure. What they enrolled with, labelled, taught the exits, in integers,"
+                        " as a board does it; the network itself stays as it is. Accuracy and instructions are on"
+                        " other utterances of theirs, which are few: docs/early-exits.md has what many people gain."
                     ),
                     self.teaching.words(),
                     Paragraph(
