@@ -68,7 +68,7 @@ def test_exits_learn_from_labelled_and_unlabelled_clips(model, clips, tmp_path, 
     own = taught(model, clips, labels)
     assert user.words == ("yes", "no") and user.exits.buffer.labels.tolist() == labels
     assert user.exits.to_dict() == own.exits.to_dict()
-    assert f"exits learnt from 12, {sum(label >= 0 for label in labels)} with a label" in printed
+    assert f"exits learnt from the last 12, {sum(label >= 0 for label in labels)} with a label" in printed
     assert printed.count("(factory: ") == 2
 
 
@@ -80,7 +80,7 @@ def test_utterances_are_added_to_those_that_were_heard(model, clips, tmp_path, c
     first = taught(model, few, [NO_LABEL] * 6)
     own = first.taught(graph, recorded_features(more + more, graph), LABELS[6:] * 2)
     assert User.load(tmp_path / "anna.user", graph).exits.to_dict() == own.exits.to_dict()
-    assert "18 utterances; exits learnt from 12, 12 with a label" in capsys.readouterr().out
+    assert "18 utterances; exits learnt from the last 12, 12 with a label" in capsys.readouterr().out
 
 
 def test_gates_and_exits_of_one_network(clips, tmp_path, capsys):

@@ -54,7 +54,7 @@ class Taught:
     name: str
     clips: int
     utterances: int  # that they learnt from, all with a label
-    networks: dict[str, Heard]  # without exits, with the factory's, with her own
+    networks: dict[str, Heard]  # by exits: "none", "factory" and "own"
     blob: int  # bytes
     learning: int | str  # instructions, or why they were not counted
     parity: Report
@@ -62,7 +62,12 @@ class Taught:
     @property
     def whole(self) -> float | None:
         """Instructions of the network without exits."""
-        return next(iter(self.networks.values())).instructions
+        return self.networks["none"].instructions
+
+    @property
+    def inferences(self) -> float | None:
+        """What learning took, in those."""
+        return self.learning / self.whole if isinstance(self.learning, int) and self.whole else None
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Teaching:
     """The users whose exits learnt, or why there are none."""
 
     persons: tuple[Taught, ...]
-    exits: tuple[str, ...]  # names
+    exits: int  # early ones
     learnt: Report  # what C learns from both, in every epoch
     core: str
     reason: str = ""
@@ -81,7 +86,7 @@ class Teaching:
 
     def words(self) -> Table:
         """A word: how well it is heard, what it costs, where it stops."""
-        ends = [*(f"stop at {number}" for number in range(1, len(self.exits) + 1)), "run to the end"]
+        ends = [*(f"stop at {number}" for number in range(1, self.exits + 1)), "run to the end"]
         rows: list[tuple[object, ...]] = []
         for each in self.persons:
             for name, heard in each.networks.items():
@@ -95,11 +100,16 @@ class Teaching:
 
     def costs(self) -> Table:
         """Learning, once."""
-        rows: list[tuple[object, ...]] = []
-        for each in self.persons:
-            counted = isinstance(each.learning, int) and each.whole
-            inferences = f"{each.learning / each.whole:.1f}" if counted else ""  # type: ignore[operator]
-            rows.append((each.name, each.utterances, each.learning, inferences, each.blob))
+        rows: list[tuple[object, ...]] = [
+            (
+                each.name,
+                each.utterances,
+                each.learning,
+                "" if each.inferences is None else f"{each.inferences:.1f}",
+                each.blob,
+            )
+            for each in self.persons
+        ]
         nobody = [(self.reason, *[""] * 4)]
         return Table(
             ("person", "utterances", f"instructions to learn ({self.core})", "in inferences", "blob"), rows or nobody
@@ -132,13 +142,13 @@ def teach(
     seed: int,
     out: Path,
 ) -> Teaching:
-    """Give the trained network exits, quantise it, and let `somebody` teach them; `out` receives model, users.
+    """Give the trained network exits, quantise it, and let `somebody` teach them; `out` receives model and users.
 
     `plain` is the integer network without exits. Where there is nobody, the reason stands in the table, and nothing is
     trained.
     """
     if isinstance(somebody, str):
-        return Teaching((), (), Report([]), core, somebody)
+        return Teaching((), 0, Report([]), core, somebody)
     trained = train_exits(held, task, ExitRecipe(PLACES, epochs), seed, out, augmentation=augmentation)
     path = out / "model.tflite"
     files.write_whole(path, tflite.write(quantize(trained, task, seed=seed).graph))
@@ -149,13 +159,14 @@ def teach(
         trial = each.voice
         user = User.nobody(model).taught(model, codes[trial.enrol], task.testing.labels[trial.enrol].tolist())
         user.save(out / f"{each.name}.user")
+        files.write_whole(out / f"{each.name}.blob", user.blob(model))
         users.append(user)
         persons.append(_taught(each, plain, whole, model, user, codes, core))
-    buffers = [Stored(_buffer(user), [False] * len(exits_of(model))) for user in users]
+    exits = len(exits_of(model))
+    buffers = [Stored(_buffer(user), [False] * exits) for user in users]
     rows = np.concatenate([each.voice.enrol[:PROOF] for each in somebody])
     given = Given(codes[rows], task.testing.labels[rows].tolist(), buffers, [user.blob(model) for user in users])
-    names = tuple(each.name for each in exits_of(model))
-    return Teaching(tuple(persons), names, learning.compare(model, given), core)
+    return Teaching(tuple(persons), exits, learning.compare(model, given), core)
 
 
 def _taught(

@@ -98,7 +98,8 @@ def describe_heard(user: User) -> str:
     if user.exits is None:
         return f"{user.utterances} utterances"
     kept = user.exits.buffer.labels
-    return f"{user.exits.buffer.heard} utterances; exits learnt from {len(kept)}, {np.sum(kept >= 0)} with a label"
+    teaching = f"exits learnt from the last {len(kept)}, {np.sum(kept >= 0)} with a label"
+    return f"{user.exits.buffer.heard} utterances; {teaching}"
 
 
 def describe_gates(model: Graph, opened: Gates) -> list[str]:
@@ -112,12 +113,12 @@ def describe_gates(model: Graph, opened: Gates) -> list[str]:
 
 
 def describe_exits(model: Graph, user: User) -> list[str]:
-    """From which score on each exit answers, a line an exit; nothing for a user of the factory's exits."""
+    """How sure each exit must be to answer, a line an exit; nothing for a user of the factory's exits."""
     if user.learnt is None:
         return []
     return [
-        f"{each.name}: answers {_sure(own)} (factory: {_sure(each.threshold)})"
-        for each, own in zip(exits_of(model), user.learnt.applied(), strict=True)
+        f"exit {number}: answers {_sure(own)} (factory: {_sure(each.threshold)})"
+        for number, (each, own) in enumerate(zip(exits_of(model), user.learnt.applied(), strict=True), 1)
     ]
 
 
