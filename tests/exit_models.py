@@ -14,9 +14,9 @@ from mcu_codegen.users.learning_constants import Constants
 from mcu_codegen.users.regression import Rates
 
 
-def exit_model(seed: int = 0, gates: bool = False, **changed: object) -> Graph:
+def exit_model(seed: int = 0, gates: bool = False, frames: int = 7, **changed: object) -> Graph:
     """Two early exits that learn, fast, by constants that some of `changed` replace."""
-    graph, _ = gated_model(seed, frames=7, exits=True)
+    graph, _ = gated_model(seed, frames=frames, exits=True)
     rng = np.random.default_rng([seed, 2])
     rates = tuple(
         Rates(tuple(rng.integers(2, 7, 6).tolist()), tuple(rng.integers(4, 12, 6).tolist())) for _ in exits_of(graph)

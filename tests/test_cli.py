@@ -254,14 +254,14 @@ def test_options_of_evaluation_that_make_no_sense(arguments, message, capsys):
     assert re.search(message, refused(capsys, "kws", "evaluate", "run", "--data", "nowhere", *arguments))
 
 
-def test_enrolling_with_a_model_without_gates(model, tmp_path, capsys):
+def test_enrolling_with_a_model_without_gates_and_exits(model, tmp_path, capsys):
     folder = write_folder(tmp_path / "corpus")
     clip = next(folder.glob("*.wav"))
     found = refused(capsys, "kws", "enroll", "--model", model, "--user", tmp_path / "anna", clip)
-    assert "model.enrol.tflite: " in found
+    assert "its metadata list neither gates nor exits" in found
     assert not (tmp_path / "anna.user").exists()
     assert "--user '': a name is needed" in refused(capsys, "kws", "enroll", "--model", model, "--user", "", clip)
-    assert ".: not the name of a file" in refused(capsys, "kws", "enroll", "--model", ".", "--user", "anna", clip)
+    assert ".: cannot be read" in refused(capsys, "kws", "enroll", "--model", ".", "--user", "anna", clip)
 
 
 def test_a_reader_that_leaves_early(model):

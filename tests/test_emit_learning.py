@@ -18,12 +18,12 @@ from mcu_codegen import cli, files
 from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS
 from mcu_codegen.emulate import host
 from mcu_codegen.emulate.learning_executor import CoreLearningExecutor, HostLearningExecutor, sources_of
-from mcu_codegen.emulate.machines import counting_machine, machines
+from mcu_codegen.emulate.machines import machines
 from mcu_codegen.emulate.toolchain import choose
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 from mcu_codegen.prove import learning
-from mcu_codegen.prove.learning import Given, Stored
+from mcu_codegen.prove.learning import instructions
 from mcu_codegen.prove.learning_cases import random_given
 from mcu_codegen.prove.parity import Comparison
 from mcu_codegen.targets import TARGETS, find
@@ -86,9 +86,7 @@ def test_the_cost_of_one_personalisation() -> None:
     _, last = exit_heads.population(0)
     codes, labels, _, _ = exit_heads.speaker(1)
     buffer = Utterances((codes,) * 3, last(labels, 1), labels, 30)
-    given = Given(codes[:1].reshape(1, 1, -1), [0], [Stored(buffer, [False] * 3)], [])
-    executor = CoreLearningExecutor(graph, target, counting_machine(target), choose())
-    assert executor.count(given.pack(), "kws_model_user_learn") < 10 * _INFERENCE
+    assert instructions(graph, buffer, target, choose()) < 10 * _INFERENCE
     sources = sources_of(graph, RENDERERS["portable"]()) | {"size.c": _SIZES}
     assert ctypes.CDLL(str(host.build_shared_library(sources))).size() <= 12 * 1024
     assert blob_bytes(graph) <= 3 * 1024 * 56 // 64  # 64 features fit into 3 KB, too

@@ -11,7 +11,9 @@ import torch
 
 from kws import models
 from kws.data.task import LENGTH, Examples, Task
-from kws.demo import users as demo_users
+from kws.demo.exits import teach
+from kws.demo.gates import people
+from kws.demo.people import two_people
 from kws.features import Window
 from kws.models.count import count
 from kws.models.groups import Layer
@@ -27,6 +29,7 @@ from kws.training import checkpoint
 from kws.training.recipe import Augmentation
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
+from mcu_codegen.graph import Graph
 from mcu_codegen.users import gates as integer_gates
 from mcu_codegen.users.user import User
 
@@ -216,9 +219,12 @@ def test_gates_need_speakers_who_said_enough(task):
 def test_a_demo_without_people_says_why(task, held, tmp_path):
     """Recordings of speakers who said little, or of one word, still give a page."""
     silent = dataclasses.replace(task.testing, speakers=np.full(len(task.testing), ""))
-    people = demo_users.people(held, dataclasses.replace(task, testing=silent), 1, FEW, "cortex-m4", 0, tmp_path)
-    assert people.passed and not people.persons
-    assert "two or more are needed" in people.table().text()
+    nobody = two_people(dataclasses.replace(task, testing=silent), 0)
+    gated = people(nobody, held, task, 1, FEW, "cortex-m4", 0, tmp_path)
+    taught = teach(nobody, held, Graph("none", [], []), task, 1, FEW, "cortex-m4", 0, tmp_path)
+    assert gated.passed and taught.passed and not gated.persons + taught.persons
+    for table in (gated.table(), taught.words(), taught.costs()):
+        assert "two or more are needed" in table.text()
     assert not list(tmp_path.iterdir())
 
 

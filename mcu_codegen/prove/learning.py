@@ -13,10 +13,13 @@ import numpy as np
 
 from ..emulate.learning_executor import CoreLearningExecutor, HostLearningExecutor
 from ..emulate.machine import MachineError
+from ..emulate.machines import counting_machine
+from ..emulate.toolchain import Toolchain
 from ..errors import InputError
 from ..execute.numpy_executor import NumpyExecutor
 from ..graph import Graph
 from ..listen.decision import SILENCE, UNKNOWN
+from ..targets import Target
 from ..users.blob import Content, blob, labels_of, read_blob, user_groups
 from ..users.exits import answers
 from ..users.gates import all_open
@@ -112,6 +115,14 @@ def compare(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return Report(list(pool.map(one, executors)))
+
+
+def instructions(model: Graph, utterances: Utterances, target: Target, compiler: Toolchain) -> int:
+    """What `<name>_user_learn` executes to learn from a buffer. Raises InputError where nothing counts on `target`."""
+    executor = CoreLearningExecutor(model, target, counting_machine(target), compiler)
+    stored = Stored(utterances, [False] * len(utterances.features))
+    heard = np.empty((0, *model.tensors[model.main.inputs[0]].shape), np.int8)
+    return executor.count(Given(heard, [], [stored], []).pack(), "kws_model_user_learn")
 
 
 def compared(done: Comparison, wanted: Sequence[tuple[str, bytes]], found: bytes) -> Comparison:

@@ -1,7 +1,8 @@
-"""Two people of the demo: each enrols with a few utterances, and her network stands beside the full one."""
+"""The two people choose channels: each enrols with a few utterances, and her network stands beside the full one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,31 +11,25 @@ import numpy as np
 
 from mcu_codegen import files
 from mcu_codegen.emit.plan import compile_plan
-from mcu_codegen.emulate import toolchain
-from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 from mcu_codegen.prove import parity, personal
-from mcu_codegen.prove.measure import measure
 from mcu_codegen.prove.measurement import Measurement
 from mcu_codegen.report import Table
-from mcu_codegen.targets import TARGETS
 from mcu_codegen.users import gates
 from mcu_codegen.users.bake import bake
+from mcu_codegen.users.exits import answers
 from mcu_codegen.users.user import User
 
 from ..data.task import Task
 from ..personalize.gate_training import GateRecipe, train_gates
-from ..personalize.protocol import Speakers, Trial
+from ..personalize.protocol import Trial
 from ..quantization.quantize import enrolment_of, quantize
 from ..training.checkpoint import Checkpoint
 from ..training.inference import features_of
 from ..training.recipe import Augmentation
-
-NAMES = ("anna", "ben")  # anna uses all words, ben half of them
-_ENROL = 10  # utterances
-_PROOF = 2  # utterances that go through every layer on every core
+from .people import PROOF, Somebody, accuracy, cost
 
 
 @dataclass(frozen=True)
@@ -94,16 +89,21 @@ class People:
 
 
 def people(
-    held: Checkpoint, task: Task, steps: int, augmentation: Augmentation, core: str, seed: int, out: Path
+    somebody: Sequence[Somebody] | str,
+    held: Checkpoint,
+    task: Task,
+    steps: int,
+    augmentation: Augmentation,
+    core: str,
+    seed: int,
+    out: Path,
 ) -> People:
-    """Give the trained network gates, quantise it, and enrol two test speakers; `out` receives models and users.
+    """Give the trained network gates, quantise it, and enrol `somebody`; `out` receives models and users.
 
-    Where there are no such speakers, the reason stands in the table, and nothing is trained.
+    Where there is nobody, the reason stands in the table, and nothing is trained.
     """
-    try:
-        trials = _trials(task, np.random.default_rng(seed))
-    except InputError as error:
-        return People((), str(error), core)
+    if isinstance(somebody, str):
+        return People((), somebody, core)
     gated = train_gates(held, task, GateRecipe(steps=steps), seed, out, augmentation=augmentation)
     quantized = quantize(gated, task, seed=seed)
     assert quantized.enrolment is not None
@@ -112,64 +112,39 @@ def people(
     files.write_whole(enrolment_of(path), tflite.write(quantized.enrolment))
     model, enrolment = tflite.read(path), tflite.read(enrolment_of(path))
     codes = features_of(task.testing, held.window)[:, np.newaxis, ..., np.newaxis]
-    persons = [
-        _person(name, model, enrolment, codes, trial, core, out) for name, trial in zip(NAMES, trials, strict=True)
-    ]
+    persons = [_person(each, model, enrolment, codes, core, out) for each in somebody]
     return People(tuple(persons), cost(model, core), core)
 
 
-def _trials(task: Task, rng: np.random.Generator) -> list[Trial]:
-    """One test speaker who uses all words, and another with half of them. Raises InputError where there are none."""
-    speakers = Speakers(task.testing, task.labels, keywords=2 * _ENROL)
-    half = rng.permutation(np.arange(2, len(task.labels)))[: (len(task.labels) - 2) // 2].tolist()
-    first = speakers.voice(_ENROL, 1, 1, rng)[0]
-    others = [trial for trial in speakers.words(_ENROL, [half] if half else [], rng) if trial.speaker != first.speaker]
-    if not others:
-        raise InputError(
-            f"{task.name}: nobody else said two clips of {', '.join(task.labels[label] for label in half)}"
-        )
-    return [first, others[0]]
-
-
-def _person(name: str, model: Graph, enrolment: Graph, codes: np.ndarray, trial: Trial, core: str, out: Path) -> Person:
-    labels = model.metadata["labels"]
-    words = None if trial.allowed.all() else [labels[label] for label in np.flatnonzero(trial.allowed)[2:]]
+def _person(who: Somebody, model: Graph, enrolment: Graph, codes: np.ndarray, core: str, out: Path) -> Person:
+    trial, labels = who.words, model.metadata["labels"]
+    words = who.used(labels)
     user = User.enrol(model, enrolment, codes[trial.enrol], words)
-    user.save(out / f"{name}.user")
+    user.save(out / f"{who.name}.user")
     blob = user.blob(model)
-    files.write_whole(out / f"{name}.blob", blob)
+    files.write_whole(out / f"{who.name}.blob", blob)
     opened = user.gates(gates.groups(model))
     baked = bake(model, opened)
     return Person(
-        name,
+        who.name,
         tuple(words or labels[2:]),
         len(trial.query),
-        _accuracy(NumpyExecutor(model), codes, trial),
-        _accuracy(NumpyExecutor(baked), codes, trial),
+        _accuracy(model, codes, trial),
+        _accuracy(baked, codes, trial),
         _macs(baked) / _macs(model),
         len(blob),
         cost(baked, core),
-        personal.compare(model, enrolment, user, codes[trial.enrol[:_PROOF]]),
+        personal.compare(model, enrolment, user, codes[trial.enrol[:PROOF]]),
     )
 
 
-def _accuracy(executor: NumpyExecutor, codes: np.ndarray, trial: Trial) -> float:
-    """Of the user's queries, decided among her words."""
-    output = executor.graph.main.outputs[-1]
-    scores = executor.run([codes[trial.query]])[output].reshape(len(trial.query), -1).astype(int)
-    return float(np.mean(np.where(trial.allowed, scores, -129).argmax(1) == trial.truth))
+def _accuracy(graph: Graph, codes: np.ndarray, trial: Trial) -> float:
+    _, scores = answers(graph, NumpyExecutor(graph).run([codes[trial.query]]))
+    return accuracy(scores, trial)
 
 
 def _macs(graph: Graph) -> int:
     return sum(layer.kernel.macs for layer in compile_plan(graph).layers)
-
-
-def cost(graph: Graph, core: str) -> Measurement | str:
-    """One inference of `graph` on a core, or why it was not measured."""
-    try:
-        return measure(graph, TARGETS[core], toolchain.choose())
-    except InputError as error:
-        return str(error)
 
 
 def _costs(cost: Measurement | str) -> tuple[object, ...]:
