@@ -94,8 +94,8 @@ class Teaching:
                 counted = "not counted" if heard.instructions is None else round(heard.instructions)
                 places = [f"{clips / each.clips:.0%}" for clips in heard.stopped]
                 missing = [""] * (len(ends) - len(places))
-                rows.append((each.name, name, f"{heard.accuracy:.1%}", counted, share, *missing, *places))
-        header = ("person", "exits", "accuracy", f"instructions a word ({self.core})", "share", *ends)
+                rows.append((each.name, each.clips, name, f"{heard.accuracy:.1%}", counted, share, *missing, *places))
+        header = ("person", "clips", "exits", "accuracy", f"instructions a word ({self.core})", "share", *ends)
         return Table(header, rows or [(self.reason, *[""] * (len(header) - 1))])
 
     def costs(self) -> Table:
