@@ -16,7 +16,7 @@ from test_cli import refused
 import kws.cli
 from kws.personalize.enroll import recorded_features
 from mcu_codegen.formats import tflite
-from mcu_codegen.users.learning import NO_LABEL
+from mcu_codegen.users.learning import NO_LABEL, Learner
 from mcu_codegen.users.user import User
 
 SECOND = 49  # frames
@@ -152,3 +152,19 @@ def test_a_file_that_is_not_this_models_stays_as_it_was(model, clips, tmp_path, 
     found = refused(capsys, "kws", "enroll", "--model", model, "--user", path, "--add", *clips)
     assert "anna.user: " in found
     assert path.read_bytes() == before
+
+
+def test_interruption_while_learning_leaves_the_old_user_whole(model, clips, tmp_path, monkeypatch, capsys):
+    assert enrol(model, tmp_path / "anna", "--labels", "folders", *clips) == 0
+    before = (tmp_path / "anna.user").read_bytes()
+    learn = Learner.steps
+
+    def interrupted(self, *arguments):
+        yield next(learn(self, *arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Learner, "steps", interrupted)
+    assert enrol(model, tmp_path / "anna", "--add", "--labels", "folders", *clips[:3]) == 130
+    assert "kws: interrupted" in capsys.readouterr().err
+    assert (tmp_path / "anna.user").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["anna.user"]
