@@ -16,7 +16,6 @@ from mcu_codegen.errors import InputError
 
 from .count import macs_by_layer
 from .layers import GlobalAverage, layer_name
-from .res1d import Block
 
 WIDTH = 64  # of a head's hidden layer, at most
 _STEPS = 8  # places at which a head looks, about
@@ -41,11 +40,10 @@ def boundaries(network: nn.Module) -> list[int]:
     def pointwise(layer: nn.Module) -> bool:
         return isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)
 
-    return [
-        place
-        for place in range(1, len(layers) - 1)
-        if isinstance(layers[place - 1], nn.ReLU | Block) and not pointwise(layers[place])
-    ]
+    def ends(layer: nn.Module) -> bool:  # an activation, or a block, which has layers of its own
+        return isinstance(layer, nn.ReLU) or any(layer.children())
+
+    return [place for place in range(1, len(layers) - 1) if ends(layers[place - 1]) and not pointwise(layers[place])]
 
 
 def places_of(network: nn.Module, exits: Sequence[int]) -> list[int]:
@@ -97,7 +95,6 @@ class ExitNetwork(nn.Module):
         super().__init__()
         places = places_of(network, exits)
         assert isinstance(network, nn.Sequential)
-        self.exits = tuple(exits)
         closing = network[-1]
         assert isinstance(closing, nn.Linear)
         self._depth = len(network)
@@ -115,16 +112,6 @@ class ExitNetwork(nn.Module):
         """By depth."""
         found = [self.get_submodule(name) for name in self._heads.values()]
         return [head for head in found if isinstance(head, Head)]
-
-    def backbone(self) -> dict[str, Tensor]:
-        """The state of the network alone, by the names that it has without exits."""
-        state = self.state_dict()
-        return {
-            f"{number}.{name.removeprefix(layer_name(number) + '.')}": value
-            for number in range(self._depth)
-            for name, value in state.items()
-            if name.startswith(layer_name(number) + ".")
-        }
 
     def train(self, mode: bool = True) -> ExitNetwork:
         """Only heads train: the network keeps its weights and the statistics of its normalisation."""

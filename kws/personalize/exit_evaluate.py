@@ -24,12 +24,13 @@ from ..data.task import Examples, Task
 from ..models.exits import ExitNetwork
 from ..quantization import exits as quantized
 from ..training import checkpoint
+from ..training.checkpoint import Checkpoint
 from ..training.inference import exit_scores, features_of, outputs, window_of
 from . import exit_plots, thresholds
 from .exit_comparison import FACTORY, FULL, LABELLED, UNLABELLED, Subject, compare
 from .exit_training import EXITS
 from .float_heads import FloatHead, codes_of
-from .protocol import Speakers, Trial, interval, per_speaker
+from .protocol import Speakers, Trial, interval, per_speaker, worst_tenth
 
 BUFFERS = (10, 20, 30)  # utterances
 SETS = 10  # of half of the words, for users who never say the others
@@ -64,7 +65,7 @@ class Judgement:
                 f"{row.exit:.2f}",
                 f"{row.accuracy.mean():.2%}",
                 f"{np.median(row.accuracy):.2%}",
-                f"{np.sort(row.accuracy)[: max(1, len(full) // 10)].mean():.2%}",
+                f"{worst_tenth(row.accuracy):.2%}",
                 f"{np.mean(row.accuracy < full):.0%}",
                 f"{100 * (row.accuracy - full).mean():+.2f} [{_interval(row.accuracy - full)}]",
                 f"{100 * (row.accuracy - full).max():+.1f}",
@@ -118,9 +119,14 @@ def integer(path: Path, task: Task, examples: Examples) -> Subject:
     return Subject(clips, Learner.of(graph), tuple(each.threshold for each in found), np.array(costs), choose)
 
 
+def _held(path: Path) -> Checkpoint:
+    """The checkpoint with exits of a run, or of such a file itself."""
+    return checkpoint.load(path if path.suffix == ".pt" else path / EXITS)
+
+
 def real(path: Path, task: Task, examples: Examples) -> Subject:
     """From the checkpoint of `kws train --exits`, in real numbers."""
-    held = checkpoint.load(path / EXITS if path.is_dir() else path)
+    held = _held(path)
     network = held.network()
     if not isinstance(network, ExitNetwork):
         raise InputError(f"{path}: no exits; an --out folder of `kws train --exits` is accepted")
@@ -202,7 +208,7 @@ def run(options: argparse.Namespace) -> int:
     """`kws evaluate MODEL... --exits`: prints the tables, and writes JSON and pictures into --out."""
     first = options.model[0]
     integers = first.suffix == ".tflite"
-    labels = tflite.read(first).metadata.get("labels", []) if integers else checkpoint.load(first / EXITS).labels
+    labels = tflite.read(first).metadata.get("labels", []) if integers else _held(first).labels
     task = task_options.again(options, labels)
     examples: Examples = getattr(task, options.split)
     subjects = [(integer if integers else real)(each, task, examples) for each in options.model]

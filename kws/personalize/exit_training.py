@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from mcu_codegen.errors import InputError
 from mcu_codegen.listen.frontend import FrontEnd
 
 from ..data import augment
@@ -61,8 +60,7 @@ def train_exits(
     the examples; that of the network's training is in the cache. Raises InputError where the task's labels are not the
     network's, or it has no such places for exits.
     """
-    if task.labels != held.labels:
-        raise InputError(f"labels {', '.join(task.labels)} do not match the network's: {', '.join(held.labels)}")
+    held.check(task)
     torch.manual_seed(seed)
     network = held.with_exits(recipe.exits)
     identity = f"{checkpoint.fingerprint(network)} {task.fingerprint} {recipe} seed {seed}"
@@ -116,9 +114,7 @@ class _Run:
 
     def restore(self, path: Path) -> None:
         """Take up the run whose state is in `path`. Raises InputError where it is a run of something else."""
-        state = checkpoint.read_tensors(path)
-        if state.get("identity") != self.identity:
-            raise InputError(f"{path}: --resume needs the same network, data and options as that run")
+        state = checkpoint.read_state(path, self.identity)
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.done = state["done"]

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, log_softmax
 from tqdm import tqdm
 
-from mcu_codegen.errors import InputError
 from mcu_codegen.listen.frontend import FrontEnd
 
 from ..data.task import Task
@@ -81,8 +80,7 @@ def train_gates(
     before it had gates is the teacher. Raises InputError where the task's labels or a teacher's are not the network's,
     or its channels do not divide into gates.
     """
-    if task.labels != held.labels:
-        raise InputError(f"labels {', '.join(task.labels)} do not match the network's: {', '.join(held.labels)}")
+    held.check(task)
     spec = held.window.front_end
     teaching = Teachers(teachers or [held], held.labels, held.window)
     torch.manual_seed(seed)
@@ -157,9 +155,7 @@ class _Run:
 
     def restore(self, path: Path) -> None:
         """Take up the run whose state is in `path`. Raises InputError where it is a run of something else."""
-        state = checkpoint.read_tensors(path)
-        if state.get("identity") != self.identity:
-            raise InputError(f"{path}: --resume needs the same network, data and options as that run")
+        state = checkpoint.read_state(path, self.identity)
         self.gated.load_state_dict(state["gated"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.done = state["done"]

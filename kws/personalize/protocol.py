@@ -142,6 +142,11 @@ def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def worst_tenth(values: np.ndarray) -> float:
+    """The mean of the tenth of `values`, one per speaker, that are lowest; of one at least."""
+    return float(np.sort(values)[: max(1, len(values) // 10)].mean())
+
+
 @dataclass(frozen=True)
 class Summary:
     """A method's accuracy over speakers, and how the user's own gates compare with it."""
@@ -157,12 +162,11 @@ class Summary:
     @staticmethod
     def of(values: np.ndarray, own: np.ndarray) -> Summary:
         """From accuracies by speaker, of a method and of the own gates."""
-        tenth = np.sort(values)[: max(1, len(values) // 10)]
         difference = own - values
         return Summary(
             float(values.mean()),
             float(np.median(values)),
-            float(tenth.mean()),
+            worst_tenth(values),
             float(np.mean(difference < 0)),
             float(difference.mean()),
             *interval(difference),

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mcu_codegen.errors import InputError
 from mcu_codegen.listen.frontend import FrontEnd
 
 from ..training import checkpoint
@@ -86,9 +85,7 @@ class FineTuning:
 
     def restore(self, path: Path) -> None:
         """Take up the run whose state is in `path`. Raises InputError where it is a run of something else."""
-        state = checkpoint.read_tensors(path)
-        if state.get("identity") != self.identity:
-            raise InputError(f"{path}: --resume needs the same network, data and options as that run")
+        state = checkpoint.read_state(path, self.identity)
         self.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epochs_done, self.best_divergence = state["epochs_done"], state["best_divergence"]

@@ -92,8 +92,7 @@ def quantize(
     `state` is where fine-tuning keeps what `resume` needs. Raises InputError where the task's labels are not the
     network's.
     """
-    if task.labels != held.labels:
-        raise InputError(f"labels {', '.join(task.labels)} do not match the network's: {', '.join(held.labels)}")
+    held.check(task)
     spec = held.window.front_end
     front_end = Quantization((spec.scale,), (spec.zero_point,))
     source, answers = held.network(), len(held.exits) + 1

@@ -16,7 +16,7 @@ from mcu_codegen import files
 from mcu_codegen.errors import InputError
 
 from .. import models
-from ..data.task import LENGTH
+from ..data.task import LENGTH, Task
 from ..features import Window
 from ..models.exits import ExitNetwork
 from ..personalize.gated import GatedNetwork
@@ -41,6 +41,11 @@ class Checkpoint:
     def window(self) -> Window:
         """What the network is shown of a clip."""
         return Window(self.front_end, models.find(self.model).context)
+
+    def check(self, task: Task) -> None:
+        """Raises InputError where the labels of `task` are not the network's."""
+        if task.labels != self.labels:
+            raise InputError(f"labels {', '.join(task.labels)} do not match the network's: {', '.join(self.labels)}")
 
     def network(self) -> nn.Module:
         """The network for inference: real feature values [N, 1, frames, coefficients] to logits [N, labels], those of
@@ -84,6 +89,14 @@ def read_tensors(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a checkpoint (holds a {type(content).__name__})")
     return content
+
+
+def read_state(path: Path, identity: str) -> dict[str, Any]:
+    """What a run wrote to be taken up again. Raises InputError where its "identity" is another one."""
+    state = read_tensors(path)
+    if state.get("identity") != identity:
+        raise InputError(f"{path}: --resume needs the same network, data and options as that run")
+    return state
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

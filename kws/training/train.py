@@ -71,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     exits.add_argument("--exits", action="store_true", help="train exits after the network; writes exits.pt too")
     exits.add_argument(
         "--exit-places",
-        type=lambda text: tuple(map(int, text.split(","))),
+        type=_places,
         default=ExitRecipe.exits,
         metavar="A,B",
         help="0: behind the stem, 1: behind the first block, ... (default: 0,1,2)",
@@ -90,6 +90,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--gate-size", type=int, default=GateRecipe.size, metavar="N", help="channels a gate (default: %(default)s)"
     )
     gates.add_argument("--gate-steps", type=int, default=GateRecipe.steps, metavar="N", help="default: %(default)s")
+
+
+def _places(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
 
 
 def run(options: argparse.Namespace) -> int:
