@@ -57,7 +57,7 @@ def entries(weights: np.ndarray) -> np.ndarray | None:
 def channels(weights: np.ndarray) -> list[np.ndarray] | None:
     """`entries` of each channel of int8 weights (channels, ...); None where the layer is better left dense."""
     rows = weights.reshape(len(weights), -1)
-    if 1.5 * np.count_nonzero(rows) > SHARE * rows.size:
+    if rows.dtype != np.int8 or 1.5 * np.count_nonzero(rows) > SHARE * rows.size:
         return None
     found = [each for each in map(entries, rows) if each is not None]
     small = sum(each.size for each in found) <= SHARE * rows.size and all(len(each) < 1 << 16 for each in found)
