@@ -127,6 +127,20 @@ class Concatenation:
 
 
 @dataclass(frozen=True)
+class Pack:
+    """The inputs, along a new axis."""
+
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class Gather:
+    """The indices along the axis are the second input, a constant."""
+
+    axis: int = 0
+
+
+@dataclass(frozen=True)
 class StridedSlice:
     """Begin, end and strides are the operator's further inputs. Bit i of a mask is about axis i: its begin or end is
     left open, or the axis is left out of the output and only its begin counts."""
@@ -164,7 +178,11 @@ OPTIONS: dict[str, type] = {
     "TRANSPOSE": NoOptions,
     "STRIDED_SLICE": StridedSlice,
     "CONCATENATION": Concatenation,
+    "PACK": Pack,
+    "GATHER": Gather,
     "PAD": NoOptions,
+    "SPACE_TO_BATCH_ND": NoOptions,
+    "BATCH_TO_SPACE_ND": NoOptions,
 }
 """Operator kinds (TFLite's builtin names) that the whole chain supports, with the class of their options."""
 

@@ -352,7 +352,7 @@ HALF, FINE = Quantization((0.5,), (3,)), Quantization((0.25,), (3,))
         ),
         (alone("RELU", [activation((4,), HALF)], activation((5,), HALF)), "does not have the shape"),
         (
-            alone("MAX_POOL_2D", [activation((1, 2, 2, 1), HALF)], activation((1, 2, 2, 1), FINE), Pool2D()),
+            alone("AVERAGE_POOL_2D", [activation((1, 2, 2, 1), HALF)], activation((1, 2, 2, 1), FINE), Pool2D()),
             "pooling does not rescale",
         ),
         (alone("RELU", [activation((4,), HALF, "uint8")], activation((4,), HALF)), "is uint8; int8 is accepted"),

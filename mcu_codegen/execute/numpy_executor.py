@@ -152,6 +152,15 @@ def _rearrange(step: lower.Rearrange, *sources: np.ndarray) -> np.ndarray:
     return output
 
 
+def _gather(step: lower.Gather, source: np.ndarray, *_indices: np.ndarray) -> np.ndarray:
+    images = source.reshape(len(source), step.outer, step.height, step.width, step.inner)
+    return images[:, :, step.rows][:, :, :, step.columns]
+
+
+def _batch(step: lower.Batch, source: np.ndarray, *constants: np.ndarray) -> np.ndarray:
+    return _COMPUTE[type(step.image)](step.image, source.reshape(-1, 1, *source.shape[2:]), *constants)
+
+
 _COMPUTE: dict[type, Callable[..., np.ndarray]] = {
     lower.Convolution: _convolution,
     lower.FullyConnected: _fully_connected,
@@ -164,4 +173,6 @@ _COMPUTE: dict[type, Callable[..., np.ndarray]] = {
     lower.Softmax: _softmax,
     lower.Copy: _copy,
     lower.Rearrange: _rearrange,
+    lower.Gather: _gather,
+    lower.Batch: _batch,
 }

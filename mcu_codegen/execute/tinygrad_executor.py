@@ -233,6 +233,15 @@ def _rearrange(step: lower.Rearrange, *sources: Tensor) -> Tensor:
     return rows[0].cat(*rows[1:], dim=1)[:, _int32(index)]
 
 
+def _gather(step: lower.Gather, source: Tensor, *_indices: Tensor) -> Tensor:
+    images = source.reshape(source.shape[0], step.outer, step.height, step.width, step.inner)
+    return images[:, :, _int32(step.rows)][:, :, :, _int32(step.columns)]
+
+
+def _batch(step: lower.Batch, source: Tensor, *constants: Tensor) -> Tensor:
+    return _COMPUTE[type(step.image)](step.image, source.reshape(-1, 1, *source.shape[2:]), *constants)
+
+
 _COMPUTE: dict[type, Callable[..., Tensor]] = {
     lower.Convolution: _convolution,
     lower.FullyConnected: _fully_connected,
@@ -245,4 +254,6 @@ _COMPUTE: dict[type, Callable[..., Tensor]] = {
     lower.Softmax: _softmax,
     lower.Copy: _copy,
     lower.Rearrange: _rearrange,
+    lower.Gather: _gather,
+    lower.Batch: _batch,
 }

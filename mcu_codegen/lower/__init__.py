@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ..errors import InputError
 from ..graph import Graph, Operator
+from .batch import Batch, each_image
 from .common import Requantization, activation_range, padding
 from .convolution import Convolution, FullyConnected, lower_convolution, lower_fully_connected
 from .elementwise import (
@@ -25,6 +26,7 @@ from .elementwise import (
     lower_relu,
     lower_softmax,
 )
+from .gather import Gather, lower_gather
 from .movement import (
     Copy,
     Piece,
@@ -32,18 +34,22 @@ from .movement import (
     Walk,
     lower_concatenation,
     lower_copy,
+    lower_pack,
     lower_pad,
     lower_strided_slice,
     lower_transpose,
 )
+from .phases import lower_batch_to_space, lower_space_to_batch
 from .pooling import AveragePool, MaxPool, Mean, Pool, lower_mean, lower_pool
 
 __all__ = [
     "Add",
     "AveragePool",
+    "Batch",
     "Convolution",
     "Copy",
     "FullyConnected",
+    "Gather",
     "Lookup",
     "Lowered",
     "MaxPool",
@@ -60,7 +66,8 @@ __all__ = [
     "padding",
 ]
 
-Lowered = Convolution | FullyConnected | Pool | Mean | Add | Multiply | Lookup | Softmax | Copy | Rearrange
+Image = Convolution | Pool
+Lowered = Image | Batch[Image] | FullyConnected | Mean | Add | Multiply | Lookup | Softmax | Copy | Rearrange | Gather
 
 
 def lower(graph: Graph, operator: Operator, layer: str) -> Lowered:
@@ -75,11 +82,11 @@ def lower(graph: Graph, operator: Operator, layer: str) -> Lowered:
 
 
 _LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
-    "CONV_2D": lower_convolution,
-    "DEPTHWISE_CONV_2D": lower_convolution,
+    "CONV_2D": each_image(lower_convolution),
+    "DEPTHWISE_CONV_2D": each_image(lower_convolution),
     "FULLY_CONNECTED": lower_fully_connected,
-    "AVERAGE_POOL_2D": lower_pool,
-    "MAX_POOL_2D": lower_pool,
+    "AVERAGE_POOL_2D": each_image(lower_pool),
+    "MAX_POOL_2D": each_image(lower_pool),
     "MEAN": lower_mean,
     "ADD": lower_add,
     "SUB": lower_add,
@@ -97,5 +104,9 @@ _LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
     "TRANSPOSE": lower_transpose,
     "STRIDED_SLICE": lower_strided_slice,
     "CONCATENATION": lower_concatenation,
+    "PACK": lower_pack,
+    "GATHER": lower_gather,
     "PAD": lower_pad,
+    "SPACE_TO_BATCH_ND": lower_space_to_batch,
+    "BATCH_TO_SPACE_ND": lower_batch_to_space,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ... import lower
 from ...memory import Demand
-from ..kernel import Kernel, Kernels, Site, loops, place, runs
+from ..kernel import Array, Kernel, Kernels, Site, fill, loops, place, runs
 
 
 class Movement(Kernels):
@@ -40,3 +40,40 @@ class Movement(Kernels):
                 demand = Demand(in_place=True, part=piece.source.offset)
         parameters = tuple(f"input_{piece.input}" for piece in op.pieces) if several else ("input",)
         return Kernel("\n".join(lines), demand, parameters, helpers=tuple(dict.fromkeys(helpers)))
+
+    def gather(self, op: lower.Gather, site: Site) -> Kernel:
+        """Rows and columns by tables of where they begin."""
+        arrays = [Array("rows", "int32_t", op.rows * op.width * op.inner)]
+        source = "input + rows[i]"
+        if op.width > 1:
+            arrays.append(Array("columns", "int32_t", op.columns * op.inner))
+            source += " + columns[j]"
+        text = fill(
+            """
+            for (int32_t i = 0; i < $rows; i++) {
+                for (int32_t j = 0; j < $columns; j++) {
+                    ${prefix}_copy(output, $source, $inner);
+                    output += $inner;
+                }
+            }
+            """,
+            prefix=site.prefix,
+            rows=len(op.rows),
+            columns=len(op.columns),
+            source=source,
+            inner=op.inner,
+        )
+        if op.outer > 1:
+            size = op.height * op.width * op.inner
+            text = fill(
+                """
+                for (int32_t image = 0; image < $outer; image++) {
+                    $each
+                    input += $size;
+                }
+                """,
+                outer=op.outer,
+                each=text,
+                size=size,
+            )
+        return Kernel(text, arrays=tuple(arrays), helpers=("copy",))

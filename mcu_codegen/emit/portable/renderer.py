@@ -12,11 +12,12 @@ negative integer is arithmetic and that conversion to a signed type wraps; it ha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from ... import lower
-from ...graph import Graph
+from ...graph import Graph, Tensor
 from ...memory import Demand
 from ..kernel import Array, Helper, Kernel, Site, fill, plus, positions, times
 from ..text import Origin
@@ -58,6 +59,30 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
         """The kernel of `lowered` at `site`. Raises InputError where C cannot compute it."""
         kernel: Kernel = getattr(self, _METHODS[type(lowered)])(lowered, site)
         return kernel
+
+    def batch(self, op: lower.Batch[lower.Image], site: Site) -> Kernel:
+        """The kernel of one image, in a loop. It cannot work in place: the images before have moved."""
+        one = Site(site.prefix, (_first(site.inputs[0]), *site.inputs[1:]), _first(site.output))
+        kernel = self.render(op.image, one)
+        body = fill(
+            """
+            const int8_t *const images = input;
+            int8_t *const results = output;
+
+            for (int32_t image = 0; image < $count; image++) {
+                input = images + image * $input_bytes;
+                output = results + image * $output_bytes;
+                $body
+            }
+            """,
+            count=op.count,
+            input_bytes=one.inputs[0].bytes,
+            output_bytes=one.output.bytes,
+            body=kernel.body,
+        )
+        return replace(
+            kernel, body=body, demand=Demand(scratch_bytes=kernel.demand.scratch_bytes), macs=op.count * kernel.macs
+        )
 
     def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
         """Gathers each window in scratch, then multiplies it with every output channel's weights."""
@@ -247,8 +272,15 @@ _METHODS = {
     lower.Softmax: "softmax",
     lower.Copy: "copy",
     lower.Rearrange: "rearrange",
+    lower.Gather: "gather",
+    lower.Batch: "batch",
 }
 """The Renderer method of each lowered type."""
+
+
+def _first(images: Tensor) -> Tensor:
+    """The first image of a batch."""
+    return replace(images, shape=(1, *images.shape[1:]))
 
 
 def _folded_bias(op: lower.Convolution | lower.FullyConnected, channel_axis: int) -> np.ndarray:
