@@ -75,38 +75,37 @@ def _constant(tensors: list[Tensor], index: int, what: str) -> list[int]:
     return [int(value) for value in tensor.data.reshape(-1)]
 
 
+def _axis(tensors: list[Tensor], index: int, shape: tuple[int, ...]) -> int:
+    found, rank = _constant(tensors, index, "axis"), len(shape)
+    if len(found) != 1 or not -rank <= found[0] < rank:
+        raise InputError(f"axis '{tensors[index].name}' is {found}; one of {-rank}..{rank - 1} is accepted")
+    return found[0] % rank
+
+
 def _split(made: Made, operator: Operator) -> list[Operator]:
     axis_index, source = operator.inputs
-    axes = _constant(made.tensors, axis_index, "axis")
-    size, parts = made.tensors[source].shape, operator.options.parts
-    if (
-        len(axes) != 1
-        or not -len(size) <= axes[0] < len(size)
-        or len(operator.outputs) != parts
-        or size[axes[0]] % parts
-    ):
+    shape, parts = made.tensors[source].shape, operator.options.parts
+    axis = _axis(made.tensors, axis_index, shape)
+    if len(operator.outputs) != parts or shape[axis] % parts:
         raise InputError(
-            f"'{made.tensors[source].name}' {size} is not split along axis {axes} into {parts} equal parts, the outputs"
-            f" being {len(operator.outputs)}"
+            f"'{made.tensors[source].name}' {shape} is not split along axis {axis} into {parts} equal parts,"
+            f" the outputs being {len(operator.outputs)}"
         )
-    return _slices(made, operator, source, axes[0] % len(size), [size[axes[0]] // parts] * parts)
+    return _slices(made, operator, source, axis, [shape[axis] // parts] * parts)
 
 
 def _split_v(made: Made, operator: Operator) -> list[Operator]:
     source, sizes_index, axis_index = operator.inputs
-    sizes, axes = (
-        _constant(made.tensors, index, what) for index, what in ((sizes_index, "sizes"), (axis_index, "axis"))
-    )
     shape = made.tensors[source].shape
-    fits = len(axes) == 1 and -len(shape) <= axes[0] < len(shape)
-    if fits and sizes.count(-1) == 1:
-        sizes[sizes.index(-1)] = shape[axes[0]] - sum(sizes) - 1
-    if not fits or min(sizes) < 1 or sum(sizes) != shape[axes[0]] or len(sizes) != len(operator.outputs):
+    axis, sizes = _axis(made.tensors, axis_index, shape), _constant(made.tensors, sizes_index, "sizes")
+    if sizes.count(-1) == 1:  # the rest
+        sizes[sizes.index(-1)] = shape[axis] - sum(sizes) - 1
+    if min(sizes) < 1 or sum(sizes) != shape[axis] or len(sizes) != len(operator.outputs):
         raise InputError(
-            f"'{made.tensors[source].name}' {shape} is not split along axis {axes} into {sizes}, the outputs being"
+            f"'{made.tensors[source].name}' {shape} is not split along axis {axis} into {sizes}, the outputs being"
             f" {len(operator.outputs)}"
         )
-    return _slices(made, operator, source, axes[0] % len(shape), sizes)
+    return _slices(made, operator, source, axis, sizes)
 
 
 def _unpack(made: Made, operator: Operator) -> list[Operator]:

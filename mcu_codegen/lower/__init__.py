@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ..errors import InputError
 from ..graph import Graph, Operator
 from .batch import Batch, each_image
-from .common import Requantization, activation_range, padding
+from .common import Requantization, activation_range, padding, require_codes
 from .convolution import Convolution, FullyConnected, lower_convolution, lower_fully_connected
 from .elementwise import (
     Add,
@@ -64,6 +64,7 @@ __all__ = [
     "activation_range",
     "lower",
     "padding",
+    "require_codes",
 ]
 
 Image = Convolution | Pool

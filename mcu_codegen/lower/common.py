@@ -68,6 +68,12 @@ def check_padded(source: Tensor, pads: tuple[int, int, int, int]) -> None:
         raise InputError(f"tensor '{source.name}' {source.shape}: padding by {pads} is beyond {MAX_PADDED_BYTES} bytes")
 
 
+def require_codes(tensor: Tensor) -> None:
+    """Refuse what is no tensor of codes, which all that generated C takes and gives are."""
+    if tensor.dtype not in ("int8", "uint8"):
+        raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8 or uint8 is accepted")
+
+
 def int8_tensor(graph: Graph, index: int) -> Tensor:
     """The int8 tensor at `index`, with one scale."""
     return quantized_tensor(graph, index, "int8")

@@ -23,9 +23,10 @@ class Movement(Kernels):
         if op.fill is not None:
             lines.append(f"{site.prefix}_fill(output, {op.fill}, {op.elements});")
             helpers.append("fill")
-        several = len(op.pieces) > 1
+        inputs = 1 + max(piece.input for piece in op.pieces)
+        parameters = tuple(f"input_{number}" for number in range(inputs)) if inputs > 1 else ("input",)
         for piece in op.pieces:
-            name = f"input_{piece.input}" if several else "input"
+            name = parameters[piece.input]
             found = runs(piece.shape, piece.source.strides, piece.target.strides)
             row = found.pop()[0] if found and found[-1][1:] == (1, 1) else 1
             source, target = place(found, 0, piece.source.offset), place(found, 1, piece.target.offset)
@@ -35,10 +36,9 @@ class Movement(Kernels):
             else:
                 move = f"output[{target}] = {name}[{source}];"
             lines.append(loops(found, move))
-            if not found and not several and op.fill is None:
+            if not found and len(op.pieces) == 1 and op.fill is None:
                 # one run of the input, which is copied from its start on
                 demand = Demand(in_place=True, part=piece.source.offset)
-        parameters = tuple(f"input_{piece.input}" for piece in op.pieces) if several else ("input",)
         return Kernel("\n".join(lines), demand, parameters, helpers=tuple(dict.fromkeys(helpers)))
 
     def gather(self, op: lower.Gather, site: Site) -> Kernel:
