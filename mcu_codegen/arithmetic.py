@@ -170,6 +170,23 @@ def hyperbolic_tangent(value: np.ndarray) -> np.ndarray:
     return np.tanh(value.astype(np.float64)).astype(np.float32)
 
 
+def exponential(value: np.ndarray) -> np.ndarray:
+    """exp(value) in float32, rounded correctly."""
+    with np.errstate(over="ignore"):
+        return np.exp(value.astype(np.float64)).astype(np.float32)
+
+
+def logarithm(value: np.ndarray) -> np.ndarray:
+    """log(value) in float32, rounded correctly; below all codes where there is none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(value > 0, np.log(value.astype(np.float64)), -np.inf).astype(np.float32)
+
+
+def exponential_linear(value: np.ndarray) -> np.ndarray:
+    """ELU in float32: the value, or below 0 exp(value) - 1, rounded correctly."""
+    return np.where(value < 0, np.expm1(np.minimum(value, 0).astype(np.float64)), value).astype(np.float32)
+
+
 def hard_swish(difference: np.ndarray, scale: float, output_scale: float) -> np.ndarray:
     """HARD_SWISH of codes less their zero point: output codes less theirs, not clamped.
 

@@ -127,6 +127,19 @@ class Concatenation:
 
 
 @dataclass(frozen=True)
+class LeakyRelu:
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Height and width of the output are the second input, a constant."""
+
+    align_corners: bool = False
+    half_pixel_centers: bool = False
+
+
+@dataclass(frozen=True)
 class Pack:
     """The inputs, along a new axis."""
 
@@ -171,6 +184,19 @@ OPTIONS: dict[str, type] = {
     "TANH": NoOptions,
     "HARD_SWISH": NoOptions,
     "QUANTIZE": NoOptions,
+    "LEAKY_RELU": LeakyRelu,
+    "RELU_N1_TO_1": NoOptions,
+    "RELU_0_TO_1": NoOptions,
+    "ABS": NoOptions,
+    "SQRT": NoOptions,
+    "EXP": NoOptions,
+    "LOG": NoOptions,
+    "ELU": NoOptions,
+    "PRELU": NoOptions,
+    "MAXIMUM": NoOptions,
+    "MINIMUM": NoOptions,
+    "RESIZE_NEAREST_NEIGHBOR": Resize,
+    "RESIZE_BILINEAR": Resize,
     "SOFTMAX": Softmax,
     "RESHAPE": NoOptions,
     "SQUEEZE": NoOptions,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from mcu_codegen.graph import (
     Entry,
     Gather,
     Graph,
+    LeakyRelu,
     NoOptions,
     Operator,
     Pack,
     Pool2D,
     Quantization,
+    Resize,
     StridedSlice,
     Tensor,
 )
@@ -113,6 +116,50 @@ def function(draw: Draw, kind: str) -> Graph:
     output = Quantization((_float32(source.scale[0] * 2.0 ** draw.rng.uniform(-6, 7)),), draw.quantization().zero_point)
     output = {"LOGISTIC": Quantization((1 / 256,), (-128,)), "TANH": Quantization((1 / 128,), (0,))}.get(kind, output)
     return alone(kind, [activation((1, 16, 16), source)], activation((1, 16, 16), output))
+
+
+def float_function(draw: Draw, kind: str) -> Graph:
+    """Scales for which the values of a function spread over the codes."""
+    source = draw.quantization(-9, -4 if kind == "EXP" else 0)
+    if kind == "SQRT":  # whose reference fails below 0
+        source = Quantization(source.scale, (-128,))
+    largest = np.exp(min(source.scale[0] * (127 - source.zero_point[0]), 80)) if kind == "EXP" else 1
+    scale = _float32(largest * 2.0 ** draw.rng.uniform(-9, -3))
+    output = Quantization((scale,), draw.quantization().zero_point)
+    return alone(kind, [activation((1, 16, 16), source)], activation((1, 16, 16), output))
+
+
+def leaky(draw: Draw, kind: str) -> Graph:
+    graph = function(draw, kind)
+    options = LeakyRelu(_float32(draw.rng.choice([0, 0.01, 0.2, 0.3, 1, 1.7])))
+    graph.main.operators[0] = replace(graph.main.operators[0], options=options)
+    return graph
+
+
+def extreme(draw: Draw, kind: str) -> Graph:
+    graph = pairwise(draw, kind)
+    for tensor in graph.tensors[1:]:
+        tensor.quantization = graph.tensors[0].quantization
+    graph.main.operators[0] = replace(graph.main.operators[0], options=NoOptions())
+    return graph
+
+
+def prelu(draw: Draw, kind: str) -> Graph:
+    shape = draw.shape()
+    part = tuple(1 if draw.rng.random() < 0.4 else size for size in shape)[draw.integer(0, len(shape) - 1) :]
+    slope = activation(part, draw.quantization())
+    if draw.integer(0, 3):
+        slope.data = draw.rng.integers(-128, 128, part).astype(np.int8)
+    return alone(kind, [activation(shape, draw.quantization()), slope], activation(shape, draw.quantization(-12)))
+
+
+def resize(draw: Draw, kind: str) -> Graph:
+    images, channels, quantization = draw.integer(1, 2), draw.integer(1, 5), draw.quantization()
+    size, out = ([draw.integer(1, 9) for _ in range(2)] for _ in range(2))
+    align = bool(draw.integer(0, 1))
+    options = Resize(align, bool(draw.integer(0, 1)) and not (align and kind == "RESIZE_BILINEAR"))
+    source, output = (activation((images, *each, channels), quantization) for each in (size, out))
+    return alone(kind, [source, integers(*out)], output, options)
 
 
 def requantize(draw: Draw, kind: str) -> Graph:
@@ -250,6 +297,19 @@ OPERATORS: dict[str, Callable[[Draw, str], Graph]] = {
     "TANH": function,
     "HARD_SWISH": function,
     "QUANTIZE": requantize,
+    "RELU_N1_TO_1": function,
+    "RELU_0_TO_1": function,
+    "LEAKY_RELU": leaky,
+    "ABS": function,
+    "SQRT": float_function,
+    "EXP": float_function,
+    "LOG": float_function,
+    "ELU": float_function,
+    "PRELU": prelu,
+    "MAXIMUM": extreme,
+    "MINIMUM": extreme,
+    "RESIZE_NEAREST_NEIGHBOR": resize,
+    "RESIZE_BILINEAR": resize,
     "RESHAPE": rename,
     "SQUEEZE": rename,
     "EXPAND_DIMS": rename,

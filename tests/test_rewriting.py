@@ -14,8 +14,19 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.execute import litert_executor
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
-from mcu_codegen.formats.normalize import Split
-from mcu_codegen.graph import Elementwise, Entry, Graph, NoOptions, Operator, Quantization, Tensor
+from mcu_codegen.formats.normalize import Split, TransposeConv, Unpack
+from mcu_codegen.graph import (
+    Conv2D,
+    DepthwiseConv2D,
+    Elementwise,
+    Entry,
+    Graph,
+    Mean,
+    NoOptions,
+    Operator,
+    Quantization,
+    Tensor,
+)
 
 needs_litert = pytest.mark.skipif(bool(litert_executor.unavailable()), reason=litert_executor.unavailable())
 
@@ -140,3 +151,143 @@ def all_float() -> bytes:
 def test_files_refused(model: bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):
         tflite.read_bytes(model, "file")
+
+
+# Operators that become others, each file as LiteRT computes it
+
+
+def assert_as_litert(model: bytes, seed: int, *kinds: str) -> Graph:
+    """NumPy, C and LiteRT on the file itself, which becomes operators of `kinds`."""
+    graph = tflite.read_bytes(model, "rewritten")
+    assert {operator.kind for operator in graph.main.operators} <= set(kinds)
+    inputs = Draw(seed).inputs(graph)
+    found, in_c = NumpyExecutor(graph).run(inputs), HostExecutor(graph).run(inputs)
+    for index, expected in zip(graph.main.outputs, litert_executor.run_file(model, inputs), strict=True):
+        np.testing.assert_array_equal(found[index], expected, str(graph), strict=True)
+        np.testing.assert_array_equal(in_c[index], expected, str(graph), strict=True)
+    return graph
+
+
+@needs_litert
+@pytest.mark.parametrize("sizes, axis", [((1, 3, 2), 1), ((2, -1), -1), ((-1,), 0)])
+def test_split_v(sizes: tuple[int, ...], axis: int) -> None:
+    shape = [2, 6, 3]
+    shapes = []
+    for size in sizes:
+        rest = shape[axis] - sum(each for each in sizes if each > 0)
+        shapes.append([rest if size < 0 and n == axis % 3 else size if n == axis % 3 else shape[n] for n in range(3)])
+    outputs = range(3, 3 + len(sizes))
+    tensors = [activation((2, 6, 3), HALF), integers(*sizes), integers(axis)]
+    tensors += [activation(tuple(each), HALF) for each in shapes]
+    split = Operator("SPLIT_V", (0, 1, 2), tuple(outputs), Split(len(sizes)))
+    assert_as_litert(file(tensors, (0,), outputs, [split]), 6, "STRIDED_SLICE")
+
+
+@needs_litert
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_unpack(axis: int) -> None:
+    shape = (2, 3, 4)
+    out = tuple(size for n, size in enumerate(shape) if n != axis % 3)
+    outputs = range(1, 1 + shape[axis])
+    tensors = [activation(shape, HALF), *(activation(out, HALF) for _ in outputs)]
+    unpack = Operator("UNPACK", (0,), tuple(outputs), Unpack(shape[axis], axis))
+    assert_as_litert(file(tensors, (0,), outputs, [unpack]), 7, "STRIDED_SLICE")
+
+
+@needs_litert
+@pytest.mark.parametrize(
+    "axes, keep",
+    [((1, 2), False), ((-1,), True), ((0, 1, 2, 3), True), ((0, 2), False), ((1, 3), True), ((1, 2, 3), False)],
+)
+def test_reduce_max(axes: tuple[int, ...], keep: bool) -> None:
+    shape = (2, 3, 4, 5)
+    gone = {axis % 4 for axis in axes}
+    out = tuple(1 if n in gone else size for n, size in enumerate(shape) if keep or n not in gone)
+    tensors = [activation(shape, HALF), integers(*axes), activation(out, HALF)]
+    reduce = Operator("REDUCE_MAX", (0, 1), (2,), Mean(keep))
+    assert_as_litert(file(tensors, (0,), (2,), [reduce]), 8, "RESHAPE", "MAX_POOL_2D")
+
+
+def constants(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> list[Tensor]:
+    """Weights with a scale for each of the first axis, and a bias."""
+    scales = tuple(float(np.float32(each)) for each in scale * rng.uniform(0.5, 2, shape[0]))
+    weights = Tensor(
+        "", shape, "int8", Quantization(scales, (0,) * shape[0]), rng.integers(-127, 128, shape).astype("i1")
+    )
+    zero_points = (0,) * shape[0]
+    biases = tuple(float(np.float32(0.5) * np.float32(each)) for each in scales)
+    data = rng.integers(-3000, 3000, shape[0]).astype(np.int32)
+    return [weights, Tensor("", (shape[0],), "int32", Quantization(biases, zero_points), data)]
+
+
+@needs_litert
+@pytest.mark.parametrize("seed", range(12))
+def test_transpose_conv(seed: int) -> None:
+    """Kernels smaller and larger than the stride, unequal strides, one image and two, with and without bias."""
+    rng = np.random.default_rng(seed)
+    stride, kernel, size = (tuple(int(each) for each in rng.integers(1, 4, 2)) for _ in range(3))
+    kernel = (kernel[0] + seed % 3, kernel[1])
+    padding = ("SAME", "VALID")[seed % 2]
+    if padding == "SAME":
+        out = tuple(n * s - int(rng.integers(0, s)) for n, s in zip(size, stride, strict=True))
+    else:
+        out = tuple((n - 1) * s + k + int(rng.integers(0, s)) for n, s, k in zip(size, stride, kernel, strict=True))
+    images, depth, channels = int(rng.integers(1, 3)), int(rng.integers(1, 5)), int(rng.integers(1, 4))
+    wanted = (images, *out, channels)
+    weights, bias = constants(rng, (channels, *kernel, depth), 0.02)
+    tensors = [integers(*wanted), weights, activation((images, *size, depth), HALF), bias]
+    tensors.append(activation(wanted, Quantization((1.5,), (-11,))))
+    inputs = (0, 1, 2, 3) if seed % 4 else (0, 1, 2)
+    options = TransposeConv(padding, (stride[0], stride[1]), ("NONE", "RELU")[seed // 2 % 2])
+    operator = Operator("TRANSPOSE_CONV", inputs, (4,), options)
+    assert_as_litert(
+        file(tensors, (2,), (4,), [operator]), seed, "PAD", "CONV_2D", "RESHAPE", "TRANSPOSE", "STRIDED_SLICE"
+    )
+
+
+@needs_litert
+@pytest.mark.parametrize("depth, channels", [(2, 6), (1, 6), (1, 12), (3, 2)])
+def test_convolution_in_groups(depth: int, channels: int) -> None:
+    weights, bias = constants(np.random.default_rng(depth), (channels, 3, 2, depth), 0.02)
+    source, output = activation((2, 5, 4, 6), HALF), activation((2, 5, 4, channels), Quantization((1.5,), (-11,)))
+    operator = Operator("CONV_2D", (0, 1, 2), (3,), Conv2D("SAME"))
+    model = file([source, weights, bias, output], (0,), (3,), [operator])
+    graph = assert_as_litert(model, depth, "STRIDED_SLICE", "CONV_2D", "CONCATENATION", "DEPTHWISE_CONV_2D")
+    assert len(graph.main.operators) == (1 if depth == 1 else 1 + 2 * 6 // depth)
+
+
+@needs_litert
+@pytest.mark.parametrize("block, pads, crops", [((2, 2), (2, 2), 0), ((2, 3), (0, 0), 0), ((3, 2), (5, 3), 1)])
+@pytest.mark.parametrize("kind", ["CONV_2D", "DEPTHWISE_CONV_2D"])
+def test_dilation_by_batches(kind: str, block: tuple[int, int], pads: tuple[int, int], crops: int) -> None:
+    """Paddings that are those of SAME, none, and others; blocks that need more rows than there are."""
+    rng = np.random.default_rng(block)
+    size, depth = (7, 9), 3
+    padded = [n + sum(divmod(p, 2)) + p // 2 for n, p in zip(size, pads, strict=True)]
+    extra = [-n % b for n, b in zip(padded, block, strict=True)]
+    inner = [(n + e) // b for n, e, b in zip(padded, extra, block, strict=True)]
+    edges = [(p // 2, p - p // 2 + e) for p, e in zip(pads, extra, strict=True)]
+    cut = [(0, e + crops) for e in extra]
+    out = [(n - 2) * b - e - crops for n, b, e in zip(inner, block, extra, strict=True)]
+    phases = block[0] * block[1]
+    shape = (depth, 3, 3, depth) if kind == "CONV_2D" else (1, 3, 3, depth)
+    weights, bias = constants(rng, (depth, 3, 3, shape[3] if kind == "CONV_2D" else 1), 0.02)
+    if kind == "DEPTHWISE_CONV_2D":
+        quantization = weights.quantization
+        assert weights.data is not None and quantization is not None
+        data = np.ascontiguousarray(weights.data.transpose(3, 1, 2, 0))
+        weights = Tensor("", shape, "int8", Quantization(quantization.scale, quantization.zero_point, 3), data)
+    coarse = Quantization((1.5,), (-11,))
+    tensors = [
+        *(activation((1, *size, depth), HALF), integers(*block), integers(*edges)),
+        *(activation((phases, *inner, depth), HALF), weights, bias),
+        *(activation((phases, inner[0] - 2, inner[1] - 2, depth), coarse), integers(*cut)),
+        activation((1, *out, depth), coarse),
+    ]
+    options = Conv2D("VALID") if kind == "CONV_2D" else DepthwiseConv2D("VALID")
+    operators = [
+        Operator("SPACE_TO_BATCH_ND", (0, 1, 2), (3,), NoOptions()),
+        Operator(kind, (3, 4, 5), (6,), options),
+        Operator("BATCH_TO_SPACE_ND", (6, 1, 7), (8,), NoOptions()),
+    ]
+    assert_as_litert(file(tensors, (0,), (8,), operators), 9, kind, "PAD")

@@ -130,6 +130,15 @@ def _multiply(step: lower.Multiply, *sources: np.ndarray) -> np.ndarray:
     return step.requantization((first - step.zero_points[0]) * (second - step.zero_points[1]))
 
 
+def _extreme(step: lower.Extreme, *sources: np.ndarray) -> np.ndarray:
+    return (np.maximum if step.largest else np.minimum)(*_aligned(*sources)).astype(np.int8)
+
+
+def _prelu(step: lower.Prelu, *sources: np.ndarray) -> np.ndarray:
+    value, slope = (source - zero for source, zero in zip(_aligned(*sources), step.zero_points, strict=True))
+    return np.where(value >= 0, step.positive(value), step.negative(value * slope))
+
+
 def _lookup(step: lower.Lookup, source: np.ndarray) -> np.ndarray:
     return step.table[source.view(np.uint8)]
 
@@ -157,6 +166,14 @@ def _gather(step: lower.Gather, source: np.ndarray, *_indices: np.ndarray) -> np
     return images[:, :, step.rows][:, :, :, step.columns]
 
 
+def _bilinear(step: lower.Bilinear, source: np.ndarray, *_size: np.ndarray) -> np.ndarray:
+    images = source.reshape(len(source), step.outer, step.height, step.width, step.inner).astype(np.int64)
+    below, right = step.rows.weight[:, np.newaxis, np.newaxis], step.columns.weight[:, np.newaxis]
+    rows = images[:, :, step.rows.first] * (1024 - below) + images[:, :, step.rows.second] * below
+    total = rows[:, :, :, step.columns.first] * (1024 - right) + rows[:, :, :, step.columns.second] * right
+    return arithmetic.rounding_right_shift(total, 20).astype(np.int8)
+
+
 def _batch(step: lower.Batch, source: np.ndarray, *constants: np.ndarray) -> np.ndarray:
     return _COMPUTE[type(step.image)](step.image, source.reshape(-1, 1, *source.shape[2:]), *constants)
 
@@ -169,10 +186,13 @@ _COMPUTE: dict[type, Callable[..., np.ndarray]] = {
     lower.Mean: _mean,
     lower.Add: _add,
     lower.Multiply: _multiply,
+    lower.Extreme: _extreme,
+    lower.Prelu: _prelu,
     lower.Lookup: _lookup,
     lower.Softmax: _softmax,
     lower.Copy: _copy,
     lower.Rearrange: _rearrange,
     lower.Gather: _gather,
+    lower.Bilinear: _bilinear,
     lower.Batch: _batch,
 }

@@ -193,6 +193,16 @@ def _multiply(step: lower.Multiply, *sources: Tensor) -> Tensor:
     return _requantized(step.requantization, (first - step.zero_points[0]) * (second - step.zero_points[1]))
 
 
+def _extreme(step: lower.Extreme, *sources: Tensor) -> Tensor:
+    first, second = _aligned(*sources)
+    return first.maximum(second) if step.largest else first.minimum(second)
+
+
+def _prelu(step: lower.Prelu, *sources: Tensor) -> Tensor:
+    value, slope = (source - zero for source, zero in zip(_aligned(*sources), step.zero_points, strict=True))
+    return (value >= 0).where(_requantized(step.positive, value), _requantized(step.negative, value * slope))
+
+
 def _lookup(step: lower.Lookup, source: Tensor) -> Tensor:
     return _int32(step.table)[source & 255]
 
@@ -238,6 +248,16 @@ def _gather(step: lower.Gather, source: Tensor, *_indices: Tensor) -> Tensor:
     return images[:, :, _int32(step.rows)][:, :, :, _int32(step.columns)]
 
 
+def _bilinear(step: lower.Bilinear, source: Tensor, *_size: Tensor) -> Tensor:
+    images = source.reshape(source.shape[0], step.outer, step.height, step.width, step.inner)
+    below, right = _int32(step.rows.weight[:, np.newaxis, np.newaxis]), _int32(step.columns.weight[:, np.newaxis])
+    rows = images[:, :, _int32(step.rows.first)] * (1024 - below) + images[:, :, _int32(step.rows.second)] * below
+    first, second = (rows[:, :, :, _int32(place)] for place in (step.columns.first, step.columns.second))
+    total = first * (1024 - right) + second * right
+    magnitude = ((total < 0).where(-total, total) + (1 << 19)) >> 20
+    return (total < 0).where(-magnitude, magnitude)
+
+
 def _batch(step: lower.Batch, source: Tensor, *constants: Tensor) -> Tensor:
     return _COMPUTE[type(step.image)](step.image, source.reshape(-1, 1, *source.shape[2:]), *constants)
 
@@ -250,10 +270,13 @@ _COMPUTE: dict[type, Callable[..., Tensor]] = {
     lower.Mean: _mean,
     lower.Add: _add,
     lower.Multiply: _multiply,
+    lower.Extreme: _extreme,
+    lower.Prelu: _prelu,
     lower.Lookup: _lookup,
     lower.Softmax: _softmax,
     lower.Copy: _copy,
     lower.Rearrange: _rearrange,
     lower.Gather: _gather,
+    lower.Bilinear: _bilinear,
     lower.Batch: _batch,
 }

@@ -23,6 +23,13 @@ class Unpack:
     axis: int = 0
 
 
+@dataclass(frozen=True)
+class TransposeConv:
+    padding: str = "SAME"  # or "VALID"
+    stride: tuple[int, int] = (1, 1)
+    activation: str = "NONE"
+
+
 CONSTANT_ONLY: dict[str, type] = {
     "SHAPE": NoOptions,
     "FILL": NoOptions,
@@ -37,6 +44,8 @@ FILE_ONLY: dict[str, type] = CONSTANT_ONLY | {
     "SPLIT": Split,
     "SPLIT_V": Split,
     "UNPACK": Unpack,
+    "REDUCE_MAX": Mean,
+    "TRANSPOSE_CONV": TransposeConv,
 }
 """Operator kinds that are read and are not in any graph, with the class of their options."""
 

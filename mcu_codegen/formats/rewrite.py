@@ -6,15 +6,18 @@ other scales requantises first, a CONV_2D in groups is one for each of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from ..errors import InputError
-from ..graph import Concatenation, DepthwiseConv2D, Entry, NoOptions, Operator, Quantization, StridedSlice, Tensor
+from ..graph import Concatenation, DepthwiseConv2D, Entry, NoOptions, Operator, Quantization, Tensor
 from .dilation import join_dilated
+from .made import Made
+from .reduction import maximum_as_pools
 from .refusals import Refusals
+from .transposed import convolution_of_phases
 
 
 def rewrite(tensors: list[Tensor], entry: Entry, owners: dict[int, str], refusals: Refusals) -> None:
@@ -34,58 +37,21 @@ def rewrite(tensors: list[Tensor], entry: Entry, owners: dict[int, str], refusal
     entry.operators = operators
 
 
-class Made:
-    """Tensors that a rewrite adds."""
-
-    def __init__(self, tensors: list[Tensor]) -> None:
-        self.tensors = tensors
-
-    def add(self, tensor: Tensor) -> int:
-        self.tensors.append(tensor)
-        return len(self.tensors) - 1
-
-    def integers(self, name: str, values: Sequence[int]) -> int:
-        """A constant int32 vector."""
-        return self.add(Tensor(name, (len(values),), "int32", None, np.array(values, np.int32)))
-
-    def like(self, index: int, name: str, shape: tuple[int, ...]) -> int:
-        """An activation of `shape`, quantised as the tensor at `index`."""
-        tensor = self.tensors[index]
-        return self.add(Tensor(name, shape, tensor.dtype, tensor.quantization))
-
-    def slice(self, source: int, output: int, begin: Sequence[int], end: Sequence[int], shrink: int = 0) -> Operator:
-        """A STRIDED_SLICE of single steps."""
-        name = self.tensors[output].name
-        where = (
-            self.integers(f"{name}/begin", begin),
-            self.integers(f"{name}/end", end),
-            self.integers(f"{name}/strides", [1] * len(begin)),
-        )
-        return Operator("STRIDED_SLICE", (source, *where), (output,), StridedSlice(shrink_axis_mask=shrink))
-
-
 def _as_it_is(_made: Made, operator: Operator) -> list[Operator]:
     return [operator]
 
 
-def _constant(tensors: list[Tensor], index: int, what: str) -> list[int]:
-    tensor = tensors[index]
-    if tensor.data is None or not tensor.constant or tensor.dtype not in ("int32", "int64"):
-        raise InputError(f"{what} '{tensor.name}' ({tensor.dtype}) is not a constant int32")
-    return [int(value) for value in tensor.data.reshape(-1)]
-
-
-def _axis(tensors: list[Tensor], index: int, shape: tuple[int, ...]) -> int:
-    found, rank = _constant(tensors, index, "axis"), len(shape)
+def _axis(made: Made, index: int, shape: tuple[int, ...]) -> int:
+    found, rank = made.constant(index, "axis"), len(shape)
     if len(found) != 1 or not -rank <= found[0] < rank:
-        raise InputError(f"axis '{tensors[index].name}' is {found}; one of {-rank}..{rank - 1} is accepted")
+        raise InputError(f"axis '{made.tensors[index].name}' is {found}; one of {-rank}..{rank - 1} is accepted")
     return found[0] % rank
 
 
 def _split(made: Made, operator: Operator) -> list[Operator]:
     axis_index, source = operator.inputs
     shape, parts = made.tensors[source].shape, operator.options.parts
-    axis = _axis(made.tensors, axis_index, shape)
+    axis = _axis(made, axis_index, shape)
     if len(operator.outputs) != parts or shape[axis] % parts:
         raise InputError(
             f"'{made.tensors[source].name}' {shape} is not split along axis {axis} into {parts} equal parts,"
@@ -97,7 +63,7 @@ def _split(made: Made, operator: Operator) -> list[Operator]:
 def _split_v(made: Made, operator: Operator) -> list[Operator]:
     source, sizes_index, axis_index = operator.inputs
     shape = made.tensors[source].shape
-    axis, sizes = _axis(made.tensors, axis_index, shape), _constant(made.tensors, sizes_index, "sizes")
+    axis, sizes = _axis(made, axis_index, shape), made.constant(sizes_index, "sizes")
     if sizes.count(-1) == 1:  # the rest
         sizes[sizes.index(-1)] = shape[axis] - sum(sizes) - 1
     if min(sizes) < 1 or sum(sizes) != shape[axis] or len(sizes) != len(operator.outputs):
@@ -200,4 +166,6 @@ _REWRITES: dict[str, Callable[[Made, Operator], list[Operator]]] = {
     "UNPACK": _unpack,
     "CONCATENATION": _concatenation,
     "CONV_2D": _convolution,
+    "TRANSPOSE_CONV": convolution_of_phases,
+    "REDUCE_MAX": maximum_as_pools,
 }

@@ -15,18 +15,28 @@ from .common import Requantization, activation_range, padding, require_codes
 from .convolution import Convolution, FullyConnected, lower_convolution, lower_fully_connected
 from .elementwise import (
     Add,
-    Lookup,
+    Extreme,
     Multiply,
+    Prelu,
     Softmax,
     lower_add,
-    lower_curve,
-    lower_hard_swish,
+    lower_extreme,
     lower_multiply,
-    lower_quantize,
-    lower_relu,
+    lower_prelu,
     lower_softmax,
 )
-from .gather import Gather, lower_gather
+from .functions import (
+    Lookup,
+    lower_abs,
+    lower_curve,
+    lower_float_function,
+    lower_hard_swish,
+    lower_leaky_relu,
+    lower_quantize,
+    lower_relu,
+    lower_sqrt,
+)
+from .gather import Bilinear, Gather, Interpolation, lower_gather, lower_resize_bilinear, lower_resize_nearest
 from .movement import (
     Copy,
     Piece,
@@ -46,10 +56,13 @@ __all__ = [
     "Add",
     "AveragePool",
     "Batch",
+    "Bilinear",
     "Convolution",
     "Copy",
+    "Extreme",
     "FullyConnected",
     "Gather",
+    "Interpolation",
     "Lookup",
     "Lowered",
     "MaxPool",
@@ -57,6 +70,7 @@ __all__ = [
     "Multiply",
     "Piece",
     "Pool",
+    "Prelu",
     "Rearrange",
     "Requantization",
     "Softmax",
@@ -68,7 +82,22 @@ __all__ = [
 ]
 
 Image = Convolution | Pool
-Lowered = Image | Batch[Image] | FullyConnected | Mean | Add | Multiply | Lookup | Softmax | Copy | Rearrange | Gather
+Lowered = (
+    Image
+    | Batch[Image]
+    | FullyConnected
+    | Mean
+    | Add
+    | Multiply
+    | Extreme
+    | Prelu
+    | Lookup
+    | Softmax
+    | Copy
+    | Rearrange
+    | Gather
+    | Bilinear
+)
 
 
 def lower(graph: Graph, operator: Operator, layer: str) -> Lowered:
@@ -94,6 +123,17 @@ _LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
     "MUL": lower_multiply,
     "RELU": lower_relu,
     "RELU6": lower_relu,
+    "RELU_N1_TO_1": lower_relu,
+    "RELU_0_TO_1": lower_relu,
+    "LEAKY_RELU": lower_leaky_relu,
+    "ABS": lower_abs,
+    "SQRT": lower_sqrt,
+    "EXP": lower_float_function,
+    "LOG": lower_float_function,
+    "ELU": lower_float_function,
+    "PRELU": lower_prelu,
+    "MAXIMUM": lower_extreme,
+    "MINIMUM": lower_extreme,
     "LOGISTIC": lower_curve,
     "TANH": lower_curve,
     "HARD_SWISH": lower_hard_swish,
@@ -107,6 +147,8 @@ _LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
     "CONCATENATION": lower_concatenation,
     "PACK": lower_pack,
     "GATHER": lower_gather,
+    "RESIZE_NEAREST_NEIGHBOR": lower_resize_nearest,
+    "RESIZE_BILINEAR": lower_resize_bilinear,
     "PAD": lower_pad,
     "SPACE_TO_BATCH_ND": lower_space_to_batch,
     "BATCH_TO_SPACE_ND": lower_batch_to_space,

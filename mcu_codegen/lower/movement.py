@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..graph import Graph, Operator, Tensor
-from .common import constant_integers, int8_tensor
+from .common import check_same_codes, constant_integers, int8_tensor
 
 
 @dataclass(frozen=True)
@@ -169,11 +169,7 @@ def lower_pad(graph: Graph, operator: Operator) -> Rearrange:
 def unchanged(graph: Graph, operator: Operator, number: int = 0, same_size: bool = False) -> tuple[Tensor, Tensor]:
     """(input `number`, output), whose codes mean the same."""
     source, output = int8_tensor(graph, operator.inputs[number]), int8_tensor(graph, operator.outputs[0])
-    if (source.scale, source.zero_point) != (output.scale, output.zero_point):
-        raise InputError(
-            f"tensor '{output.name}' has scale {output.scale} and zero point {output.zero_point}, '{source.name}'"
-            f" {source.scale} and {source.zero_point}; {operator.kind} does not rescale: equal ones are accepted"
-        )
+    check_same_codes(source, output, operator.kind)
     if same_size and source.bytes != output.bytes:
         raise InputError(f"tensor '{output.name}' {output.shape} does not hold as many values as {source.shape}")
     return source, output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ... import lower
 from ...memory import Demand
-from ..kernel import Array, Kernel, Kernels, Site, fill, loops, place, runs
+from ..kernel import Array, Kernel, Kernels, Site, fill, loops, nest, place, runs
 
 
 class Movement(Kernels):
@@ -48,32 +48,41 @@ class Movement(Kernels):
         if op.width > 1:
             arrays.append(Array("columns", "int32_t", op.columns * op.inner))
             source += " + columns[j]"
-        text = fill(
+        pixel = f"{site.prefix}_copy(output, {source}, {op.inner});\noutput += {op.inner};"
+        text = nest((("i", len(op.rows)), ("j", len(op.columns))), pixel)
+        return Kernel(_each_image(op, text), arrays=tuple(arrays), helpers=("copy",))
+
+    def bilinear(self, op: lower.Bilinear, site: Site) -> Kernel:
+        """The four pixels around each output by tables of where their rows and columns begin, and their weights."""
+        arrays = [
+            Array(f"{name}_{part}", "int32_t", values * step)
+            for name, axis, step in (("row", op.rows, op.width * op.inner), ("column", op.columns, op.inner))
+            for part, values in (("first", axis.first), ("second", axis.second))
+        ]
+        arrays += [Array("below", "int16_t", op.rows.weight), Array("right", "int16_t", op.columns.weight)]
+        pixel = fill(
             """
-            for (int32_t i = 0; i < $rows; i++) {
-                for (int32_t j = 0; j < $columns; j++) {
-                    ${prefix}_copy(output, $source, $inner);
-                    output += $inner;
-                }
+            const int8_t *const upper_left = input + row_first[i] + column_first[j];
+            const int8_t *const upper_right = input + row_first[i] + column_second[j];
+            const int8_t *const lower_left = input + row_second[i] + column_first[j];
+            const int8_t *const lower_right = input + row_second[i] + column_second[j];
+
+            for (int32_t channel = 0; channel < $inner; channel++) {
+                const int32_t left = upper_left[channel] * (1024 - below[i]) + lower_left[channel] * below[i];
+                const int32_t other = upper_right[channel] * (1024 - below[i]) + lower_right[channel] * below[i];
+
+                *output++ = (int8_t)${prefix}_rounding_shift(left * (1024 - right[j]) + other * right[j], 20);
             }
             """,
-            prefix=site.prefix,
-            rows=len(op.rows),
-            columns=len(op.columns),
-            source=source,
             inner=op.inner,
+            prefix=site.prefix,
         )
-        if op.outer > 1:
-            size = op.height * op.width * op.inner
-            text = fill(
-                """
-                for (int32_t image = 0; image < $outer; image++) {
-                    $each
-                    input += $size;
-                }
-                """,
-                outer=op.outer,
-                each=text,
-                size=size,
-            )
-        return Kernel(text, arrays=tuple(arrays), helpers=("copy",))
+        text = nest((("i", len(op.rows.weight)), ("j", len(op.columns.weight))), pixel)
+        return Kernel(_each_image(op, text), arrays=tuple(arrays), helpers=("rounding_shift",))
+
+
+def _each_image(op: lower.Gather | lower.Bilinear, text: str) -> str:
+    """`text` for one image, in a loop over all."""
+    if op.outer == 1:
+        return text
+    return nest([("image", op.outer)], f"{text}\ninput += {op.height * op.width * op.inner};")

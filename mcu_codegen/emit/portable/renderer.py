@@ -268,11 +268,14 @@ _METHODS = {
     lower.Mean: "mean",
     lower.Add: "add",
     lower.Multiply: "multiply",
+    lower.Extreme: "extreme",
+    lower.Prelu: "prelu",
     lower.Lookup: "lookup",
     lower.Softmax: "softmax",
     lower.Copy: "copy",
     lower.Rearrange: "rearrange",
     lower.Gather: "gather",
+    lower.Bilinear: "bilinear",
     lower.Batch: "batch",
 }
 """The Renderer method of each lowered type."""
