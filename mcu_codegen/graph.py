@@ -183,6 +183,8 @@ OPTIONS: dict[str, type] = {
     "LOGISTIC": NoOptions,
     "TANH": NoOptions,
     "HARD_SWISH": NoOptions,
+    "ARG_MAX": NoOptions,
+    "ARG_MIN": NoOptions,
     "QUANTIZE": NoOptions,
     "LEAKY_RELU": LeakyRelu,
     "RELU_N1_TO_1": NoOptions,

@@ -193,6 +193,16 @@ class Computing(Builder):
         output = self.activation(tensor.shape, Quantization((scale,), self.quantization().zero_point))
         return self.append("PRELU", (source, slope), output, NoOptions())
 
+    def position(self, source: int, _values: list[int]) -> int | None:
+        """ARG_MAX or ARG_MIN, whose output is no code: nothing reads it."""
+        shape = self.tensors[source].shape
+        axis = self.integer(0, len(shape) - 1)
+        if len(shape) < 2:
+            return None
+        output = self.new("position", Tensor("", (*shape[:axis], *shape[axis + 1 :]), self.kind("int32", "int64")))
+        inputs = (source, self.constant("axis", np.array(axis, np.int32)))
+        return self.append(self.kind("ARG_MAX", "ARG_MIN"), inputs, output, NoOptions())
+
     def extreme(self, source: int, values: list[int]) -> int | None:
         """MAXIMUM or MINIMUM with a constant or with what has the same quantisation."""
         tensor = self.tensors[source]

@@ -7,6 +7,7 @@ One graph in eight is large along some axis, for there the ranges of instruction
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from random_compute import Computing
@@ -76,13 +77,13 @@ class _Graphs(Computing, Moving):
         draws = [self.convolution, self.depthwise, self.fully_connected, self.pool, self.mean]
         draws += [self.pairwise, self.softmax, self.rename, self.update_state]
         draws += [self.function, self.transpose, self.strided_slice, self.concatenation, self.pad]
-        draws += [self.prelu, self.extreme, self.resize, self.pack, self.gather, self.phases]
-        often = np.array([4, 4, 2, 2, 1, 4, 1, 2, 1, 3, 1, 2, 2, 1, 1, 1, 1, 1, 1, 2]) / 37
+        draws += [self.prelu, self.extreme, self.resize, self.pack, self.gather, self.phases, self.position]
+        often = np.array([4, 4, 2, 2, 1, 4, 1, 2, 1, 3, 1, 2, 2, 1, 1, 1, 1, 1, 1, 2, 1]) / 38
         wanted = len(self.operators) + self.integer(1, most)
         while len(self.operators) < wanted:
             source = values[-1] if self.chance(0.6) else self.one(values)  # chains grow, branches happen
             output = draws[self.rng.choice(len(draws), p=often)](source, values)
-            if output is not None and output not in values:
+            if output is not None and output not in values and self.tensors[output].dtype == "int8":
                 values.append(output)
         read = {index for operator in self.operators for index in operator.inputs}
         outputs = dict.fromkeys(operator.outputs[0] for operator in self.operators)
@@ -93,6 +94,5 @@ class _Graphs(Computing, Moving):
         if index < 0 or self.tensors[index].data is not None:
             return index
         if index not in renamed:
-            tensor = self.tensors[index]
-            renamed[index] = self.activation(tensor.shape, tensor.quantization)
+            renamed[index] = self.new("activation", replace(self.tensors[index]))
         return renamed[index]

@@ -153,6 +153,15 @@ def prelu(draw: Draw, kind: str) -> Graph:
     return alone(kind, [activation(shape, draw.quantization()), slope], activation(shape, draw.quantization(-12)))
 
 
+def position(draw: Draw, kind: str) -> Graph:
+    """Few codes, so that extremes are there more than once."""
+    shape = draw.shape()
+    axis = draw.integer(-len(shape), len(shape) - 1)
+    dtype = str(draw.rng.choice(["int32", "int64"]))
+    out = tuple(size for n, size in enumerate(shape) if n != axis % len(shape))
+    return alone(kind, [activation(shape, draw.quantization()), integers(axis)], Tensor("", out, dtype))
+
+
 def resize(draw: Draw, kind: str) -> Graph:
     images, channels, quantization = draw.integer(1, 2), draw.integer(1, 5), draw.quantization()
     size, out = ([draw.integer(1, 9) for _ in range(2)] for _ in range(2))
@@ -308,6 +317,8 @@ OPERATORS: dict[str, Callable[[Draw, str], Graph]] = {
     "PRELU": prelu,
     "MAXIMUM": extreme,
     "MINIMUM": extreme,
+    "ARG_MAX": position,
+    "ARG_MIN": position,
     "RESIZE_NEAREST_NEIGHBOR": resize,
     "RESIZE_BILINEAR": resize,
     "RESHAPE": rename,

@@ -51,7 +51,7 @@ def _refused_layers(found: tflite.Found) -> list[Refusal]:
                 except InputError as error:
                     refusals.append(Refusal("", str(error)))
         if not found.refusals and not refusals:
-            for index in (*entry.inputs, *entry.outputs):
+            for index in entry.inputs:
                 try:
                     require_codes(tensors[index])
                 except InputError as error:

@@ -70,7 +70,6 @@ def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kw
         for layer, operator in graph.layers(entry):
             lowered = lower(graph, operator, layer)
             output = graph.tensors[operator.outputs[0]]
-            require_codes(output)
             site = Site(name, tuple(graph.tensors[index] for index in operator.inputs if index >= 0), output)
             try:
                 if isinstance(lowered, FullyConnected) and len(layers) in heads:
@@ -80,7 +79,7 @@ def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kw
             except Unencodable as error:
                 raise InputError(f"{layer}: {error}") from error
             layers.append(Layer(len(layers), entry, layer, f"{prefix}_{layer}", operator, kernel))
-        for index in (*entry.inputs, *entry.outputs):  # behind the layers, which say what they want
+        for index in entry.inputs:  # behind the layers, which say what they want
             require_codes(graph.tensors[index])
     if not layers:
         raise InputError(f"model '{graph.name}' has no operators")

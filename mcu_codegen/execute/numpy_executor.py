@@ -106,6 +106,11 @@ def _mean(step: lower.Mean, source: np.ndarray, _axes: np.ndarray) -> np.ndarray
     return step.requantization((source.astype(np.int64) - step.input_zero_point).sum(axis=axes))
 
 
+def _position(step: lower.Position, source: np.ndarray, _axis: np.ndarray) -> np.ndarray:
+    codes = source.reshape(-1, step.size, step.inner)
+    return (codes.argmax(axis=1) if step.largest else codes.argmin(axis=1)).astype(step.dtype)
+
+
 def _aligned(*sources: np.ndarray) -> list[np.ndarray]:
     """Samples (N, *shape) with as many axes each, so that they broadcast; int64."""
     rank = max(source.ndim for source in sources)
@@ -184,6 +189,7 @@ _COMPUTE: dict[type, Callable[..., np.ndarray]] = {
     lower.AveragePool: _average_pool,
     lower.MaxPool: _max_pool,
     lower.Mean: _mean,
+    lower.Position: _position,
     lower.Add: _add,
     lower.Multiply: _multiply,
     lower.Extreme: _extreme,

@@ -172,6 +172,11 @@ def _mean(step: lower.Mean, source: Tensor, _axes: Tensor) -> Tensor:
     return _requantized(step.requantization, total)
 
 
+def _position(step: lower.Position, source: Tensor, _axis: Tensor) -> Tensor:
+    codes = source.reshape(-1, step.size, step.inner)
+    return codes.argmax(1) if step.largest else codes.argmin(1)
+
+
 def _aligned(*sources: Tensor) -> list[Tensor]:
     """Samples (N, *shape) with as many axes each, so that they broadcast."""
     rank = max(source.ndim for source in sources)
@@ -268,6 +273,7 @@ _COMPUTE: dict[type, Callable[..., Tensor]] = {
     lower.AveragePool: _average_pool,
     lower.MaxPool: _max_pool,
     lower.Mean: _mean,
+    lower.Position: _position,
     lower.Add: _add,
     lower.Multiply: _multiply,
     lower.Extreme: _extreme,

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..graph import OPTIONS, Tensor
 from . import flatbuffer
 from .normalize import FILE_ONLY
-from .tflite_schema import ACTIVATIONS, PADDINGS, SCHEMA
+from .tflite_schema import ACTIVATIONS, PADDINGS, SCHEMA, TENSOR_TYPES
 
 MAX_RANK = 8
 MAX_OPERANDS = 4096  # of an operator or a subgraph
@@ -44,6 +44,10 @@ def _squeezed(sources: list[Tensor], output: Tensor) -> dict[str, Any]:
     return {"squeeze_dims": axes}
 
 
+def _position_type(sources: list[Tensor], output: Tensor) -> dict[str, Any]:
+    return {"output_type": next(code for code, dtype in TENSOR_TYPES.items() if dtype == output.dtype)}
+
+
 OPERATORS: dict[str, OperatorRow] = {
     "CONV_2D": OperatorRow(3, "Conv2DOptions", (2, 3)),
     "DEPTHWISE_CONV_2D": OperatorRow(3, "DepthwiseConv2DOptions", (2, 3)),
@@ -71,6 +75,8 @@ OPERATORS: dict[str, OperatorRow] = {
     "MAXIMUM": OperatorRow(2, "MaximumMinimumOptions", (2, 2)),
     "MINIMUM": OperatorRow(2, "MaximumMinimumOptions", (2, 2)),
     "REDUCE_MAX": OperatorRow(2, "ReducerOptions", (2, 2)),
+    "ARG_MAX": OperatorRow(2, "ArgMaxOptions", (2, 2), derived=_position_type),
+    "ARG_MIN": OperatorRow(2, "ArgMinOptions", (2, 2), derived=_position_type),
     "RESIZE_NEAREST_NEIGHBOR": OperatorRow(2, "ResizeNearestNeighborOptions", (2, 2)),
     "RESIZE_BILINEAR": OperatorRow(2, "ResizeBilinearOptions", (2, 2)),
     "TRANSPOSE_CONV": OperatorRow(3, "TransposeConvOptions", (3, 4)),

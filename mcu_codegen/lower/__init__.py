@@ -50,7 +50,7 @@ from .movement import (
     lower_transpose,
 )
 from .phases import lower_batch_to_space, lower_space_to_batch
-from .pooling import AveragePool, MaxPool, Mean, Pool, lower_mean, lower_pool
+from .pooling import AveragePool, MaxPool, Mean, Pool, Position, lower_mean, lower_pool, lower_position
 
 __all__ = [
     "Add",
@@ -70,6 +70,7 @@ __all__ = [
     "Multiply",
     "Piece",
     "Pool",
+    "Position",
     "Prelu",
     "Rearrange",
     "Requantization",
@@ -87,6 +88,7 @@ Lowered = (
     | Batch[Image]
     | FullyConnected
     | Mean
+    | Position
     | Add
     | Multiply
     | Extreme
@@ -118,6 +120,8 @@ _LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
     "AVERAGE_POOL_2D": each_image(lower_pool),
     "MAX_POOL_2D": each_image(lower_pool),
     "MEAN": lower_mean,
+    "ARG_MAX": lower_position,
+    "ARG_MIN": lower_position,
     "ADD": lower_add,
     "SUB": lower_add,
     "MUL": lower_multiply,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,33 @@ class Mean:
     count: int
     input_zero_point: int
     requantization: Requantization
+
+
+@dataclass(frozen=True)
+class Position:
+    """ARG_MAX and ARG_MIN: along the middle axis of (outer, size, inner), where the first of the extreme codes is."""
+
+    outer: int
+    size: int
+    inner: int
+    largest: bool
+    dtype: str  # int32 or int64
+
+
+def lower_position(graph: Graph, operator: Operator) -> Position:
+    source, output = int8_tensor(graph, operator.inputs[0]), graph.tensors[operator.outputs[0]]
+    given, rank = constant_integers(graph, operator.inputs[1], "axis").reshape(-1), len(source.shape)
+    if len(given) != 1 or not -rank <= given[0] < rank:
+        raise InputError(f"tensor '{source.name}' {source.shape}: axis {given.tolist()}; one of its {rank} is accepted")
+    axis = int(given[0]) % rank
+    before, behind = source.shape[:axis], source.shape[axis + 1 :]
+    if output.dtype not in ("int32", "int64") or output.shape != (*before, *behind):
+        raise InputError(
+            f"tensor '{output.name}' {output.dtype} {output.shape}: positions along axis {axis} of {source.shape} are"
+            f" int32 or int64 {(*before, *behind)}"
+        )
+    sizes = math.prod(before), source.shape[axis], math.prod(behind)
+    return Position(*sizes, operator.kind == "ARG_MAX", output.dtype)
 
 
 def lower_pool(graph: Graph, operator: Operator) -> Pool:

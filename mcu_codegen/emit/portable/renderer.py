@@ -266,6 +266,7 @@ _METHODS = {
     lower.AveragePool: "average_pool",
     lower.MaxPool: "max_pool",
     lower.Mean: "mean",
+    lower.Position: "position",
     lower.Add: "add",
     lower.Multiply: "multiply",
     lower.Extreme: "extreme",
