@@ -66,8 +66,10 @@ def mean_multiplier(real: float, count: int) -> tuple[int, int]:
     return (multiplier << extra) // count, shift - extra
 
 
-def average(total: np.ndarray, count: np.ndarray | int) -> np.ndarray:
-    """total / count, half away from zero, as AVERAGE_POOL_2D computes it."""
+def average(total: np.ndarray, count: np.ndarray | int, half_up: bool = False) -> np.ndarray:
+    """total / count, half away from zero, as AVERAGE_POOL_2D of int8 computes it; or half up, as that of uint8."""
+    if half_up:
+        return (total + np.asarray(count) // 2) // count
     magnitude = (np.abs(total) + np.asarray(count) // 2) // count
     return np.where(total > 0, magnitude, -magnitude)
 

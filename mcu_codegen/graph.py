@@ -100,6 +100,7 @@ class Pool2D:
     stride: tuple[int, int] = (1, 1)
     filter: tuple[int, int] = (1, 1)
     activation: str = "NONE"
+    half_up: bool = False  # averages halfway between two codes; False: away from zero. True is of uint8 layers alone
 
 
 @dataclass(frozen=True)

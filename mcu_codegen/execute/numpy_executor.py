@@ -98,7 +98,8 @@ def _average_pool(step: lower.AveragePool, source: np.ndarray) -> np.ndarray:
         sum(values for _, values in _taps(array, step.filter, step.stride, (1, 1), step.pads))
         for array in (image, inside)
     )
-    return np.clip(arithmetic.average(np.asarray(total), np.asarray(count)), step.low, step.high).astype(np.int8)
+    mean = arithmetic.average(np.asarray(total), np.asarray(count), step.half_up)
+    return np.clip(mean, step.low, step.high).astype(np.int8)
 
 
 def _mean(step: lower.Mean, source: np.ndarray, _axes: np.ndarray) -> np.ndarray:

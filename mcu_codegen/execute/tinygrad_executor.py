@@ -156,6 +156,8 @@ def _average_pool(step: lower.AveragePool, source: Tensor) -> Tensor:
     total, count = (
         _sliding_sum(values, ones, step.stride, step.pads, groups=channels) for values in (image, image * 0 + 1)
     )
+    if step.half_up:  # of a sum that is not negative: a division then rounds as one of integers does
+        return ((total + 128 * count + count // 2) // count - 128).clip(step.low, step.high)
     magnitude = ((total < 0).where(-total, total) + count // 2) // count
     return (total < 0).where(-magnitude, magnitude).clip(step.low, step.high)
 

@@ -1,7 +1,7 @@
 """Operators as rows: how a ``.tflite`` holds each kind that can be read or written.
 
 Adding an operator is one row in `OPERATORS` (and its options: a class in graph.py, a table in tflite_schema.py, and a
-line in `OPTION_FIELDS` for each field name that is new).
+line in `OPTION_FIELDS` for each field name that is new; one that no file holds has none).
 """
 
 from __future__ import annotations
@@ -171,7 +171,8 @@ def read_options(kind: str, raw: dict[str, Any]) -> Any:
             raise InputError(f"{field} is {table[field]}; {wanted} is accepted")
     options = (OPTIONS | FILE_ONLY)[kind]
     fields = dataclasses.fields(options)
-    return options(**{field.name: OPTION_FIELDS[field.name].read(table) for field in fields})
+    held = (field.name for field in fields if field.name in OPTION_FIELDS)
+    return options(**{name: OPTION_FIELDS[name].read(table) for name in held})
 
 
 def options_code(row: OperatorRow) -> int:

@@ -22,6 +22,7 @@ from .refusals import Refusals
 from .rewrite import rewrite
 from .tensors import Tensors, tensor_name
 from .tflite_schema import BUILTIN_OPERATORS
+from .unsigned import without_unsigned_layers
 
 UNREADABLE = "unreadable"
 """The type of a tensor that could not be read, which stays in its place."""
@@ -90,6 +91,7 @@ class Reader:
             self._check_order(entry)
             entry = without_float_edges(self.tensors, entry)
             self._check_order(entry)
+            entry = without_unsigned_layers(self.tensors, entry, owners)
             for operator in entry.operators:
                 if operator.kind in CONSTANT_ONLY:
                     self.refusals.add(owners[operator.outputs[0]], "depends on an input; constants alone are accepted")

@@ -77,6 +77,11 @@ def _operator(graph: Graph, operator: Operator, kinds: list[str]) -> dict[str, A
     sources = [graph.tensors[index] for index in operator.inputs if index >= 0]
     options = dict(row.fixed) | row.derived(sources, graph.tensors[operator.outputs[0]])
     for field in dataclasses.fields(operator.options):
+        if field.name not in OPTION_FIELDS:
+            if getattr(operator.options, field.name) != field.default:
+                name = graph.tensors[operator.outputs[0]].name
+                raise InputError(f"operator {operator.kind} (tensor '{name}'): no file holds its option {field.name}")
+            continue
         options |= OPTION_FIELDS[field.name].write(getattr(operator.options, field.name))
     return {
         "opcode_index": kinds.index(operator.kind),

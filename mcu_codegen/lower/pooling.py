@@ -24,8 +24,9 @@ class Pool:
     high: int
 
 
+@dataclass(frozen=True)
 class AveragePool(Pool):
-    pass
+    half_up: bool = False  # averages halfway between two codes; False: away from zero
 
 
 class MaxPool(Pool):
@@ -85,7 +86,8 @@ def lower_pool(graph: Graph, operator: Operator) -> Pool:
     check_padded(source, (*sides[0], *sides[1]))
     check_sum(source)
     low, high = activation_range(options.activation, output)
-    return kind(options.filter, (*sides[0], *sides[1]), options.stride, low, high)
+    window = (options.filter, (*sides[0], *sides[1]), options.stride, low, high)
+    return MaxPool(*window) if kind is MaxPool else AveragePool(*window, options.half_up)
 
 
 def lower_mean(graph: Graph, operator: Operator) -> Mean:

@@ -26,10 +26,11 @@ class Pooling(Kernels):
             int32_t mean;
 
             $loops
-            mean = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
+            mean = $mean;
             *output++ = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
             """,
             loops=self._over_window(f"sum += {_code(site)};"),
+            mean=_mean(op, "count", "count / 2"),
             low=op.low,
             high=op.high,
         )
@@ -144,15 +145,21 @@ def _rounded_mean(op: lower.AveragePool, count: int) -> str:
     """C that makes an output of ``sum`` over `count` codes."""
     return fill(
         """
-        const int32_t mean = (sum > 0 ? sum + $half : sum - $half) / $count;
+        const int32_t mean = $mean;
 
         output[channel] = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
         """,
-        count=count,
-        half=count // 2,
+        mean=_mean(op, str(count), str(count // 2)),
         low=op.low,
         high=op.high,
     )
+
+
+def _mean(op: lower.AveragePool, count: str, half: str) -> str:
+    """The C of the mean of ``sum``; half up it is that of codes from 0 on, which a division rounds down."""
+    if op.half_up:
+        return f"(sum + 128 * {count} + {half}) / {count} - 128"
+    return f"(sum > 0 ? sum + {half} : sum - {half}) / {count}"
 
 
 def _code(site: Site) -> str:

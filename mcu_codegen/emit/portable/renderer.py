@@ -57,7 +57,10 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
 
     def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
         """The kernel of `lowered` at `site`. Raises InputError where C cannot compute it."""
-        kernel: Kernel = getattr(self, _METHODS[type(lowered)])(lowered, site)
+        renderer = (
+            Renderer(self.optimize) if _has_wide_weights(lowered) else self
+        )  # no instruction set's kernels take them
+        kernel: Kernel = getattr(renderer, _METHODS[type(lowered)])(lowered, site)
         return kernel
 
     def batch(self, op: lower.Batch[lower.Image], site: Site) -> Kernel:
@@ -111,7 +114,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
             ),
             Demand(scratch_bytes=height * width * depth),
             arrays=(*arrays, *_padding(op, depth)),
-            helpers=("dot4", "quantize"),
+            helpers=(_dot4(op), "quantize"),
             macs=positions(site) * op.weights.size,
         )
 
@@ -138,7 +141,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
                 depth=op.weights.size // len(op.weights),
             ),
             arrays=arrays,
-            helpers=("dot4", "quantize"),
+            helpers=(_dot4(op), "quantize"),
             macs=rows * op.weights.size,
         )
 
@@ -160,13 +163,14 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
             $each_block
                 int32_t sums[4];
 
-                ${prefix}_dot4(sums, bias + block, $source, weights + $offset, $count);
+                ${prefix}_$dot4(sums, bias + block, $source, weights + $offset, $count);
                 for (int32_t channel = block; channel < $end; channel++) {
                     *output++ = $code;
                 }
             }
             """,
             prefix=site.prefix,
+            dot4=_dot4(op),
             each_block=self.each_block(channels),
             source=source,
             offset=times("block", rows.shape[1]),
@@ -175,7 +179,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
             code=code,
         )
         blocks = rows.reshape(-1, 4, rows.shape[1]).transpose(0, 2, 1)
-        return text, (Array("weights", "int8_t", blocks), Array("bias", "int32_t", bias), *arrays)
+        return text, (Array("weights", f"{blocks.dtype}_t", blocks), Array("bias", "int32_t", bias), *arrays)
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
         """Finds the pixel under each tap of the window once (one pointer a tap, on the stack), then goes through the
@@ -213,7 +217,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
                 code=code,
             ),
             arrays=(
-                Array("weights", "int8_t", op.weights),
+                Array("weights", f"{op.weights.dtype}_t", op.weights),
                 Array("bias", "int32_t", _folded_bias(op, channel_axis=3)),
                 *arrays,
                 *_padding(op, channels // copies),
@@ -280,6 +284,16 @@ _METHODS = {
     lower.Batch: "batch",
 }
 """The Renderer method of each lowered type."""
+
+
+def _dot4(op: lower.Convolution | lower.FullyConnected) -> str:
+    """The helper that multiplies its weights."""
+    return "dot4_wide" if _has_wide_weights(op) else "dot4"
+
+
+def _has_wide_weights(op: lower.Lowered) -> bool:
+    """Whether some weight is beyond int8, as those of uint8 with a zero point are."""
+    return isinstance(op, lower.Convolution | lower.FullyConnected) and op.weights.dtype != np.int8
 
 
 def _first(images: Tensor) -> Tensor:
