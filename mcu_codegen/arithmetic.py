@@ -66,8 +66,10 @@ def mean_multiplier(real: float, count: int) -> tuple[int, int]:
     return (multiplier << extra) // count, shift - extra
 
 
-def average(total: np.ndarray, count: np.ndarray | int) -> np.ndarray:
-    """total / count, half away from zero, as AVERAGE_POOL_2D computes it."""
+def average(total: np.ndarray, count: np.ndarray | int, half_up: bool = False) -> np.ndarray:
+    """total / count, half away from zero, as AVERAGE_POOL_2D of int8 computes it; or half up, as that of uint8."""
+    if half_up:
+        return (total + np.asarray(count) // 2) // count
     magnitude = (np.abs(total) + np.asarray(count) // 2) // count
     return np.where(total > 0, magnitude, -magnitude)
 
@@ -168,6 +170,23 @@ def logistic(value: np.ndarray) -> np.ndarray:
 def hyperbolic_tangent(value: np.ndarray) -> np.ndarray:
     """tanh(value) in float32, rounded correctly."""
     return np.tanh(value.astype(np.float64)).astype(np.float32)
+
+
+def exponential(value: np.ndarray) -> np.ndarray:
+    """exp(value) in float32, rounded correctly."""
+    with np.errstate(over="ignore"):
+        return np.exp(value.astype(np.float64)).astype(np.float32)
+
+
+def logarithm(value: np.ndarray) -> np.ndarray:
+    """log(value) in float32, rounded correctly; below all codes where there is none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(value > 0, np.log(value.astype(np.float64)), -np.inf).astype(np.float32)
+
+
+def exponential_linear(value: np.ndarray) -> np.ndarray:
+    """ELU in float32: the value, or below 0 exp(value) - 1, rounded correctly."""
+    return np.where(value < 0, np.expm1(np.minimum(value, 0).astype(np.float64)), value).astype(np.float32)
 
 
 def hard_swish(difference: np.ndarray, scale: float, output_scale: float) -> np.ndarray:

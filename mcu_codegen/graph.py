@@ -100,6 +100,7 @@ class Pool2D:
     stride: tuple[int, int] = (1, 1)
     filter: tuple[int, int] = (1, 1)
     activation: str = "NONE"
+    half_up: bool = False  # averages halfway between two codes; False: away from zero. True is of uint8 layers alone
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,33 @@ class Softmax:
 @dataclass(frozen=True)
 class Concatenation:
     axis: int = -1
+
+
+@dataclass(frozen=True)
+class LeakyRelu:
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Height and width of the output are the second input, a constant."""
+
+    align_corners: bool = False
+    half_pixel_centers: bool = False
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The inputs, along a new axis."""
+
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class Gather:
+    """The indices along the axis are the second input, a constant."""
+
+    axis: int = 0
 
 
 @dataclass(frozen=True)
@@ -156,7 +184,22 @@ OPTIONS: dict[str, type] = {
     "LOGISTIC": NoOptions,
     "TANH": NoOptions,
     "HARD_SWISH": NoOptions,
+    "ARG_MAX": NoOptions,
+    "ARG_MIN": NoOptions,
     "QUANTIZE": NoOptions,
+    "LEAKY_RELU": LeakyRelu,
+    "RELU_N1_TO_1": NoOptions,
+    "RELU_0_TO_1": NoOptions,
+    "ABS": NoOptions,
+    "SQRT": NoOptions,
+    "EXP": NoOptions,
+    "LOG": NoOptions,
+    "ELU": NoOptions,
+    "PRELU": NoOptions,
+    "MAXIMUM": NoOptions,
+    "MINIMUM": NoOptions,
+    "RESIZE_NEAREST_NEIGHBOR": Resize,
+    "RESIZE_BILINEAR": Resize,
     "SOFTMAX": Softmax,
     "RESHAPE": NoOptions,
     "SQUEEZE": NoOptions,
@@ -164,7 +207,11 @@ OPTIONS: dict[str, type] = {
     "TRANSPOSE": NoOptions,
     "STRIDED_SLICE": StridedSlice,
     "CONCATENATION": Concatenation,
+    "PACK": Pack,
+    "GATHER": Gather,
     "PAD": NoOptions,
+    "SPACE_TO_BATCH_ND": NoOptions,
+    "BATCH_TO_SPACE_ND": NoOptions,
 }
 """Operator kinds (TFLite's builtin names) that the whole chain supports, with the class of their options."""
 

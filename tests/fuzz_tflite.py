@@ -224,7 +224,7 @@ def _places(table: dict[str, Any], name: str) -> Any:
             yield table, field_name, kind
             for item in value:
                 yield from _places(item, kind[1:-1])
-        elif value is not None and field_name != "builtin_options_type":
+        elif value is not None and not (field_name.endswith("_type") and field_name.removesuffix("_type") in table):
             yield table, field_name, kind
 
 

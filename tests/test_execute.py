@@ -42,13 +42,13 @@ def assert_agree(graph: Graph, seed: int) -> None:
         expected, found = numpy.run(inputs, entry.name), tinygrad.run(inputs, entry.name)
         assert expected.keys() == found.keys()
         for index, values in expected.items():
-            assert found[index].dtype == np.int8
+            assert found[index].dtype == values.dtype
             np.testing.assert_array_equal(found[index], values, f"{graph.name}, {entry.name}, tensor {index}")
 
 
 @needs_tinygrad
 def test_tinygrad_agrees_on_a_random_graph_with_state() -> None:
-    graph = random_graph(15281, operators=8)
+    graph = random_graph(12, operators=8)
     assert any(tensor.persistent for tensor in graph.tensors)
     assert_agree(graph, 0)
 
@@ -56,7 +56,7 @@ def test_tinygrad_agrees_on_a_random_graph_with_state() -> None:
 @needs_tinygrad
 @pytest.mark.slow
 def test_tinygrad_agrees_on_every_kind_of_operator() -> None:
-    graphs = [random_graph(seed, operators=30) for seed in (16241, 16474)]
+    graphs = [random_graph(seed, operators=30) for seed in (399, 500, 532, 436, 221)]
     assert {operator.kind for graph in graphs for operator in graph.main.operators} == OPTIONS.keys()
     assert any(tensor.persistent for graph in graphs for tensor in graph.tensors)
     for graph in graphs:
@@ -94,7 +94,7 @@ def test_every_operator_agrees_with_litert() -> None:
                 read = [i for i in dict.fromkeys(operator.inputs) if i >= 0 and not graph.tensors[i].constant]
                 stateful = any(graph.tensors[index].persistent for index in (*read, *operator.outputs))
                 without_bias = operator.kind == "CONV_2D" and (*operator.inputs, -1)[2] < 0  # LiteRT refuses it
-                if stateful or without_bias:
+                if stateful or without_bias or operator.kind == "ELU":  # which its resolver does not list
                     continue
                 (expected,) = litert_executor.run_operator(graph, operator, [values[index] for index in read])
                 difference = np.abs(values[operator.outputs[0]].astype(np.int64) - expected)

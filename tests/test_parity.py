@@ -18,7 +18,7 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.execute import litert_executor, tinygrad_executor
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
-from mcu_codegen.graph import Graph
+from mcu_codegen.graph import Entry, Graph, NoOptions, Operator, Quantization, Tensor
 from mcu_codegen.prove import parity
 
 
@@ -135,6 +135,36 @@ def test_litert_may_be_off_by_one_in_fully_connected_only(monkeypatch, step, pas
     assert (alone.differing, alone.tolerated, alone.passed) == (1, int(passes), passes)
     monkeypatch.setattr(litert_executor, "run_operator", off("CONV_2D"))
     assert not parity.compare(graph, [NumpyExecutor(graph)], inputs).passed
+
+
+def test_a_difference_that_begins_in_a_fully_connected_layer_of_litert_is_explained(monkeypatch):
+    if reason := litert_executor.unavailable():
+        pytest.skip(reason)
+    graph, run = small_graph(), litert_executor.LiteRTExecutor.run
+    (dense,) = (each.outputs[0] for each in graph.main.operators if each.kind == "FULLY_CONNECTED")
+
+    def altered(self, inputs, entry=None):
+        values = run(self, inputs, entry)
+        return {index: each ^ np.int8(index == dense) for index, each in values.items()}
+
+    inputs = parity.random_inputs(graph, 3)
+    assert "in float" not in parity.compare(graph, [NumpyExecutor(graph)], inputs).table().text()
+    monkeypatch.setattr(litert_executor.LiteRTExecutor, "run", altered)
+    report = parity.compare(graph, [NumpyExecutor(graph)], inputs)
+    assert report.passed
+    assert "up to 1 code from there on: LiteRT requantises FULLY_CONNECTED in float" in report.table().text()
+
+
+def test_what_litert_does_not_run_is_named():
+    if reason := litert_executor.unavailable():
+        pytest.skip(reason)
+    quantization = Quantization((0.1,), (5,))
+    tensors = [Tensor(name, (1, 4), "int8", quantization) for name in ("x", "y", "z")]
+    operators = [Operator("ELU", (0,), (1,), NoOptions()), Operator("RELU", (1,), (2,), NoOptions())]
+    graph = Graph("elu", tensors, [Entry("invoke", (0,), (2,), operators)])
+    report = parity.compare(graph, [NumpyExecutor(graph)], parity.random_inputs(graph, 3))
+    assert report.passed
+    assert "LiteRT does not run 00_elu" in report.table().text()
 
 
 def test_absent_executors_are_named(monkeypatch):

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..formats import tflite
 from ..graph import Graph
 from ..prove import learning, parity, personal
+from ..prove.comparison import Comparison, Report
 from ..prove.learning_cases import random_given
 from ..users.user import User
 from . import features, render_options
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         toolchain.choose(options.compiler)
     renderers = {target.name: render_options.renderer(options, target) for target in chosen}
 
-    def progress(comparison: parity.Comparison) -> None:
+    def progress(comparison: Comparison) -> None:
         if sys.stderr.isatty():
             print(f"\r\033[K{comparison.name} done", end="", file=sys.stderr, flush=True)
 
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         if "learning" in graph.metadata.get("exits", {}):
             given = random_given(graph, inputs[graph.main.name][0])
             learnt = learning.compare(graph, given, personal.Cores(chosen, options.compiler, renderers), progress)
-            report = parity.Report([*report.comparisons, *learnt.comparisons])
+            report = Report([*report.comparisons, *learnt.comparisons])
     else:
         user = User.load(options.user, graph)
         enrolment = None if options.enrol is None else tflite.read(options.enrol)

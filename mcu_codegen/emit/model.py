@@ -140,6 +140,9 @@ def _quantization(plan: Plan, entry: Entry) -> str:
     for word, indices in (("input", entry.inputs), ("output", entry.outputs)):
         for label, index in zip(numbered(word, indices), indices, strict=True):
             tensor, macro = plan.graph.tensors[index], f"{prefix}_{label}".upper()
+            if tensor.quantization is None:  # positions
+                lines.append(f"/* {described(tensor)}: positions. */\n#define {macro}_BYTES {tensor.bytes}\n\n")
+                continue
             lines.append(
                 f"/* {described(tensor)}: a value is SCALE * (code - ZERO_POINT). */\n"
                 f"#define {macro}_BYTES {tensor.bytes}\n"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from .. import memory
 from ..errors import InputError
-from ..graph import Entry, Graph, Operator, Tensor
-from ..lower import FullyConnected, lower
+from ..graph import Entry, Graph, Operator
+from ..lower import FullyConnected, lower, require_codes
 from ..users.exits import Exit, exits_of
 from .kernel import Kernel, Site, Unencodable
 from .portable.renderer import Renderer
@@ -63,8 +63,6 @@ def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kw
     heads = {each.head: number for number, each in enumerate(exits)}
     layers: list[Layer] = []
     for entry in graph.entries:
-        for index in (*entry.inputs, *entry.outputs):
-            _require_codes(graph.tensors[index])
         for index in entry.inputs:
             if graph.tensors[index].persistent:
                 raise InputError(f"entry '{entry.name}': its input '{graph.tensors[index].name}' is persistent")
@@ -72,7 +70,6 @@ def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kw
         for layer, operator in graph.layers(entry):
             lowered = lower(graph, operator, layer)
             output = graph.tensors[operator.outputs[0]]
-            _require_codes(output)
             site = Site(name, tuple(graph.tensors[index] for index in operator.inputs if index >= 0), output)
             try:
                 if isinstance(lowered, FullyConnected) and len(layers) in heads:
@@ -82,12 +79,9 @@ def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kw
             except Unencodable as error:
                 raise InputError(f"{layer}: {error}") from error
             layers.append(Layer(len(layers), entry, layer, f"{prefix}_{layer}", operator, kernel))
+        for index in entry.inputs:  # behind the layers, which say what they want
+            require_codes(graph.tensors[index])
     if not layers:
         raise InputError(f"model '{graph.name}' has no operators")
     planned = memory.plan(graph, {layer.index: layer.kernel.demand for layer in layers})
     return Plan(name, graph, exits, renderer, layers, planned)
-
-
-def _require_codes(tensor: Tensor) -> None:
-    if tensor.dtype not in ("int8", "uint8"):
-        raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8 or uint8 is accepted")

@@ -132,7 +132,7 @@ def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequen
         for each in results:
             arrays.append(array("int8_t", f"{own}_{each.name}", each.values.view(np.int8), about=each.about))
             buffers.append(f"static {each.values.dtype}_t {each.name}[{each.values.size}];")
-            same = f"{own}_same({each.name}, {own}_{each.name}, {each.values.size}u)"
+            same = f"{own}_same({each.name}, {own}_{each.name}, {each.values.nbytes}u)"
             checks.append(
                 f"if ({own}_failed == 0) {{\n        {own}_failed = {same} ? 0 : {len(plan.layers) + 1};\n    }}"
             )

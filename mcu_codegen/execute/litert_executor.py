@@ -83,6 +83,20 @@ class LiteRTExecutor:
         return {index: np.array(values) for index, values in results.items()}
 
 
+def run_file(model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """The outputs (N, *shape) of a file as it is, in its order; `inputs` are (N, *shape) each, in the file's order."""
+    interpreter = _interpreter(model)
+    sources, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    results: list[list[np.ndarray]] = [[] for _ in outputs]
+    for sample in zip(*inputs, strict=True):
+        for detail, value in zip(sources, sample, strict=True):
+            interpreter.set_tensor(detail["index"], value)
+        interpreter.invoke()
+        for values, detail in zip(results, outputs, strict=True):
+            values.append(interpreter.get_tensor(detail["index"]))
+    return [np.array(values) for values in results]
+
+
 def run_operator(graph: Graph, operator: Operator, inputs: list[np.ndarray]) -> list[np.ndarray]:
     """The outputs (N, *shape) of `operator` alone. `inputs` (N, *shape): one for each that is not constant, in order.
 

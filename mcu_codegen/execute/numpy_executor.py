@@ -98,12 +98,18 @@ def _average_pool(step: lower.AveragePool, source: np.ndarray) -> np.ndarray:
         sum(values for _, values in _taps(array, step.filter, step.stride, (1, 1), step.pads))
         for array in (image, inside)
     )
-    return np.clip(arithmetic.average(np.asarray(total), np.asarray(count)), step.low, step.high).astype(np.int8)
+    mean = arithmetic.average(np.asarray(total), np.asarray(count), step.half_up)
+    return np.clip(mean, step.low, step.high).astype(np.int8)
 
 
 def _mean(step: lower.Mean, source: np.ndarray, _axes: np.ndarray) -> np.ndarray:
     axes = tuple(axis + 1 for axis in step.axes)  # behind the samples
     return step.requantization((source.astype(np.int64) - step.input_zero_point).sum(axis=axes))
+
+
+def _position(step: lower.Position, source: np.ndarray, _axis: np.ndarray) -> np.ndarray:
+    codes = source.reshape(-1, step.size, step.inner)
+    return (codes.argmax(axis=1) if step.largest else codes.argmin(axis=1)).astype(step.dtype)
 
 
 def _aligned(*sources: np.ndarray) -> list[np.ndarray]:
@@ -130,6 +136,15 @@ def _multiply(step: lower.Multiply, *sources: np.ndarray) -> np.ndarray:
     return step.requantization((first - step.zero_points[0]) * (second - step.zero_points[1]))
 
 
+def _extreme(step: lower.Extreme, *sources: np.ndarray) -> np.ndarray:
+    return (np.maximum if step.largest else np.minimum)(*_aligned(*sources)).astype(np.int8)
+
+
+def _prelu(step: lower.Prelu, *sources: np.ndarray) -> np.ndarray:
+    value, slope = (source - zero for source, zero in zip(_aligned(*sources), step.zero_points, strict=True))
+    return np.where(value >= 0, step.positive(value), step.negative(value * slope))
+
+
 def _lookup(step: lower.Lookup, source: np.ndarray) -> np.ndarray:
     return step.table[source.view(np.uint8)]
 
@@ -152,16 +167,39 @@ def _rearrange(step: lower.Rearrange, *sources: np.ndarray) -> np.ndarray:
     return output
 
 
+def _gather(step: lower.Gather, source: np.ndarray, *_indices: np.ndarray) -> np.ndarray:
+    images = source.reshape(len(source), step.outer, step.height, step.width, step.inner)
+    return images[:, :, step.rows][:, :, :, step.columns]
+
+
+def _bilinear(step: lower.Bilinear, source: np.ndarray, *_size: np.ndarray) -> np.ndarray:
+    images = source.reshape(len(source), step.outer, step.height, step.width, step.inner).astype(np.int64)
+    below, right = step.rows.weight[:, np.newaxis, np.newaxis], step.columns.weight[:, np.newaxis]
+    rows = images[:, :, step.rows.first] * (1024 - below) + images[:, :, step.rows.second] * below
+    total = rows[:, :, :, step.columns.first] * (1024 - right) + rows[:, :, :, step.columns.second] * right
+    return arithmetic.rounding_right_shift(total, 20).astype(np.int8)
+
+
+def _batch(step: lower.Batch, source: np.ndarray, *constants: np.ndarray) -> np.ndarray:
+    return _COMPUTE[type(step.image)](step.image, source.reshape(-1, 1, *source.shape[2:]), *constants)
+
+
 _COMPUTE: dict[type, Callable[..., np.ndarray]] = {
     lower.Convolution: _convolution,
     lower.FullyConnected: _fully_connected,
     lower.AveragePool: _average_pool,
     lower.MaxPool: _max_pool,
     lower.Mean: _mean,
+    lower.Position: _position,
     lower.Add: _add,
     lower.Multiply: _multiply,
+    lower.Extreme: _extreme,
+    lower.Prelu: _prelu,
     lower.Lookup: _lookup,
     lower.Softmax: _softmax,
     lower.Copy: _copy,
     lower.Rearrange: _rearrange,
+    lower.Gather: _gather,
+    lower.Bilinear: _bilinear,
+    lower.Batch: _batch,
 }

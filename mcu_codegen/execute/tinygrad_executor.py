@@ -156,6 +156,8 @@ def _average_pool(step: lower.AveragePool, source: Tensor) -> Tensor:
     total, count = (
         _sliding_sum(values, ones, step.stride, step.pads, groups=channels) for values in (image, image * 0 + 1)
     )
+    if step.half_up:  # of a sum that is not negative: a division then rounds as one of integers does
+        return ((total + 128 * count + count // 2) // count - 128).clip(step.low, step.high)
     magnitude = ((total < 0).where(-total, total) + count // 2) // count
     return (total < 0).where(-magnitude, magnitude).clip(step.low, step.high)
 
@@ -170,6 +172,11 @@ def _max_pool(step: lower.MaxPool, source: Tensor) -> Tensor:
 def _mean(step: lower.Mean, source: Tensor, _axes: Tensor) -> Tensor:
     total = (source - step.input_zero_point).sum(tuple(axis + 1 for axis in step.axes))
     return _requantized(step.requantization, total)
+
+
+def _position(step: lower.Position, source: Tensor, _axis: Tensor) -> Tensor:
+    codes = source.reshape(-1, step.size, step.inner)
+    return codes.argmax(1) if step.largest else codes.argmin(1)
 
 
 def _aligned(*sources: Tensor) -> list[Tensor]:
@@ -191,6 +198,16 @@ def _add(step: lower.Add, *sources: Tensor) -> Tensor:
 def _multiply(step: lower.Multiply, *sources: Tensor) -> Tensor:
     first, second = _aligned(*sources)
     return _requantized(step.requantization, (first - step.zero_points[0]) * (second - step.zero_points[1]))
+
+
+def _extreme(step: lower.Extreme, *sources: Tensor) -> Tensor:
+    first, second = _aligned(*sources)
+    return first.maximum(second) if step.largest else first.minimum(second)
+
+
+def _prelu(step: lower.Prelu, *sources: Tensor) -> Tensor:
+    value, slope = (source - zero for source, zero in zip(_aligned(*sources), step.zero_points, strict=True))
+    return (value >= 0).where(_requantized(step.positive, value), _requantized(step.negative, value * slope))
 
 
 def _lookup(step: lower.Lookup, source: Tensor) -> Tensor:
@@ -233,16 +250,41 @@ def _rearrange(step: lower.Rearrange, *sources: Tensor) -> Tensor:
     return rows[0].cat(*rows[1:], dim=1)[:, _int32(index)]
 
 
+def _gather(step: lower.Gather, source: Tensor, *_indices: Tensor) -> Tensor:
+    images = source.reshape(source.shape[0], step.outer, step.height, step.width, step.inner)
+    return images[:, :, _int32(step.rows)][:, :, :, _int32(step.columns)]
+
+
+def _bilinear(step: lower.Bilinear, source: Tensor, *_size: Tensor) -> Tensor:
+    images = source.reshape(source.shape[0], step.outer, step.height, step.width, step.inner)
+    below, right = _int32(step.rows.weight[:, np.newaxis, np.newaxis]), _int32(step.columns.weight[:, np.newaxis])
+    rows = images[:, :, _int32(step.rows.first)] * (1024 - below) + images[:, :, _int32(step.rows.second)] * below
+    first, second = (rows[:, :, :, _int32(place)] for place in (step.columns.first, step.columns.second))
+    total = first * (1024 - right) + second * right
+    magnitude = ((total < 0).where(-total, total) + (1 << 19)) >> 20
+    return (total < 0).where(-magnitude, magnitude)
+
+
+def _batch(step: lower.Batch, source: Tensor, *constants: Tensor) -> Tensor:
+    return _COMPUTE[type(step.image)](step.image, source.reshape(-1, 1, *source.shape[2:]), *constants)
+
+
 _COMPUTE: dict[type, Callable[..., Tensor]] = {
     lower.Convolution: _convolution,
     lower.FullyConnected: _fully_connected,
     lower.AveragePool: _average_pool,
     lower.MaxPool: _max_pool,
     lower.Mean: _mean,
+    lower.Position: _position,
     lower.Add: _add,
     lower.Multiply: _multiply,
+    lower.Extreme: _extreme,
+    lower.Prelu: _prelu,
     lower.Lookup: _lookup,
     lower.Softmax: _softmax,
     lower.Copy: _copy,
     lower.Rearrange: _rearrange,
+    lower.Gather: _gather,
+    lower.Bilinear: _bilinear,
+    lower.Batch: _batch,
 }

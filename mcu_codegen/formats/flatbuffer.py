@@ -48,6 +48,7 @@ _SCALARS = {
     "bool": numbers.BoolFlags,
     "int8": numbers.Int8Flags,
     "uint8": numbers.Uint8Flags,
+    "uint16": numbers.Uint16Flags,
     "int32": numbers.Int32Flags,
     "uint32": numbers.Uint32Flags,
     "int64": numbers.Int64Flags,

@@ -10,21 +10,33 @@ from collections.abc import Callable
 
 from ..errors import InputError
 from ..graph import Graph, Operator
-from .common import Requantization, activation_range, padding
+from .batch import Batch, each_image
+from .common import Requantization, activation_range, padding, require_codes
 from .convolution import Convolution, FullyConnected, lower_convolution, lower_fully_connected
 from .elementwise import (
     Add,
-    Lookup,
+    Extreme,
     Multiply,
+    Prelu,
     Softmax,
     lower_add,
-    lower_curve,
-    lower_hard_swish,
+    lower_extreme,
     lower_multiply,
-    lower_quantize,
-    lower_relu,
+    lower_prelu,
     lower_softmax,
 )
+from .functions import (
+    Lookup,
+    lower_abs,
+    lower_curve,
+    lower_float_function,
+    lower_hard_swish,
+    lower_leaky_relu,
+    lower_quantize,
+    lower_relu,
+    lower_sqrt,
+)
+from .gather import Bilinear, Gather, Interpolation, lower_gather, lower_resize_bilinear, lower_resize_nearest
 from .movement import (
     Copy,
     Piece,
@@ -32,18 +44,25 @@ from .movement import (
     Walk,
     lower_concatenation,
     lower_copy,
+    lower_pack,
     lower_pad,
     lower_strided_slice,
     lower_transpose,
 )
-from .pooling import AveragePool, MaxPool, Mean, Pool, lower_mean, lower_pool
+from .phases import lower_batch_to_space, lower_space_to_batch
+from .pooling import AveragePool, MaxPool, Mean, Pool, Position, lower_mean, lower_pool, lower_position
 
 __all__ = [
     "Add",
     "AveragePool",
+    "Batch",
+    "Bilinear",
     "Convolution",
     "Copy",
+    "Extreme",
     "FullyConnected",
+    "Gather",
+    "Interpolation",
     "Lookup",
     "Lowered",
     "MaxPool",
@@ -51,6 +70,8 @@ __all__ = [
     "Multiply",
     "Piece",
     "Pool",
+    "Position",
+    "Prelu",
     "Rearrange",
     "Requantization",
     "Softmax",
@@ -58,9 +79,27 @@ __all__ = [
     "activation_range",
     "lower",
     "padding",
+    "require_codes",
 ]
 
-Lowered = Convolution | FullyConnected | Pool | Mean | Add | Multiply | Lookup | Softmax | Copy | Rearrange
+Image = Convolution | Pool
+Lowered = (
+    Image
+    | Batch[Image]
+    | FullyConnected
+    | Mean
+    | Position
+    | Add
+    | Multiply
+    | Extreme
+    | Prelu
+    | Lookup
+    | Softmax
+    | Copy
+    | Rearrange
+    | Gather
+    | Bilinear
+)
 
 
 def lower(graph: Graph, operator: Operator, layer: str) -> Lowered:
@@ -75,17 +114,30 @@ def lower(graph: Graph, operator: Operator, layer: str) -> Lowered:
 
 
 _LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
-    "CONV_2D": lower_convolution,
-    "DEPTHWISE_CONV_2D": lower_convolution,
+    "CONV_2D": each_image(lower_convolution),
+    "DEPTHWISE_CONV_2D": each_image(lower_convolution),
     "FULLY_CONNECTED": lower_fully_connected,
-    "AVERAGE_POOL_2D": lower_pool,
-    "MAX_POOL_2D": lower_pool,
+    "AVERAGE_POOL_2D": each_image(lower_pool),
+    "MAX_POOL_2D": each_image(lower_pool),
     "MEAN": lower_mean,
+    "ARG_MAX": lower_position,
+    "ARG_MIN": lower_position,
     "ADD": lower_add,
     "SUB": lower_add,
     "MUL": lower_multiply,
     "RELU": lower_relu,
     "RELU6": lower_relu,
+    "RELU_N1_TO_1": lower_relu,
+    "RELU_0_TO_1": lower_relu,
+    "LEAKY_RELU": lower_leaky_relu,
+    "ABS": lower_abs,
+    "SQRT": lower_sqrt,
+    "EXP": lower_float_function,
+    "LOG": lower_float_function,
+    "ELU": lower_float_function,
+    "PRELU": lower_prelu,
+    "MAXIMUM": lower_extreme,
+    "MINIMUM": lower_extreme,
     "LOGISTIC": lower_curve,
     "TANH": lower_curve,
     "HARD_SWISH": lower_hard_swish,
@@ -97,5 +149,11 @@ _LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
     "TRANSPOSE": lower_transpose,
     "STRIDED_SLICE": lower_strided_slice,
     "CONCATENATION": lower_concatenation,
+    "PACK": lower_pack,
+    "GATHER": lower_gather,
+    "RESIZE_NEAREST_NEIGHBOR": lower_resize_nearest,
+    "RESIZE_BILINEAR": lower_resize_bilinear,
     "PAD": lower_pad,
+    "SPACE_TO_BATCH_ND": lower_space_to_batch,
+    "BATCH_TO_SPACE_ND": lower_batch_to_space,
 }

@@ -44,6 +44,8 @@ def activation_range(activation: str, tensor: Tensor) -> tuple[int, int]:
         low, high = max(low, code(0.0)), min(high, code(6.0))
     elif activation == "RELU_N1_TO_1":
         low, high = max(low, code(-1.0)), min(high, code(1.0))
+    elif activation == "RELU_0_TO_1":
+        low, high = max(low, code(0.0)), min(high, code(1.0))
     elif activation != "NONE":
         raise InputError(f"tensor '{tensor.name}': fused activation {activation} is not supported")
     return low, high
@@ -66,6 +68,12 @@ def check_padded(source: Tensor, pads: tuple[int, int, int, int]) -> None:
     _, height, width, channels = source.shape
     if (height + pads[0] + pads[1]) * (width + pads[2] + pads[3]) * channels > MAX_PADDED_BYTES:
         raise InputError(f"tensor '{source.name}' {source.shape}: padding by {pads} is beyond {MAX_PADDED_BYTES} bytes")
+
+
+def require_codes(tensor: Tensor) -> None:
+    """Refuse what is no tensor of codes, which all that generated C takes and gives are."""
+    if tensor.dtype not in ("int8", "uint8"):
+        raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8 or uint8 is accepted")
 
 
 def int8_tensor(graph: Graph, index: int) -> Tensor:
@@ -120,3 +128,17 @@ def requantization(real: np.ndarray, output: Tensor, activation: str) -> Requant
 def check_sum(source: Tensor) -> None:
     if source.bytes > arithmetic.INT32_MAX // 255:
         raise InputError(f"tensor '{source.name}' {source.shape}: its sum can exceed int32")
+
+
+def check_same_codes(source: Tensor, output: Tensor, kind: str) -> None:
+    """Refuse an operator that takes codes as they are where they mean something else in its output."""
+    if (source.scale, source.zero_point) != (output.scale, output.zero_point):
+        raise InputError(
+            f"tensor '{output.name}' has scale {output.scale} and zero point {output.zero_point}, '{source.name}'"
+            f" {source.scale} and {source.zero_point}; {kind} does not rescale: equal ones are accepted"
+        )
+
+
+def scale_of(tensor: Tensor) -> float:
+    """The scale of a tensor as the float32 that it is."""
+    return float(np.float32(tensor.scale))

@@ -8,15 +8,15 @@ import numpy as np
 
 from .. import arithmetic
 from ..errors import InputError
-from ..graph import Graph, Operator
-from .common import Requantization, check_padded, check_scales, int8_tensor, padding, requantization
+from ..graph import Graph, Operator, Tensor
+from .common import Requantization, check_padded, check_scales, int8_tensor, padding, requantization, scale_of
 
 
 @dataclass(frozen=True)
 class Convolution:
     """CONV_2D and DEPTHWISE_CONV_2D. `pads` are (top, bottom, left, right), filled with the input's zero point."""
 
-    weights: np.ndarray  # int8, OHWI; depthwise 1HWO
+    weights: np.ndarray  # int8, or int16 where uint8 had a zero point; OHWI; depthwise 1HWO
     bias: np.ndarray  # int32, one per output channel
     input_zero_point: int
     pads: tuple[int, int, int, int]
@@ -33,7 +33,7 @@ class Convolution:
 
 @dataclass(frozen=True)
 class FullyConnected:
-    weights: np.ndarray  # int8, (outputs, inputs)
+    weights: np.ndarray  # int8, or int16 as above; (outputs, inputs)
     bias: np.ndarray
     input_zero_point: int
     requantization: Requantization
@@ -61,7 +61,7 @@ def lower_convolution(graph: Graph, operator: Operator) -> Convolution:
         )
     weights, scales = _weights(graph, operator.inputs[1], channels, channel_axis)
     bias = _bias(graph, operator, channels)
-    real = float(np.float32(source.scale)) * scales.astype(np.float64) / float(np.float32(output.scale))
+    real = _multipliers(source, scales, output, together=filters.dtype == "uint8")
     sides = [
         padding(
             options.padding,
@@ -101,11 +101,8 @@ def lower_fully_connected(graph: Graph, operator: Operator) -> FullyConnected:
     channels = filters.shape[0]
     weights, scales = _weights(graph, operator.inputs[1], channels, 0)
     bias = _bias(graph, operator, channels)
-    if filters.quantization is not None and filters.quantization.per_tensor:
-        # the reference multiplies the two float32 scales in float32 here, and only here
-        real = (np.float32(source.scale) * scales).astype(np.float64) / float(np.float32(output.scale))
-    else:
-        real = float(np.float32(source.scale)) * scales.astype(np.float64) / float(np.float32(output.scale))
+    per_tensor = filters.quantization is not None and filters.quantization.per_tensor
+    real = _multipliers(source, scales, output, together=per_tensor)
     bound = _bound(weights, 0, bias, source.zero_point, filters.name)
     scaling = requantization(real, output, operator.options.activation)
     # where convolutions wrap in every implementation, this operator saturates in those that requantise in float
@@ -120,13 +117,26 @@ def lower_fully_connected(graph: Graph, operator: Operator) -> FullyConnected:
     return FullyConnected(weights, bias, source.zero_point, scaling, bound)
 
 
+def _multipliers(source: Tensor, scales: np.ndarray, output: Tensor, together: bool) -> np.ndarray:
+    """float64, one per output channel. `together`: the scales of input and weights are multiplied in float32, as the
+    reference does in FULLY_CONNECTED with one scale and in convolutions of uint8."""
+    if together:
+        return (np.float32(source.scale) * scales).astype(np.float64) / scale_of(output)
+    return np.asarray(scale_of(source) * scales.astype(np.float64) / scale_of(output))
+
+
 def _weights(graph: Graph, index: int, channels: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """int8 weights and their float32 scales, broadcast to one per output channel along `axis`."""
+    """Weights less their zero point, and their float32 scales, broadcast to one per output channel along `axis`."""
     tensor = graph.tensors[index]
-    if tensor.dtype != "int8" or not tensor.constant or tensor.data is None or tensor.quantization is None:
-        raise InputError(f"weights '{tensor.name}' ({tensor.dtype}) are not constant quantised int8")
     quantization = tensor.quantization
-    if any(quantization.zero_point):
+    if not tensor.constant or tensor.data is None or quantization is None or tensor.dtype not in ("int8", "uint8"):
+        raise InputError(f"weights '{tensor.name}' ({tensor.dtype}) are not constant quantised int8")
+    if tensor.dtype == "uint8" and quantization.per_tensor:
+        check_scales(tensor, np.asarray(quantization.scale))
+        return _differences(tensor.data, quantization.zero_point[0]), np.full(
+            channels, quantization.scale[0], np.float32
+        )
+    if any(quantization.zero_point) or tensor.dtype == "uint8":
         raise InputError(f"weights '{tensor.name}' have a zero point other than 0")
     if not quantization.per_tensor and (quantization.axis != axis or len(quantization.scale) != channels):
         raise InputError(
@@ -136,6 +146,12 @@ def _weights(graph: Graph, index: int, channels: int, axis: int) -> tuple[np.nda
     scales = np.broadcast_to(np.asarray(quantization.scale, np.float32), (channels,))
     check_scales(tensor, scales)
     return tensor.data, scales
+
+
+def _differences(codes: np.ndarray, zero_point: int) -> np.ndarray:
+    """uint8 codes less their zero point; int8 where all of them are."""
+    values = codes.astype(np.int16) - np.int16(zero_point)
+    return values.astype(np.int8) if np.all(np.abs(values) <= 127) else values
 
 
 def _bias(graph: Graph, operator: Operator, channels: int) -> np.ndarray:

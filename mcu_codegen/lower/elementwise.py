@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from .. import arithmetic
 from ..errors import InputError
 from ..graph import Graph, Operator, Tensor
-from .common import Requantization, int8_tensor, quantized_tensor, requantization
+from .common import Requantization, check_same_codes, int8_tensor, requantization, scale_of
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,20 @@ class Multiply:
 
 
 @dataclass(frozen=True)
-class Lookup:
-    """Any function of one code, uint8 or int8: `table` holds, for every byte of the input, the byte of the output."""
+class Extreme:
+    """MAXIMUM and MINIMUM of both codes, which mean the same; broadcast as NumPy does."""
 
-    table: np.ndarray  # uint8[256]
+    largest: bool
+
+
+@dataclass(frozen=True)
+class Prelu:
+    """`positive` of the input's code less its zero point; where that is below 0, `negative` of its product with the
+    slope's code less the slope's zero point. The slope broadcasts as NumPy does."""
+
+    zero_points: tuple[int, int]
+    positive: Requantization
+    negative: Requantization
 
 
 @dataclass(frozen=True)
@@ -49,9 +58,9 @@ class Softmax:
 def lower_add(graph: Graph, operator: Operator) -> Add:
     first, second, output = _operands(graph, operator)
     left_shift = 20
-    twice_largest = 2.0 * max(_scale(first), _scale(second))
-    pairs = [arithmetic.quantize_multiplier(_scale(tensor) / twice_largest) for tensor in (first, second)]
-    real = twice_largest / (2.0**left_shift * _scale(output))
+    twice_largest = 2.0 * max(scale_of(first), scale_of(second))
+    pairs = [arithmetic.quantize_multiplier(scale_of(tensor) / twice_largest) for tensor in (first, second)]
+    real = twice_largest / (2.0**left_shift * scale_of(output))
     return Add(
         left_shift,
         (first.zero_point, second.zero_point),
@@ -90,84 +99,28 @@ def _operands(graph: Graph, operator: Operator) -> tuple[Tensor, Tensor, Tensor]
     return first, second, output
 
 
-def _scale(tensor: Tensor) -> float:
-    return float(np.float32(tensor.scale))
+def lower_extreme(graph: Graph, operator: Operator) -> Extreme:
+    first, second, output = _operands(graph, operator)
+    for tensor in (first, second):
+        check_same_codes(tensor, output, operator.kind)
+    return Extreme(operator.kind == "MAXIMUM")
 
 
-def lower_relu(graph: Graph, operator: Operator) -> Lookup:
-    source, output = _same_shape(graph, operator)
-    # the quotient is taken in float32 here, and in float64 by QUANTIZE, as the reference does
-    real = np.float32(source.scale) / np.float32(output.scale)
-    function = requantization(np.array([real], np.float64), output, operator.kind)
-    return _lookup(source, output, lambda codes: function(codes - source.zero_point))
-
-
-def lower_quantize(graph: Graph, operator: Operator) -> Lookup:
-    source = quantized_tensor(graph, operator.inputs[0], "int8", "uint8")
-    output = quantized_tensor(graph, operator.outputs[0], "int8", "uint8")
-    if source.bytes != output.bytes:
-        raise InputError(f"tensor '{output.name}' {output.shape} does not have the shape {source.shape} of the input")
-    multiplier, shift = arithmetic.quantize_multiplier(_scale(source) / _scale(output))
-    if shift > 22:
-        raise InputError(f"tensor '{output.name}': its scale {output.scale} is too small for the operator's input")
-    ends = np.iinfo(output.dtype)
-
-    def function(codes: np.ndarray) -> np.ndarray:
-        value = arithmetic.requantize(codes - source.zero_point, multiplier, shift) + output.zero_point
-        return np.clip(value, ends.min, ends.max)
-
-    return _lookup(source, output, function)
-
-
-_CURVES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float, int]] = {
-    "LOGISTIC": (arithmetic.logistic, 1 / 256, -128),
-    "TANH": (arithmetic.hyperbolic_tangent, 1 / 128, 0),
-}
-"""The float32 function of an operator, and the scale and zero point that its output must have."""
-
-
-def lower_curve(graph: Graph, operator: Operator) -> Lookup:
-    source, output = _same_shape(graph, operator)
-    function, scale, zero_point = _CURVES[operator.kind]
-    if (output.scale, output.zero_point) != (scale, zero_point):
-        raise InputError(
-            f"tensor '{output.name}' has scale {output.scale} and zero point {output.zero_point};"
-            f" {operator.kind} gives scale 1/{round(1 / scale)} and zero point {zero_point}"
-        )
-
-    def curve(codes: np.ndarray) -> np.ndarray:
-        return arithmetic.through_float32(codes, function, source.scale, source.zero_point, scale, zero_point)
-
-    return _lookup(source, output, curve)
-
-
-def lower_hard_swish(graph: Graph, operator: Operator) -> Lookup:
-    source, output = _same_shape(graph, operator)
-    if not 2**-20 <= source.scale <= 512 or not source.scale / 128 < output.scale <= source.scale * 256:
-        # beyond, the reference's 16 bits shift by more than they hold
-        raise InputError(
-            f"tensor '{output.name}' has scale {output.scale}, '{source.name}' {source.scale}; 1e-6..512 is accepted"
-            " for the input, above a 128th and up to 256 times of it for the output"
-        )
-
-    def function(codes: np.ndarray) -> np.ndarray:
-        value = arithmetic.hard_swish(codes - source.zero_point, source.scale, output.scale) + output.zero_point
-        return np.clip(value, -128, 127)
-
-    return _lookup(source, output, function)
-
-
-def _same_shape(graph: Graph, operator: Operator) -> tuple[Tensor, Tensor]:
-    source, output = int8_tensor(graph, operator.inputs[0]), int8_tensor(graph, operator.outputs[0])
+def lower_prelu(graph: Graph, operator: Operator) -> Prelu:
+    source, slope, output = _operands(graph, operator)
     if source.shape != output.shape:
         raise InputError(f"tensor '{output.name}' {output.shape} does not have the shape {source.shape} of the input")
-    return source, output
-
-
-def _lookup(source: Tensor, output: Tensor, function: Callable[[np.ndarray], np.ndarray]) -> Lookup:
-    """`function` from int64 codes to codes, tabulated."""
-    codes = np.arange(256).astype(np.uint8).view(source.dtype).astype(np.int64)
-    return Lookup(function(codes).astype(output.dtype).view(np.uint8))
+    # in float32, as the reference computes them
+    with np.errstate(over="ignore"):
+        positive = np.float32(source.scale) / np.float32(output.scale)
+        negative = np.float32(source.scale) * np.float32(slope.scale) / np.float32(output.scale)
+    if not np.isfinite(positive) or not np.isfinite(negative):
+        raise InputError(f"tensor '{output.name}': its scale {output.scale} is too small for the operator's inputs")
+    return Prelu(
+        (source.zero_point, slope.zero_point),
+        requantization(np.array([positive], np.float64), output, "NONE"),
+        requantization(np.array([negative], np.float64), output, "NONE"),
+    )
 
 
 def lower_softmax(graph: Graph, operator: Operator) -> Softmax:

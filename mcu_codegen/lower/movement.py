@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..graph import Graph, Operator, Tensor
-from .common import constant_integers, int8_tensor
+from .common import check_same_codes, constant_integers, int8_tensor
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Rearrange:
-    """TRANSPOSE, STRIDED_SLICE, CONCATENATION and PAD: pieces of the inputs, put together."""
+    """Pieces of the inputs, put together: TRANSPOSE, STRIDED_SLICE, CONCATENATION, PACK, PAD, phases of images."""
 
     pieces: tuple[Piece, ...]
     elements: int  # of the output
@@ -51,24 +51,24 @@ class Rearrange:
 
 
 def lower_copy(graph: Graph, operator: Operator) -> Copy:
-    _unchanged(graph, operator, same_size=True)
+    unchanged(graph, operator, same_size=True)
     return Copy()
 
 
 def lower_transpose(graph: Graph, operator: Operator) -> Rearrange:
-    source, output = _unchanged(graph, operator, same_size=True)
+    source, output = unchanged(graph, operator, same_size=True)
     order = constant_integers(graph, operator.inputs[1], "order of axes").reshape(-1).tolist()
     rank = len(source.shape)
     axes = [axis % rank if -rank <= axis < rank else axis for axis in order]
     if sorted(axes) != list(range(rank)) or output.shape != tuple(source.shape[axis] for axis in axes):
         raise InputError(f"tensor '{output.name}' {output.shape}: axes {order} of {source.shape} do not give it")
-    strides = _strides(source.shape)
+    strides = strides_of(source.shape)
     walk = Walk(0, tuple(strides[axis] for axis in axes))
-    return Rearrange((Piece(0, output.shape, walk, Walk(0, _strides(output.shape))),), output.bytes)
+    return Rearrange((Piece(0, output.shape, walk, Walk(0, strides_of(output.shape))),), output.bytes)
 
 
 def lower_strided_slice(graph: Graph, operator: Operator) -> Rearrange:
-    source, output = _unchanged(graph, operator)
+    source, output = unchanged(graph, operator)
     rank = len(source.shape)
     begins, ends, steps = (
         constant_integers(graph, index, what).reshape(-1).tolist()
@@ -95,12 +95,12 @@ def lower_strided_slice(graph: Graph, operator: Operator) -> Rearrange:
     shape = tuple(len(chosen) for chosen in ranges)
     if output.shape != tuple(size for size, keep in zip(shape, kept, strict=True) if keep) or 0 in shape:
         raise InputError(f"tensor '{output.name}' {output.shape} is not the slice {shape} of {source.shape}")
-    strides = _strides(source.shape)
+    strides = strides_of(source.shape)
     walk = Walk(
         sum(chosen.start * stride for chosen, stride in zip(ranges, strides, strict=True)),
         tuple(chosen.step * stride for chosen, stride in zip(ranges, strides, strict=True)),
     )
-    return Rearrange((Piece(0, shape, walk, Walk(0, _strides(shape))),), output.bytes)
+    return Rearrange((Piece(0, shape, walk, Walk(0, strides_of(shape))),), output.bytes)
 
 
 def lower_concatenation(graph: Graph, operator: Operator) -> Rearrange:
@@ -109,10 +109,10 @@ def lower_concatenation(graph: Graph, operator: Operator) -> Rearrange:
     if not -rank <= axis < rank:
         raise InputError(f"tensor '{output.name}' {output.shape}: there is no axis {axis}")
     axis %= rank
-    strides = _strides(output.shape)
+    strides = strides_of(output.shape)
     pieces, start = [], 0
     for number in range(len(operator.inputs)):
-        source, _ = _unchanged(graph, operator, number)
+        source, _ = unchanged(graph, operator, number)
         if len(source.shape) != rank or any(
             size != of_output
             for place, (size, of_output) in enumerate(zip(source.shape, output.shape, strict=True))
@@ -122,7 +122,7 @@ def lower_concatenation(graph: Graph, operator: Operator) -> Rearrange:
                 f"tensor '{source.name}' {source.shape}: not a part of {output.shape} '{output.name}' along axis {axis}"
             )
         pieces.append(
-            Piece(number, source.shape, Walk(0, _strides(source.shape)), Walk(start * strides[axis], strides))
+            Piece(number, source.shape, Walk(0, strides_of(source.shape)), Walk(start * strides[axis], strides))
         )
         start += source.shape[axis]
     if start != output.shape[axis]:
@@ -130,8 +130,27 @@ def lower_concatenation(graph: Graph, operator: Operator) -> Rearrange:
     return Rearrange(tuple(pieces), output.bytes)
 
 
+def lower_pack(graph: Graph, operator: Operator) -> Rearrange:
+    output = int8_tensor(graph, operator.outputs[0])
+    sources = [unchanged(graph, operator, number)[0] for number in range(len(operator.inputs))]
+    axis, rank = operator.options.axis, len(output.shape)
+    shape = sources[0].shape
+    if not -rank <= axis < rank or any(source.shape != shape for source in sources):
+        raise InputError(f"tensor '{output.name}' {output.shape}: inputs of {shape}, or no axis {axis}")
+    axis %= rank
+    if output.shape != (*shape[:axis], len(sources), *shape[axis:]):
+        raise InputError(f"tensor '{output.name}' {output.shape}: {len(sources)} of {shape} along axis {axis} differ")
+    strides = strides_of(output.shape)
+    others = strides[:axis] + strides[axis + 1 :]
+    pieces = (
+        Piece(number, shape, Walk(0, strides_of(shape)), Walk(number * strides[axis], others))
+        for number in range(len(sources))
+    )
+    return Rearrange(tuple(pieces), output.bytes)
+
+
 def lower_pad(graph: Graph, operator: Operator) -> Rearrange:
-    source, output = _unchanged(graph, operator)
+    source, output = unchanged(graph, operator)
     paddings = constant_integers(graph, operator.inputs[1], "paddings")
     if paddings.shape != (len(source.shape), 2) or np.any(paddings < 0):
         raise InputError(
@@ -141,25 +160,21 @@ def lower_pad(graph: Graph, operator: Operator) -> Rearrange:
     grown = tuple(int(size + before + after) for size, (before, after) in zip(source.shape, paddings, strict=True))
     if grown != output.shape:
         raise InputError(f"tensor '{output.name}' {output.shape}: padding {source.shape} gives {grown}")
-    strides = _strides(output.shape)
+    strides = strides_of(output.shape)
     offset = sum(int(before) * stride for before, stride in zip(paddings[:, 0], strides, strict=True))
-    piece = Piece(0, source.shape, Walk(0, _strides(source.shape)), Walk(offset, strides))
+    piece = Piece(0, source.shape, Walk(0, strides_of(source.shape)), Walk(offset, strides))
     return Rearrange((piece,), output.bytes, output.zero_point)
 
 
-def _unchanged(graph: Graph, operator: Operator, number: int = 0, same_size: bool = False) -> tuple[Tensor, Tensor]:
+def unchanged(graph: Graph, operator: Operator, number: int = 0, same_size: bool = False) -> tuple[Tensor, Tensor]:
     """(input `number`, output), whose codes mean the same."""
     source, output = int8_tensor(graph, operator.inputs[number]), int8_tensor(graph, operator.outputs[0])
-    if (source.scale, source.zero_point) != (output.scale, output.zero_point):
-        raise InputError(
-            f"tensor '{output.name}' has scale {output.scale} and zero point {output.zero_point}, '{source.name}'"
-            f" {source.scale} and {source.zero_point}; {operator.kind} does not rescale: equal ones are accepted"
-        )
+    check_same_codes(source, output, operator.kind)
     if same_size and source.bytes != output.bytes:
         raise InputError(f"tensor '{output.name}' {output.shape} does not hold as many values as {source.shape}")
     return source, output
 
 
-def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+def strides_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Elements between neighbours along each axis."""
     return tuple(int(np.prod(shape[axis + 1 :], dtype=np.int64)) for axis in range(len(shape)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,9 @@ class Pool:
     high: int
 
 
+@dataclass(frozen=True)
 class AveragePool(Pool):
-    pass
+    half_up: bool = False  # averages halfway between two codes; False: away from zero
 
 
 class MaxPool(Pool):
@@ -39,10 +41,39 @@ class Mean:
     requantization: Requantization
 
 
+@dataclass(frozen=True)
+class Position:
+    """ARG_MAX and ARG_MIN: along the middle axis of (outer, size, inner), where the first of the extreme codes is."""
+
+    outer: int
+    size: int
+    inner: int
+    largest: bool
+    dtype: str  # int32 or int64
+
+
+def lower_position(graph: Graph, operator: Operator) -> Position:
+    source, output = int8_tensor(graph, operator.inputs[0]), graph.tensors[operator.outputs[0]]
+    given, rank = constant_integers(graph, operator.inputs[1], "axis").reshape(-1), len(source.shape)
+    if len(given) != 1 or not -rank <= given[0] < rank:
+        raise InputError(f"tensor '{source.name}' {source.shape}: axis {given.tolist()}; one of its {rank} is accepted")
+    axis = int(given[0]) % rank
+    before, behind = source.shape[:axis], source.shape[axis + 1 :]
+    if output.dtype not in ("int32", "int64") or output.shape != (*before, *behind):
+        raise InputError(
+            f"tensor '{output.name}' {output.dtype} {output.shape}: positions along axis {axis} of {source.shape} are"
+            f" int32 or int64 {(*before, *behind)}"
+        )
+    sizes = math.prod(before), source.shape[axis], math.prod(behind)
+    return Position(*sizes, operator.kind == "ARG_MAX", output.dtype)
+
+
 def lower_pool(graph: Graph, operator: Operator) -> Pool:
     options = operator.options
     source, output = int8_tensor(graph, operator.inputs[0]), int8_tensor(graph, operator.outputs[0])
-    if (source.scale, source.zero_point) != (output.scale, output.zero_point):
+    kind = MaxPool if operator.kind == "MAX_POOL_2D" else AveragePool
+    # the reference takes the largest code as it is, whatever the output's scale; only its clamp is the output's
+    if kind is AveragePool and (source.scale, source.zero_point) != (output.scale, output.zero_point):
         raise InputError(
             f"tensor '{output.name}': pooling does not rescale, yet its quantisation differs from the input's"
         )
@@ -55,8 +86,8 @@ def lower_pool(graph: Graph, operator: Operator) -> Pool:
     check_padded(source, (*sides[0], *sides[1]))
     check_sum(source)
     low, high = activation_range(options.activation, output)
-    kind = MaxPool if operator.kind == "MAX_POOL_2D" else AveragePool
-    return kind(options.filter, (*sides[0], *sides[1]), options.stride, low, high)
+    window = (options.filter, (*sides[0], *sides[1]), options.stride, low, high)
+    return MaxPool(*window) if kind is MaxPool else AveragePool(*window, options.half_up)
 
 
 def lower_mean(graph: Graph, operator: Operator) -> Mean:

@@ -28,7 +28,8 @@ from ..users.learning_constants import heads_of
 from ..users.learnt import with_exits
 from ..users.regression import Head
 from . import parity
-from .parity import Absent, Comparison, Report
+from .comparison import Comparison, Report, add
+from .parity import Absent
 from .personal import Cores
 
 DONE, MORE, TOO_FEW, DAMAGED = range(4)
@@ -130,7 +131,7 @@ def compared(done: Comparison, wanted: Sequence[tuple[str, bytes]], found: bytes
     at = 0
     for part, data in wanted:
         first, second = (np.frombuffer(each, np.uint8)[np.newaxis] for each in (data, found[at : at + len(data)]))
-        done = parity.add(done, part, first, second)
+        done = add(done, part, first, second)
         at += len(data)
     return done if at == len(found) else replace(done, trouble=f"{len(found)} bytes of answers; {at} are expected")
 

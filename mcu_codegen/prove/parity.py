@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -23,15 +23,15 @@ from ..emulate.machine import Machine, MachineError
 from ..emulate.machines import machines
 from ..emulate.toolchain import Toolchain
 from ..errors import InputError
-from ..execute import litert_executor, tinygrad_executor
+from ..execute import tinygrad_executor
 from ..execute.numpy_executor import NumpyExecutor
-from ..formats import tflite
 from ..graph import Graph
 from ..listen.pipeline import Pipeline, Stream
 from ..lower import Requantization
-from ..report import Table
 from ..targets import Target
 from ..users.exits import Exit, answers, exits_of
+from . import against_litert
+from .comparison import Comparison, Difference, Report, add
 
 Values = dict[int, np.ndarray]
 Inputs = Mapping[str, list[np.ndarray]]
@@ -54,68 +54,6 @@ class Absent:
 
     name: str
     reason: str
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The first one that an executor showed, in the order of layers, then samples."""
-
-    layer: str
-    sample: int
-    index: tuple[int, ...]
-    expected: int
-    found: int
-    accumulator: int | None  # None where the layer has none
-
-    def __str__(self) -> str:
-        accumulator = "" if self.accumulator is None else f" (accumulator {self.accumulator})"
-        return (
-            f"{self.layer}, sample {self.sample}, index {self.index}:"
-            f" {self.expected} expected{accumulator}, {self.found} found"
-        )
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One executor against NumPy. Counts are bytes."""
-
-    name: str
-    compared: int = 0
-    differing: int = 0
-    tolerated: int = 0  # of the differing: FULLY_CONNECTED of LiteRT, which requantises in float, off by one
-    first: Difference | None = None  # of those that are not tolerated
-    trouble: str = ""  # why it is absent, or how it failed
-    absent: bool = False
-    asserted: bool = True  # False: reported, and no failure
-
-    @property
-    def passed(self) -> bool:
-        return self.absent or not self.asserted or not (self.trouble or self.differing > self.tolerated)
-
-
-@dataclass(frozen=True)
-class Report:
-    comparisons: list[Comparison]
-
-    @property
-    def passed(self) -> bool:
-        """No difference in what is asserted."""
-        return all(comparison.passed for comparison in self.comparisons)
-
-    def table(self) -> Table:
-        rows = []
-        for each in self.comparisons:
-            verdict = "absent" if each.absent else "DIFFERS" if not each.passed else "same"
-            if each.tolerated:
-                verdict = f"{verdict}; {each.tolerated} of FULLY_CONNECTED differ by one"
-            if not each.asserted and each.differing:
-                verdict = "differs; not asserted"
-            remark = each.trouble or (str(each.first) if each.first else "")
-            rows.append((each.name, each.compared, each.differing, f"{verdict}: {remark}" if remark else verdict))
-        return Table(("executor", "compared bytes", "differing bytes", "result"), rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"passed": self.passed, "executors": [asdict(comparison) for comparison in self.comparisons]}
 
 
 _Made = TypeVar("_Made")
@@ -210,7 +148,7 @@ def compare(
             for each in executors
         ]
         comparisons = [each.result() if isinstance(each, Future) else one(each) for each in started]
-    for litert in [] if open_channels else _litert(graph, inputs, reference):
+    for litert in [] if open_channels else against_litert.compare(graph, inputs, reference):
         progress(litert)
         comparisons.append(litert)
     if all(comparison.absent for comparison in comparisons):
@@ -296,25 +234,6 @@ def _stops(
     return done
 
 
-def add(done: Comparison, layer: str, expected: np.ndarray, found: np.ndarray, tolerance: int = 0) -> Comparison:
-    """`done` and one more layer (N, *shape), whose values may differ by `tolerance`."""
-    if expected.shape != found.shape:
-        return replace(done, trouble=f"{layer}: {expected.shape} values are expected, {found.shape} were found")
-    distance = np.abs(expected.astype(np.int64) - found.astype(np.int64))
-    first = done.first
-    if first is None and np.any(distance > tolerance):
-        sample, *index = (int(i) for i in np.argwhere(distance > tolerance)[0])
-        at = (sample, *index)
-        first = Difference(layer, sample, tuple(index), int(expected[at]), int(found[at]), None)
-    return replace(
-        done,
-        compared=done.compared + expected.nbytes,
-        differing=done.differing + int(np.count_nonzero(distance)) * expected.itemsize,
-        tolerated=done.tolerated + int(np.count_nonzero((distance > 0) & (distance <= tolerance))),
-        first=first,
-    )
-
-
 @dataclass(frozen=True)
 class _Recording(Requantization):
     """Keeps the accumulators that it is given."""
@@ -340,41 +259,6 @@ def _accumulator(specification: NumpyExecutor, entry: str, inputs: list[np.ndarr
     specification.run([values[: at.sample + 1] for values in inputs], entry)
     shape = graph.tensors[operator.outputs[0]].shape
     return int(np.concatenate([seen.reshape(-1, *shape) for seen in recording.seen])[(at.sample, *at.index)])
-
-
-def _litert(graph: Graph, inputs: Inputs, reference: Mapping[str, Values]) -> list[Comparison]:
-    """LiteRT's reference kernels: each operator on NumPy's inputs, then the whole network, which is not asserted.
-
-    Alone, an operator cannot pass on a difference; end to end, one difference of FULLY_CONNECTED can make many.
-    """
-    alone, whole = Comparison("litert, by operator"), Comparison("litert, end to end", asserted=False)
-    if reason := litert_executor.unavailable():
-        return [replace(each, trouble=reason, absent=True) for each in (alone, whole)]
-    model = tflite.write(graph)
-    executor = litert_executor.LiteRTExecutor(model)
-    for entry, written in zip(graph.entries, executor.graph.entries, strict=True):
-        executor.reset()
-        found = executor.run(inputs[entry.name], written.name)
-        known = dict(zip(entry.inputs, inputs[entry.name], strict=True))
-        for (layer, operator), same in zip(graph.layers(entry), written.operators, strict=True):
-            expected = reference[entry.name][operator.outputs[0]]
-            whole = add(whole, layer, expected, found[same.outputs[0]])
-            variable = [index for index in operator.inputs if index >= 0 and not graph.tensors[index].constant]
-            operands = [
-                known[index] if index in known else _before(graph, index, reference[entry.name], len(expected))
-                for index in dict.fromkeys(variable)
-            ]
-            (result,) = litert_executor.run_operator(graph, operator, operands)
-            alone = add(alone, layer, expected, result, tolerance=int(operator.kind == "FULLY_CONNECTED"))
-            known[operator.outputs[0]] = expected
-    return [alone, whole]
-
-
-def _before(graph: Graph, persistent: int, values: Values, samples: int) -> np.ndarray:
-    """What a persistent tensor holds at the start of every sample: its initial value, then what the one before left."""
-    initial = np.asarray(graph.tensors[persistent].data).reshape(1, *graph.tensors[persistent].shape)
-    later = values[persistent][:-1] if persistent in values else np.repeat(initial, samples - 1, axis=0)
-    return np.concatenate([initial, later])
 
 
 def _stream(name: str, expected: Stream, found: Stream) -> Comparison:

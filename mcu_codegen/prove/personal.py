@@ -28,7 +28,8 @@ from ..users.gates import Gates, open_channels
 from ..users.learnt import with_exits
 from ..users.user import User
 from . import parity
-from .parity import Absent, Comparison, Executor, Report
+from .comparison import Comparison, Report, add
+from .parity import Absent, Executor
 
 Progress = Callable[[Comparison], None]
 
@@ -160,5 +161,5 @@ def _answers(done: Comparison, expected: Answers, found: Answers) -> Comparison:
     }
     for part, both in pairs.items():
         first, second = (np.frombuffer(each, np.uint8)[np.newaxis] for each in both)
-        done = parity.add(done, part, first, second)
+        done = add(done, part, first, second)
     return done

@@ -20,17 +20,26 @@ class Elementwise(Kernels):
             f"{site.prefix}_requantize(($code{plus(-zero_point)}) * {1 << op.left_shift}, {multiplier}, {shift})"
             for zero_point, multiplier, shift in zip(op.zero_points, op.multipliers, op.shifts, strict=True)
         ]
-        return self.pairwise(op.requantization, values, "a + b" if op.sign > 0 else "a - b", ("requantize",), site)
+        code, _ = self.quantize(op.requantization, "a + b" if op.sign > 0 else "a - b", site)
+        return self.pairwise(code, values, ("requantize", "quantize"), site)
 
     def multiply(self, op: lower.Multiply, site: Site) -> Kernel:
         values = [f"$code{plus(-zero_point)}" for zero_point in op.zero_points]
-        return self.pairwise(op.requantization, values, "a * b", (), site)
+        code, _ = self.quantize(op.requantization, "a * b", site)
+        return self.pairwise(code, values, ("quantize",), site)
 
-    def pairwise(
-        self, op: lower.Requantization, values: list[str], result: str, helpers: tuple[str, ...], site: Site
-    ) -> Kernel:
-        """`result` of a and b, which are `values` of one ``$code`` of either input each; inputs broadcast."""
-        code, arrays = self.quantize(op, result, site)
+    def extreme(self, op: lower.Extreme, site: Site) -> Kernel:
+        return self.pairwise(f"(int8_t)(a {'>' if op.largest else '<'} b ? a : b)", ["$code", "$code"], (), site)
+
+    def prelu(self, op: lower.Prelu, site: Site) -> Kernel:
+        values = [f"$code{plus(-zero_point)}" for zero_point in op.zero_points]
+        (positive, _), (negative, _) = (
+            self.quantize(each, result, site) for each, result in ((op.positive, "a"), (op.negative, "a * b"))
+        )
+        return self.pairwise(f"a >= 0 ? {positive} : {negative}", values, ("quantize",), site)
+
+    def pairwise(self, code: str, values: list[str], helpers: tuple[str, ...], site: Site) -> Kernel:
+        """`code` of a and b, which are `values` of one ``$code`` of either input each; inputs broadcast."""
         shape = site.output.shape
         found = runs(shape, *(broadcast_strides(source.shape, shape) for source in site.inputs))
         a, b = (
@@ -42,8 +51,7 @@ class Elementwise(Kernels):
             loops(found, each) if found else f"{{\n{indent(each, '    ')}\n}}",
             Demand(in_place=site.inputs[0].shape == shape),
             parameters=("first", "second"),
-            arrays=arrays,
-            helpers=(*helpers, "quantize"),
+            helpers=helpers,
         )
 
     def lookup(self, op: lower.Lookup, site: Site) -> Kernel:

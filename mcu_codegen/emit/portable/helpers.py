@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
+from string import Template
+
 from ..kernel import Helper
+
+
+def _dot4(name: str, weight: str) -> Helper:
+    return Helper(
+        Template("""\
+/* sums[k] = bias[k] + a[0] * b[k] + a[1] * b[4 + k] + ...: four output channels, whose weights lie side by side. */
+static inline void ${prefix}_$name(int32_t *sums, const int32_t *bias, const int8_t *a, const $weight *b, int32_t count)
+{
+    int32_t sum0 = bias[0], sum1 = bias[1], sum2 = bias[2], sum3 = bias[3];
+
+    while (count-- > 0) {
+        const int32_t value = *a++;
+
+        sum0 += value * b[0];
+        sum1 += value * b[1];
+        sum2 += value * b[2];
+        sum3 += value * b[3];
+        b += 4;
+    }
+    sums[0] = sum0;
+    sums[1] = sum1;
+    sums[2] = sum2;
+    sums[3] = sum3;
+}
+""").safe_substitute(name=name, weight=weight)
+    )
+
 
 HELPERS = {
     "high_multiply": Helper("""\
@@ -54,27 +83,8 @@ static inline int32_t ${prefix}_word(const uint8_t *from)
     return (int32_t)(from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24);
 }
 """),
-    "dot4": Helper("""\
-/* sums[k] = bias[k] + a[0] * b[k] + a[1] * b[4 + k] + ...: four output channels, whose weights lie side by side. */
-static inline void ${prefix}_dot4(int32_t *sums, const int32_t *bias, const int8_t *a, const int8_t *b, int32_t count)
-{
-    int32_t sum0 = bias[0], sum1 = bias[1], sum2 = bias[2], sum3 = bias[3];
-
-    while (count-- > 0) {
-        const int32_t value = *a++;
-
-        sum0 += value * b[0];
-        sum1 += value * b[1];
-        sum2 += value * b[2];
-        sum3 += value * b[3];
-        b += 4;
-    }
-    sums[0] = sum0;
-    sums[1] = sum1;
-    sums[2] = sum2;
-    sums[3] = sum3;
-}
-"""),
+    "dot4": _dot4("dot4", "int8_t"),
+    "dot4_wide": _dot4("dot4_wide", "int16_t"),
     "sum4": Helper("""\
 /* sums[k] = from[k] + from[distance + k] + ...: four channels of so many pixels. */
 static inline void ${prefix}_sum4(int32_t *sums, const int8_t *from, int32_t pixels, int32_t distance)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ... import lower
 from ...memory import Demand
-from ..kernel import Kernel, Kernels, Site, loops, place, runs
+from ..kernel import Array, Kernel, Kernels, Site, fill, loops, nest, place, runs
 
 
 class Movement(Kernels):
@@ -23,9 +23,10 @@ class Movement(Kernels):
         if op.fill is not None:
             lines.append(f"{site.prefix}_fill(output, {op.fill}, {op.elements});")
             helpers.append("fill")
-        several = len(op.pieces) > 1
+        inputs = 1 + max(piece.input for piece in op.pieces)
+        parameters = tuple(f"input_{number}" for number in range(inputs)) if inputs > 1 else ("input",)
         for piece in op.pieces:
-            name = f"input_{piece.input}" if several else "input"
+            name = parameters[piece.input]
             found = runs(piece.shape, piece.source.strides, piece.target.strides)
             row = found.pop()[0] if found and found[-1][1:] == (1, 1) else 1
             source, target = place(found, 0, piece.source.offset), place(found, 1, piece.target.offset)
@@ -35,8 +36,53 @@ class Movement(Kernels):
             else:
                 move = f"output[{target}] = {name}[{source}];"
             lines.append(loops(found, move))
-            if not found and not several and op.fill is None:
+            if not found and len(op.pieces) == 1 and op.fill is None:
                 # one run of the input, which is copied from its start on
                 demand = Demand(in_place=True, part=piece.source.offset)
-        parameters = tuple(f"input_{piece.input}" for piece in op.pieces) if several else ("input",)
         return Kernel("\n".join(lines), demand, parameters, helpers=tuple(dict.fromkeys(helpers)))
+
+    def gather(self, op: lower.Gather, site: Site) -> Kernel:
+        """Rows and columns by tables of where they begin."""
+        arrays = [Array("rows", "int32_t", op.rows * op.width * op.inner)]
+        source = "input + rows[i]"
+        if op.width > 1:
+            arrays.append(Array("columns", "int32_t", op.columns * op.inner))
+            source += " + columns[j]"
+        pixel = f"{site.prefix}_copy(output, {source}, {op.inner});\noutput += {op.inner};"
+        text = nest((("i", len(op.rows)), ("j", len(op.columns))), pixel)
+        return Kernel(_each_image(op, text), arrays=tuple(arrays), helpers=("copy",))
+
+    def bilinear(self, op: lower.Bilinear, site: Site) -> Kernel:
+        """The four pixels around each output by tables of where their rows and columns begin, and their weights."""
+        arrays = [
+            Array(f"{name}_{part}", "int32_t", values * step)
+            for name, axis, step in (("row", op.rows, op.width * op.inner), ("column", op.columns, op.inner))
+            for part, values in (("first", axis.first), ("second", axis.second))
+        ]
+        arrays += [Array("below", "int16_t", op.rows.weight), Array("right", "int16_t", op.columns.weight)]
+        pixel = fill(
+            """
+            const int8_t *const upper_left = input + row_first[i] + column_first[j];
+            const int8_t *const upper_right = input + row_first[i] + column_second[j];
+            const int8_t *const lower_left = input + row_second[i] + column_first[j];
+            const int8_t *const lower_right = input + row_second[i] + column_second[j];
+
+            for (int32_t channel = 0; channel < $inner; channel++) {
+                const int32_t left = upper_left[channel] * (1024 - below[i]) + lower_left[channel] * below[i];
+                const int32_t other = upper_right[channel] * (1024 - below[i]) + lower_right[channel] * below[i];
+
+                *output++ = (int8_t)${prefix}_rounding_shift(left * (1024 - right[j]) + other * right[j], 20);
+            }
+            """,
+            inner=op.inner,
+            prefix=site.prefix,
+        )
+        text = nest((("i", len(op.rows.weight)), ("j", len(op.columns.weight))), pixel)
+        return Kernel(_each_image(op, text), arrays=tuple(arrays), helpers=("rounding_shift",))
+
+
+def _each_image(op: lower.Gather | lower.Bilinear, text: str) -> str:
+    """`text` for one image, in a loop over all."""
+    if op.outer == 1:
+        return text
+    return nest([("image", op.outer)], f"{text}\ninput += {op.height * op.width * op.inner};")

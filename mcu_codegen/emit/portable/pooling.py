@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ... import lower
 from ..kernel import Array, Kernel, Kernels, Site, fill, nest, plus, times
 
@@ -24,10 +26,11 @@ class Pooling(Kernels):
             int32_t mean;
 
             $loops
-            mean = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
+            mean = $mean;
             *output++ = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
             """,
             loops=self._over_window(f"sum += {_code(site)};"),
+            mean=_mean(op, "count", "count / 2"),
             low=op.low,
             high=op.high,
         )
@@ -74,6 +77,34 @@ class Pooling(Kernels):
         )
         return Kernel(nest(((name, size) for name, size, _ in kept), each), arrays=arrays, helpers=("quantize",))
 
+    def position(self, op: lower.Position, site: Site) -> Kernel:
+        """Positions are stored byte by byte, the lowest first, as all of these cores do."""
+        width = np.dtype(op.dtype).itemsize
+        each = fill(
+            """
+            const int8_t *const codes = input$column;
+            int32_t found = 0;
+
+            for (int32_t i = 1; i < $size; i++) {
+                if (codes[$here] $better codes[$best]) {
+                    found = i;
+                }
+            }
+            for (int32_t byte = 0; byte < $width; byte++) {
+                *output++ = (int8_t)$value;
+            }
+            """,
+            column=" + column" if op.inner > 1 else "",
+            size=op.size,
+            here=times("i", op.inner),
+            best=times("found", op.inner),
+            better=">" if op.largest else "<",
+            width=width,
+            value="(found >> (8 * byte))" if width == 4 else "(byte < 4 ? found >> (8 * byte) : 0)",
+        )
+        inside = nest([("column", op.inner)], each) if op.inner > 1 else each
+        return Kernel(nest([("row", op.outer)], f"{inside}\ninput += {op.size * op.inner};"))
+
     def _over_window(self, body: str) -> str:
         """Loops that do `body` for every ``row`` and ``column`` of a window."""
         for head in (
@@ -114,15 +145,21 @@ def _rounded_mean(op: lower.AveragePool, count: int) -> str:
     """C that makes an output of ``sum`` over `count` codes."""
     return fill(
         """
-        const int32_t mean = (sum > 0 ? sum + $half : sum - $half) / $count;
+        const int32_t mean = $mean;
 
         output[channel] = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
         """,
-        count=count,
-        half=count // 2,
+        mean=_mean(op, str(count), str(count // 2)),
         low=op.low,
         high=op.high,
     )
+
+
+def _mean(op: lower.AveragePool, count: str, half: str) -> str:
+    """The C of the mean of ``sum``; half up it is that of codes from 0 on, which a division rounds down."""
+    if op.half_up:
+        return f"(sum + 128 * {count} + {half}) / {count} - 128"
+    return f"(sum > 0 ? sum + {half} : sum - {half}) / {count}"
 
 
 def _code(site: Site) -> str:

@@ -12,11 +12,12 @@ negative integer is arithmetic and that conversion to a signed type wraps; it ha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from ... import lower
-from ...graph import Graph
+from ...graph import Graph, Tensor
 from ...memory import Demand
 from ..kernel import Array, Helper, Kernel, Site, fill, plus, positions, times
 from ..text import Origin
@@ -56,8 +57,35 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
 
     def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
         """The kernel of `lowered` at `site`. Raises InputError where C cannot compute it."""
-        kernel: Kernel = getattr(self, _METHODS[type(lowered)])(lowered, site)
+        renderer = (
+            Renderer(self.optimize) if _has_wide_weights(lowered) else self
+        )  # no instruction set's kernels take them
+        kernel: Kernel = getattr(renderer, _METHODS[type(lowered)])(lowered, site)
         return kernel
+
+    def batch(self, op: lower.Batch[lower.Image], site: Site) -> Kernel:
+        """The kernel of one image, in a loop. It cannot work in place: the images before have moved."""
+        one = Site(site.prefix, (_first(site.inputs[0]), *site.inputs[1:]), _first(site.output))
+        kernel = self.render(op.image, one)
+        body = fill(
+            """
+            const int8_t *const images = input;
+            int8_t *const results = output;
+
+            for (int32_t image = 0; image < $count; image++) {
+                input = images + image * $input_bytes;
+                output = results + image * $output_bytes;
+                $body
+            }
+            """,
+            count=op.count,
+            input_bytes=one.inputs[0].bytes,
+            output_bytes=one.output.bytes,
+            body=kernel.body,
+        )
+        return replace(
+            kernel, body=body, demand=Demand(scratch_bytes=kernel.demand.scratch_bytes), macs=op.count * kernel.macs
+        )
 
     def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
         """Gathers each window in scratch, then multiplies it with every output channel's weights."""
@@ -136,13 +164,14 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
             $each_block
                 int32_t sums[4];
 
-                ${prefix}_dot4(sums, bias + block, $source, weights + $offset, $count);
+                ${prefix}_$dot4(sums, bias + block, $source, weights + $offset, $count);
                 for (int32_t channel = block; channel < $end; channel++) {
                     *output++ = $code;
                 }
             }
             """,
             prefix=site.prefix,
+            dot4=_dot4(op),
             each_block=self.each_block(channels),
             source=source,
             offset=times("block", rows.shape[1]),
@@ -151,8 +180,8 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
             code=code,
         )
         blocks = rows.reshape(-1, 4, rows.shape[1]).transpose(0, 2, 1)
-        arrays = (Array("weights", "int8_t", blocks), Array("bias", "int32_t", bias), *arrays)
-        return text, arrays, ("dot4", "quantize")
+        arrays = (Array("weights", f"{blocks.dtype}_t", blocks), Array("bias", "int32_t", bias), *arrays)
+        return text, arrays, (_dot4(op), "quantize")
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
         """Finds the pixel under each tap of the window once (one pointer a tap, on the stack), then goes through the
@@ -190,7 +219,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
                 code=code,
             ),
             arrays=(
-                Array("weights", "int8_t", op.weights),
+                Array("weights", f"{op.weights.dtype}_t", op.weights),
                 Array("bias", "int32_t", folded_bias(op, channel_axis=3)),
                 *arrays,
                 *_padding(op, channels // copies),
@@ -243,14 +272,35 @@ _METHODS = {
     lower.AveragePool: "average_pool",
     lower.MaxPool: "max_pool",
     lower.Mean: "mean",
+    lower.Position: "position",
     lower.Add: "add",
     lower.Multiply: "multiply",
+    lower.Extreme: "extreme",
+    lower.Prelu: "prelu",
     lower.Lookup: "lookup",
     lower.Softmax: "softmax",
     lower.Copy: "copy",
     lower.Rearrange: "rearrange",
+    lower.Gather: "gather",
+    lower.Bilinear: "bilinear",
+    lower.Batch: "batch",
 }
 """The Renderer method of each lowered type."""
+
+
+def _dot4(op: lower.Convolution | lower.FullyConnected) -> str:
+    """The helper that multiplies its weights."""
+    return "dot4_wide" if _has_wide_weights(op) else "dot4"
+
+
+def _has_wide_weights(op: lower.Lowered) -> bool:
+    """Whether some weight is beyond int8, as those of uint8 with a zero point are."""
+    return isinstance(op, lower.Convolution | lower.FullyConnected) and op.weights.dtype != np.int8
+
+
+def _first(images: Tensor) -> Tensor:
+    """The first image of a batch."""
+    return replace(images, shape=(1, *images.shape[1:]))
 
 
 def folded_bias(op: lower.Convolution | lower.FullyConnected, channel_axis: int) -> np.ndarray:

@@ -1,0 +1,194 @@
+"""A decoded ``.tflite`` to the entries of a graph: operators whose tensors exist and whose inputs were written before.
+
+All reasons for a refusal are collected, not only the first. Whether an operator's shapes and scales fit each other is
+for `lower` to say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from ..graph import Entry, Graph, Operator, Tensor
+from .fold import fold_constants
+from .metadata import METADATA, read_metadata
+from .names import identifier, printable
+from .normalize import CONSTANT_ONLY, without_float_edges
+from .operators import MAX_OPERANDS, OPERATORS, listed, read_options
+from .refusals import Refusals
+from .rewrite import rewrite
+from .tensors import Tensors, tensor_name
+from .tflite_schema import BUILTIN_OPERATORS
+from .unsigned import without_unsigned_layers
+
+UNREADABLE = "unreadable"
+"""The type of a tensor that could not be read, which stays in its place."""
+
+NOT_SUPPORTED = "not supported"
+"""Why an operator of an unknown kind is refused."""
+
+
+class Listed(NamedTuple):
+    """An operator as the file lists it, accepted or not."""
+
+    kind: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    owner: str  # what errors call it
+
+
+class Reader:
+    """Reads a decoded model whose container is sound and whose contents are not trusted."""
+
+    def __init__(self, model: dict[str, Any], data: bytes) -> None:
+        """`model` is the decoded file of which `data` are the bytes."""
+        self.model = model
+        self.source = Tensors(model, data)
+        self.tensors: list[Tensor] = []
+        self.refusals = Refusals()
+        self.listing: list[list[Listed]] = []  # by subgraph
+
+    def graph(self, name: str, sha256: str) -> Graph:
+        """The graph of what can be read; all of it where nothing is refused."""
+        entries: list[Entry] = []
+        names: set[str] = set()
+        for position, raw in enumerate(self.model["subgraphs"]):
+            where = f"subgraph {position}" if position else ""
+            with self.refusals.of(where):
+                entries.append(self._entry(position, raw, names, where))
+                names.add(entries[-1].name)
+        metadata = {}
+        with self.refusals.of():
+            if METADATA in self.source.blocks:
+                metadata = read_metadata(self.source.block(METADATA))
+        return Graph(name, self.tensors, entries, metadata, sha256)
+
+    def _entry(self, position: int, raw: dict[str, Any], names: set[str], where: str) -> Entry:
+        """The entry of the subgraph at `position`; `names` are those of earlier entries."""
+        before = len(self.refusals.found)
+        self._read_tensors(raw, where)
+        first = len(self.tensors) - len(raw["tensors"])
+        inputs, outputs = (self._indices(raw[side], first, side) for side in ("inputs", "outputs"))
+        if not inputs or not outputs or not raw["operators"]:
+            raise InputError("inputs, outputs or operators are missing")
+        name = identifier(raw["name"] or "entry") if position else "invoke"
+        entry = Entry(f"{name}_{position}" if name in names else name, inputs, outputs, [])
+        self.listing.append([])
+        owners: dict[int, str] = {}  # what errors call an operator, by its output
+        for index, each in enumerate(raw["operators"]):
+            with self.refusals.of(where):
+                listed_operator = self._listed(index, each, first)
+                self.listing[-1].append(listed_operator)
+                owner = f"{where}: {listed_operator.owner}" if where else listed_operator.owner
+                owners |= dict.fromkeys(listed_operator.outputs, owner)
+                with self.refusals.of(owner):
+                    entry.operators.append(self._operator(listed_operator, each))
+        fold_constants(self.tensors, entry)
+        if len(self.refusals.found) == before:
+            self._check_order(entry)
+            entry = without_float_edges(self.tensors, entry)
+            self._check_order(entry)
+            entry = without_unsigned_layers(self.tensors, entry, owners)
+            for operator in entry.operators:
+                if operator.kind in CONSTANT_ONLY:
+                    self.refusals.add(owners[operator.outputs[0]], "depends on an input; constants alone are accepted")
+        rewrite(self.tensors, entry, owners, self.refusals)
+        return entry
+
+    def _read_tensors(self, raw: dict[str, Any], where: str) -> None:
+        """The tensors of a subgraph, the last of `tensors`. An unreadable one is refused where something uses it."""
+        used = {int(i) for each in (raw, *raw["operators"]) for side in ("inputs", "outputs") for i in each[side]}
+        tensors = []
+        for index, each in enumerate(raw["tensors"]):
+            try:
+                tensors.append(self.source.read(each, index))
+            except InputError as error:
+                if index in used:
+                    self.refusals.add(where, str(error))
+                tensors.append(Tensor(tensor_name(each, index), (1,), UNREADABLE if index in used else "uint8"))
+        shared = len(tensors) == len(self.tensors) and all(map(_same, tensors, self.tensors))
+        self.tensors[0 if shared else len(self.tensors) :] = tensors
+
+    def _indices(self, values: np.ndarray, first: int, owner: str) -> tuple[int, ...]:
+        """Tensor indices of a subgraph as indices of the graph; -1 stays."""
+        count = len(self.tensors) - first
+        if len(values) > MAX_OPERANDS:
+            raise InputError(f"{owner}: {len(values)} tensors; up to {MAX_OPERANDS} are accepted")
+        wrong = values[(values < -1) | (values >= count)]
+        if len(wrong):
+            raise InputError(f"{owner}: tensor {wrong[0]} is wanted, {count} are there")
+        return tuple(int(value) + first if value >= 0 else -1 for value in values)
+
+    def _listed(self, position: int, raw: dict[str, Any], first: int) -> Listed:
+        codes = self.model["operator_codes"]
+        if raw["opcode_index"] >= len(codes):
+            raise InputError(f"operator {position}: code {raw['opcode_index']} is wanted, {len(codes)} are there")
+        kind = _kind(codes[raw["opcode_index"]])
+        owner = f"operator {position} ({kind})"
+        inputs, outputs = (self._indices(raw[side], first, f"{owner} {side}") for side in ("inputs", "outputs"))
+        if outputs and outputs[0] >= 0:
+            owner = f"operator {position} ({kind}, tensor '{self.tensors[outputs[0]].name}')"
+        return Listed(kind, inputs, outputs, owner)
+
+    def _operator(self, found: Listed, raw: dict[str, Any]) -> Operator:
+        kind, inputs, outputs = found.kind, found.inputs, found.outputs
+        if kind not in OPERATORS:
+            raise InputError(NOT_SUPPORTED)
+        row = OPERATORS[kind]
+        least, most = row.inputs
+        if not least <= len(inputs) <= most or -1 in inputs[:least]:
+            raise InputError(f"inputs {raw['inputs'][: most + 1].tolist()}; {least} to {most} are accepted")
+        if not 1 <= len(outputs) <= row.outputs or -1 in outputs:
+            raise InputError(f"outputs {raw['outputs'][: row.outputs + 1].tolist()}; 1 to {row.outputs} accepted")
+        if kind not in ("QUANTIZE", "DEQUANTIZE"):  # float at the edges is for `without_float_edges` to judge
+            self._refuse_float(inputs, outputs)
+        return Operator(kind, listed(inputs), outputs, read_options(kind, raw))
+
+    def _refuse_float(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+        tensors = [self.tensors[index] for index in (*inputs, *outputs) if index >= 0]
+        real = next((tensor for tensor in tensors if tensor.dtype.startswith("float")), None)
+        if real is not None:
+            hybrid = any(tensor.dtype == "int8" and tensor.constant for tensor in tensors)
+            model = "hybrid model, of int8 weights alone" if hybrid else "float model"
+            raise InputError(
+                f"tensor '{real.name}' is {real.dtype}: a {model}; convert it to int8 in full, with representative data"
+            )
+
+    def _check_order(self, entry: Entry) -> None:
+        """Every tensor is written once, before it is read. Persistent tensors hold a value from the start."""
+        inputs = entry.inputs
+        written = set(inputs)
+        if -1 in inputs or len(written) < len(inputs) or any(self.tensors[i].data is not None for i in inputs):
+            raise InputError("an input is left out, listed twice, constant or persistent")
+        for position, operator in enumerate(entry.operators):
+            owner = f"operator {position} ({operator.kind})"
+            for index in operator.inputs:
+                if index >= 0 and index not in written and self.tensors[index].data is None:
+                    raise InputError(f"{owner} reads tensor '{self.tensors[index].name}', which nothing wrote before")
+            for index in operator.outputs:
+                if index in written or self.tensors[index].constant:
+                    raise InputError(f"{owner} writes tensor '{self.tensors[index].name}', which has its value already")
+                written.add(index)
+        for index in entry.outputs:
+            if index not in written or index in inputs:
+                raise InputError(f"output {'-1' if index < 0 else self.tensors[index].name!r}: no operator writes it")
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    if dataclasses.replace(first, data=None) != dataclasses.replace(second, data=None):
+        return False
+    if first.data is None or second.data is None:
+        return first.data is second.data
+    return np.array_equal(first.data, second.data)
+
+
+def _kind(code: dict[str, Any]) -> str:
+    # files from before 2020 use only the first field, new codes only the second
+    builtin = max(code["deprecated_builtin_code"], code["builtin_code"])
+    if not 0 <= builtin < len(BUILTIN_OPERATORS):
+        return f"builtin operator {builtin}"
+    kind = BUILTIN_OPERATORS[builtin]
+    return f"CUSTOM '{printable(code['custom_code'])}'" if kind == "CUSTOM" else kind
