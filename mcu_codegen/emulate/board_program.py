@@ -48,7 +48,7 @@ class BoardProgram:
         self._machine = machine
         self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
         sources = {
-            **emit_frontend(pipeline.front_end),
+            **emit_frontend(pipeline.front_end, instruction_set=target.instruction_set),
             **emit_model(pipeline.graph, renderer=RENDERERS[target.instruction_set]()),
             **emit_decision(pipeline.decision, pipeline.labels, words=pipeline.words),
             **stubs(*_FIRMWARE),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ..portable.frontend import FrontEndRenderer
 from ..portable.renderer import Renderer
 from .armv6m import Armv6mRenderer
 from .armv7m import Armv7mRenderer
 from .dsp import DspRenderer, WideDspRenderer
 from .mve import MveRenderer
+from .thumb2_frontend import DspFrontEnd, Thumb2FrontEnd
 
 RENDERERS: dict[str, type[Renderer]] = {
     "portable": Renderer,
@@ -19,3 +21,12 @@ RENDERERS: dict[str, type[Renderer]] = {
 
 WIDE: dict[str, type[Renderer]] = {"dsp": WideDspRenderer}
 """By instruction set, the renderer that keeps weights as int16 in flash, where that is faster."""
+
+FRONT_ENDS: dict[str, type[FrontEndRenderer]] = {
+    "portable": FrontEndRenderer,
+    "armv6m": FrontEndRenderer,
+    "armv7m": Thumb2FrontEnd,
+    "dsp": DspFrontEnd,
+    "mve": FrontEndRenderer,
+}
+"""By instruction set, the renderer of the front end."""

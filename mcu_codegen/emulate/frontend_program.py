@@ -1,0 +1,80 @@
+"""The C of a front end on an emulated core, for its own sake: audio from a file, features into another."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ..emit.frontend import emit_frontend
+from ..listen.frontend import FrontEnd
+from ..targets import Target
+from . import observers
+from .build import RUNTIME, build, stubs
+from .machine import Count, Machine
+from .toolchain import Toolchain
+
+PUSH = "kws_frontend_push"
+STAGES = ("window", "transform", "power", "mel and log", "projection")
+"""Of a frame; each ends in a KWS_FRONTEND_STAGE."""
+
+_AUDIO, _FEATURES = "audio.raw", "features.bin"
+
+_MAIN = f"""\
+#include "kws_frontend.h"
+#include "semihosting.h"
+
+static int16_t hop[KWS_FRONTEND_HOP];
+static int8_t frame[KWS_FRONTEND_COEFFICIENTS];
+
+int main(void)
+{{
+    const int32_t audio = semihosting_open("{_AUDIO}", SEMIHOSTING_READ);
+    const int32_t features = semihosting_open("{_FEATURES}", SEMIHOSTING_WRITE);
+
+    kws_frontend_reset();
+    while (semihosting_read(audio, hop, sizeof hop) == 0) {{
+        if (kws_frontend_push(hop, frame) && semihosting_write(features, frame, sizeof frame) != 0) {{
+            return 3;
+        }}
+    }}
+    return 0;
+}}
+"""
+
+
+class FrontEndProgram:
+    """A front end as `target` runs it; `machine` emulates that."""
+
+    def __init__(self, front_end: FrontEnd, target: Target, machine: Machine, toolchain: Toolchain) -> None:
+        """Builds. Raises BuildError."""
+        self._front_end, self._machine = front_end, machine
+        self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
+        folder = Path(self._folder.name)
+        sources = emit_frontend(front_end, instruction_set=target.instruction_set)
+        sources |= {"main.c": _MAIN, **stubs(*RUNTIME)}
+        self._plain = build(folder, sources, target, toolchain, name="plain")
+        marking = observers.marking("KWS_FRONTEND_STAGE(number)")
+        self._marked = build(folder, sources | marking, target, toolchain, name="marked", include=["observe.h"])
+
+    def run(self, audio: np.ndarray) -> np.ndarray:
+        """int8 (frames, coefficients) of int16 `audio` [n] from a reset on; samples past the last hop are unused."""
+        folder = self._hear(audio)
+        self._machine.run(self._plain, folder)
+        features = np.frombuffer((folder / _FEATURES).read_bytes(), np.int8)
+        return features.reshape(-1, self._front_end.coefficients)
+
+    def count(self, audio: np.ndarray) -> list[Count]:
+        """Of every push of `audio`."""
+        return self._machine.count(self._plain, self._hear(audio), PUSH)
+
+    def count_stages(self, audio: np.ndarray) -> list[Count]:
+        """The same in segments: STAGES, and what is around them."""
+        marks = observers.marks(self._marked, range(len(STAGES)))
+        return self._machine.count(self._marked, self._hear(audio), PUSH, marks)
+
+    def _hear(self, audio: np.ndarray) -> Path:
+        folder = Path(self._folder.name)
+        (folder / _AUDIO).write_bytes(audio.astype("<i2").tobytes())
+        return folder
