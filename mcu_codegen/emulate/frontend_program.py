@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..listen.frontend import FrontEnd
 from ..targets import Target
 from . import observers
 from .build import RUNTIME, build, stubs
+from .elf import Elf
 from .machine import Count, Machine
 from .toolchain import Toolchain
 
@@ -45,18 +47,23 @@ int main(void)
 
 
 class FrontEndProgram:
-    """A front end as `target` runs it; `machine` emulates that."""
+    """A front end as `target` runs it; `machine` emulates that. Whatever builds it first raises BuildError."""
 
     def __init__(self, front_end: FrontEnd, target: Target, machine: Machine, toolchain: Toolchain) -> None:
-        """Builds. Raises BuildError."""
-        self._front_end, self._machine = front_end, machine
+        self._front_end, self._machine, self._target, self._toolchain = front_end, machine, target, toolchain
         self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
+        self._sources = emit_frontend(front_end, instruction_set=target.instruction_set)
+        self._sources |= {"main.c": _MAIN, **stubs(*RUNTIME)}
+
+    @cached_property
+    def _plain(self) -> Elf:
+        return build(Path(self._folder.name), self._sources, self._target, self._toolchain, name="plain")
+
+    @cached_property
+    def _marked(self) -> Elf:
+        sources = self._sources | observers.marking("KWS_FRONTEND_STAGE(number)")
         folder = Path(self._folder.name)
-        sources = emit_frontend(front_end, instruction_set=target.instruction_set)
-        sources |= {"main.c": _MAIN, **stubs(*RUNTIME)}
-        self._plain = build(folder, sources, target, toolchain, name="plain")
-        marking = observers.marking("KWS_FRONTEND_STAGE(number)")
-        self._marked = build(folder, sources | marking, target, toolchain, name="marked", include=["observe.h"])
+        return build(folder, sources, self._target, self._toolchain, name="marked", include=["observe.h"])
 
     def run(self, audio: np.ndarray) -> np.ndarray:
         """int8 (frames, coefficients) of int16 `audio` [n] from a reset on; samples past the last hop are unused."""

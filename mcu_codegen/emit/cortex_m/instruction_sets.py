@@ -5,9 +5,11 @@ from __future__ import annotations
 from ..portable.frontend import FrontEndRenderer
 from ..portable.renderer import Renderer
 from .armv6m import Armv6mRenderer
+from .armv6m_frontend import Armv6mFrontEnd
 from .armv7m import Armv7mRenderer
 from .dsp import DspRenderer, WideDspRenderer
 from .mve import MveRenderer
+from .mve_frontend import MveFrontEnd
 from .thumb2_frontend import DspFrontEnd, Thumb2FrontEnd
 
 RENDERERS: dict[str, type[Renderer]] = {
@@ -24,9 +26,9 @@ WIDE: dict[str, type[Renderer]] = {"dsp": WideDspRenderer}
 
 FRONT_ENDS: dict[str, type[FrontEndRenderer]] = {
     "portable": FrontEndRenderer,
-    "armv6m": FrontEndRenderer,
+    "armv6m": Armv6mFrontEnd,
     "armv7m": Thumb2FrontEnd,
     "dsp": DspFrontEnd,
-    "mve": FrontEndRenderer,
+    "mve": MveFrontEnd,
 }
 """By instruction set, the renderer of the front end."""

@@ -54,6 +54,7 @@ FORMS = """
     ldm stm                    R!, {R}
     push                       {R}
     pop                        {R, pc}
+    pop                        {R}
     bx                         lr
     beq bne bcc bcs bgt           @-1048576..1048574
     b                          @-16777216..16777214

@@ -50,6 +50,7 @@ class FrontEndRenderer:
         self.tables = front_end.tables
         self.history = ((front_end.window - 1) // front_end.hop) * front_end.hop
         """Samples kept from hop to hop: all earlier whole hops that a frame may need."""
+        self.last_bin = self.tables.first_bin + len(self.tables.rising) - 1
 
     @property
     def arena_bytes(self) -> int:
@@ -152,7 +153,6 @@ def _defines(renderer: FrontEndRenderer) -> str:
 #define HISTORY {renderer.history} /* samples kept from hop to hop */
 #define BANDS {front_end.bands}
 #define FIRST_BIN {tables.first_bin}
-#define LAST_BIN {tables.first_bin + len(tables.rising) - 1}
 #define FLOOR {tables.floor}u /* the smallest mel sum that counts */
 #define FLOOR_LOG {tables.floor_log}u /* its log2, Q10 */
 {scale}
