@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -49,21 +50,33 @@ int main(void)
 class FrontEndProgram:
     """A front end as `target` runs it; `machine` emulates that. Whatever builds it first raises BuildError."""
 
-    def __init__(self, front_end: FrontEnd, target: Target, machine: Machine, toolchain: Toolchain) -> None:
+    def __init__(
+        self,
+        front_end: FrontEnd,
+        target: Target,
+        machine: Machine,
+        toolchain: Toolchain,
+        optimize: str = "speed",
+    ) -> None:
         self._front_end, self._machine, self._target, self._toolchain = front_end, machine, target, toolchain
+        self._optimize = optimize
         self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
         self._sources = emit_frontend(front_end, instruction_set=target.instruction_set)
         self._sources |= {"main.c": _MAIN, **stubs(*RUNTIME)}
 
     @cached_property
     def _plain(self) -> Elf:
-        return build(Path(self._folder.name), self._sources, self._target, self._toolchain, name="plain")
+        return self._build("plain", self._sources)
 
     @cached_property
     def _marked(self) -> Elf:
-        sources = self._sources | observers.marking("KWS_FRONTEND_STAGE(number)")
+        return self._build("marked", self._sources | observers.marking("KWS_FRONTEND_STAGE(number)"), ["observe.h"])
+
+    def _build(self, name: str, sources: dict[str, str], include: Sequence[str] = ()) -> Elf:
         folder = Path(self._folder.name)
-        return build(folder, sources, self._target, self._toolchain, name="marked", include=["observe.h"])
+        return build(
+            folder, sources, self._target, self._toolchain, name=name, include=include, optimize=self._optimize
+        )
 
     def run(self, audio: np.ndarray) -> np.ndarray:
         """int8 (frames, coefficients) of int16 `audio` [n] from a reset on; samples past the last hop are unused."""
@@ -80,6 +93,20 @@ class FrontEndProgram:
         """The same in segments: STAGES, and what is around them."""
         marks = observers.marks(self._marked, range(len(STAGES)))
         return self._machine.count(self._marked, self._hear(audio), PUSH, marks)
+
+    def memories(self) -> tuple[int, int]:
+        """(flash, RAM without the stack) of the front end alone, bytes."""
+        sources = {name: text for name, text in self._sources.items() if name.startswith("kws_frontend")}
+        alone = build(
+            Path(self._folder.name),
+            {**sources, **stubs("cortex_m/memory.c")},
+            self._target,
+            self._toolchain,
+            name="alone",
+            optimize=self._optimize,
+            keep=[PUSH, "kws_frontend_reset"],
+        )
+        return alone.flash, alone.ram
 
     def _hear(self, audio: np.ndarray) -> Path:
         folder = Path(self._folder.name)
