@@ -17,7 +17,7 @@ from mcu_codegen.listen import frontend
 from mcu_codegen.listen.frontend import PRESETS
 from mcu_codegen.targets import TARGETS
 
-BOUNDS = {"cortex-m0": 65_000, "cortex-m3": 23_000, "cortex-m4": 23_000, "cortex-m55": 10_000}
+BOUNDS = {"cortex-m0": 65_000, "cortex-m3": 23_000, "cortex-m4": 23_000, "cortex-m55": 7_500}
 """Instructions of a frame, whichever the compiler: docs/front-end.md has the numbers themselves."""
 
 

@@ -60,7 +60,7 @@ def bands(tables: Tables) -> Armv6mAssembly:
     return Armv6mAssembly(
         "Sums up powers into bands, and takes the logarithm of each.",
         (
-            "const void *powers",
+            "const void *power",
             "const uint16_t *weights",
             "const uint8_t *bins",
             "uint16_t *logs",

@@ -43,18 +43,26 @@ _FORMS = """
     vcadd.i32                        Q, Q, Q, #90
     vcadd.i32                        Q, Q, Q, #270
     vpsel                            Q, Q, Q
+    vpttt.i32                        eq, Q, zr
+    vmaxt.u32                        Q, Q, Q
+    vmovt.i32                        Q, #0..255
+    vclz.i32                         Q, Q
+    vorr                             Q, Q, Q
+    vshl.u32                         Q, Q, Q
+    vshl.i32                         Q, Q, #0..31
     vmla.s32 vmlas.s32               Q, Q, R
     vmullb.s8 vmullt.s8              Q, Q, Q
     vmullb.s32 vmullt.s32            Q, Q, Q
     vmladav.s8 vmladava.s8           R, Q, Q
-    vmladava.s32                     R, Q, Q
+    vmladava.s32 vmladava.u32        R, Q, Q
+    vmlaldava.u32                    r4, r5, Q, Q
     vqrdmladh.s32 vqrdmladhx.s32     Q, Q, Q
     vqrdmlsdh.s32 vqrdmlsdhx.s32     Q, Q, Q
     vqrdmulh.s32                     Q, Q, Q
     vqrdmulh.s32                     Q, Q, R
     vrshl.s32                        Q, Q, Q
     vrshl.s32                        Q, R
-    vshr.s32 vshr.u32 vrshr.s32      Q, Q, #1..32
+    vshr.s32 vshr.u32 vrshr.s32 vrshr.u32  Q, Q, #1..32
     vslit.32                         Q, Q, #0..31
     vrev64.32                        Q, Q
     vshr.u16                         Q, Q, #1..16
@@ -70,7 +78,10 @@ _FORMS = """
     vldrb.u16 vldrbt.u16             Q, [R, Q]
     vldrbt.u8                        Q, [R]
     vldrbt.u8                        Q, [R], #-127..127
-    vldrh.s32 vldrh.u32              Q, [R], #-254..254/2
+    vldrh.s32 vldrh.u32 vstrh.32     Q, [R], #-254..254/2
+    vldrh.u32                        Q, [R, Q, uxtw #1]
+    vld20.32                         {q0, q1}, [R]
+    vld21.32                         {q0, q1}, [R]!
     vldrd.u64                        Q, [Q, #-1016..1016/8]!
     vstrd.64                         Q, [Q, #-1016..1016/8]
     vldrw.u32                        Q, [R, #-508..508/4]

@@ -12,11 +12,10 @@ import numpy as np
 
 from ...listen import frontend
 from ..portable.frontend import Stage, Table
-from .assembly import Assembly
 from .frontend_kernels import KernelFrontEnd, twiddles, window_to_the_end
 from .mve_assembly import COPY, MveAssembly
+from .mve_mel import bands, triangles
 from .mve_transform import QUARTERS, SPAN
-from .thumb2_mel import bands
 
 _SPANS = (4, 16, 64)
 
@@ -26,10 +25,19 @@ class MveFrontEnd(KernelFrontEnd):
 
     instruction_set = "mve"
 
-    def bands(self) -> Assembly:
-        return bands(MveAssembly, self.tables)
+    def mel_logs(self) -> Stage:
+        weights, shapes = triangles(self.tables)
+        about = "Of each band, its vectors of four weights, and bins from its first one to the next band's."
+        tables = (
+            Table(
+                "uint16_t", "triangles", weights, "Weights of every band's bins, Q15, and zeros up to whole vectors."
+            ),
+            Table("uint8_t", "shapes", shapes, about),
+            self.log2_chords,
+        )
+        return Stage(self.function(bands(self.tables, self.front_end.bands), "bands") + _MEL_LOGS, tables)
 
-    def copy(self) -> Assembly:
+    def copy(self) -> MveAssembly:
         return COPY
 
     def load_frame(self) -> Stage:
@@ -152,6 +160,13 @@ _POWERS = """\
 static void powers(void)
 {
     kws_frontend_power(&arena.bins[1], &arena.bins[POINTS - 1], half_twiddles, POINTS / 4);
+}
+"""
+
+_MEL_LOGS = """\
+static void mel_logs(void)
+{
+    kws_frontend_bands(&arena.bins[FIRST_BIN], triangles, shapes, arena.logs, log2_chords);
 }
 """
 

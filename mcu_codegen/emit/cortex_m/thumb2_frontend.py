@@ -16,7 +16,6 @@ import numpy as np
 from ...listen import frontend
 from ...listen.frontend import FrontEnd
 from ..portable.frontend import Stage, Table
-from .assembly import Assembly
 from .frontend_kernels import KernelFrontEnd, twiddles, window_to_the_end
 from .thumb2_assembly import Thumb2Assembly
 from .thumb2_mel import bands
@@ -30,10 +29,10 @@ class Thumb2FrontEnd(KernelFrontEnd):
     log_bias = 0
     """How much less than the specification's the logarithms are."""
 
-    def bands(self) -> Assembly:
-        return bands(Thumb2Assembly, self.tables, self.log_bias)
+    def bands(self) -> Thumb2Assembly:
+        return bands(self.tables, self.log_bias)
 
-    def copy(self) -> Assembly:
+    def copy(self) -> Thumb2Assembly:
         return _COPY
 
     def load_frame(self) -> Stage:
