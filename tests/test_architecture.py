@@ -24,7 +24,7 @@ BELOW = {
     "mcu_codegen.memory": GROUND,
     "mcu_codegen.formats": GROUND,
     "mcu_codegen.execute": (*GROUND, "lower", "formats", "files", "emulate"),
-    "mcu_codegen.emit.portable": (*GROUND, "lower", "memory", "emit"),
+    "mcu_codegen.emit.portable": (*GROUND, "lower", "memory", "emit", "listen.frontend"),
 }
 
 

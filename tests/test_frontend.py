@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from kws import features
-from mcu_codegen.emit.frontend import arena_bytes, emit_frontend, selftest_audio
+from mcu_codegen.emit.frontend import emit_frontend
+from mcu_codegen.emit.frontend_selftest import selftest_audio
+from mcu_codegen.emit.portable.frontend import FrontEndRenderer
 from mcu_codegen.emulate.host import build_shared_library
 from mcu_codegen.errors import InputError
 from mcu_codegen.listen import frontend
@@ -165,7 +167,7 @@ def test_generated_text(preset: str) -> None:
         assert all("<stdint.h>" in line or '"ears' in line for line in text.splitlines() if "#include" in line)
         assert not any(word in text for word in ("malloc", "printf", "double"))
         assert max(map(len, text.splitlines())) <= 120
-    assert arena_bytes(frontend.PRESETS[preset]) == 2776
+    assert FrontEndRenderer(frontend.PRESETS[preset]).arena_bytes == 2776
     assert "#define EARS_ARENA_BYTES 2776" in sources["ears.h"]
 
 

@@ -28,7 +28,13 @@ TABLES: dict[str, type[Assembly]] = {
     "cortex-m4": Thumb2Assembly,
     "cortex-m55": MveAssembly,
 }
-PREDICATED = ("vldrbt.u8", "vldrbt.u16", "vstrbt.8", "vstrbt.16")  # stand behind vpst, which has no operands
+PREDICATED = (
+    "vldrbt.u8",
+    "vldrbt.u16",
+    "vstrbt.8",
+    "vstrbt.16",
+    "vslit.32",
+)  # stand behind vpst, which has no operands
 FARTHEST = 1 << 20  # a branch that is assembled
 
 

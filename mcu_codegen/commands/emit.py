@@ -70,7 +70,8 @@ def run(options: argparse.Namespace) -> int:
     sources |= emit_model(graph, options.name, renderer, options.arena, options.selftest, origin.command)
     if "front_end" in graph.metadata:
         pipeline, prefix = Pipeline.of(graph), options.name.removesuffix("_model")
-        sources |= emit_frontend(pipeline.front_end, f"{prefix}_frontend", origin)
+        instruction_set = target.instruction_set if target else "portable"
+        sources |= emit_frontend(pipeline.front_end, f"{prefix}_frontend", origin, instruction_set)
         sources |= emit_decision(pipeline.decision, pipeline.labels, f"{prefix}_decision", origin, pipeline.words)
     folder = Path(options.out)
     files.write_all(folder, sources)

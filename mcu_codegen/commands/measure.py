@@ -10,7 +10,9 @@ from .. import files, targets
 from ..emit.plan import compile_plan
 from ..emulate import toolchain
 from ..formats import tflite
+from ..listen.pipeline import Pipeline
 from ..prove.arena_picture import arena_picture
+from ..prove.listening import listening
 from ..prove.measure import measure
 from . import features, personal_options, render_options
 
@@ -19,7 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = (
         "Instructions are exact and counted in an emulator; they are not cycles. The cycles shown for cortex-m4 are an "
-        "estimate from the executed instructions, with memory that never waits."
+        "estimate from the executed instructions, with memory that never waits. Of a model that names its front end, "
+        "labels and decision, the whole loop from waveform to decision is measured, too."
     )
     parser.add_argument("model", type=Path, metavar="MODEL.tflite")
     parser.add_argument(
@@ -43,9 +46,15 @@ def run(options: argparse.Namespace) -> int:
     target = targets.find(options.target)
     graph, renderer = personal_options.shipped(options, tflite.read(options.model), target)
     clips = None if options.clips is None else features.read(graph, options.clips, "--clips")
-    result = measure(graph, target, toolchain.choose(options.compiler), renderer, clips)
+    compiler = toolchain.choose(options.compiler)
+    result = measure(graph, target, compiler, renderer, clips)
+    # a model that names its front end and decision listens
+    loop = listening(Pipeline.of(graph), target, compiler, renderer) if "front_end" in graph.metadata else None
     if options.picture is not None:
         plan = compile_plan(graph, renderer)
         files.write_whole(options.picture, arena_picture(plan))
-    print(json.dumps(result.to_dict(), indent=2) if options.json else result.text())
+    if options.json:
+        print(json.dumps({**result.to_dict(), **({"listening": loop.to_dict()} if loop else {})}, indent=2))
+    else:
+        print(result.text() + (f"\n\n{loop.text(result.instructions)}" if loop else ""))
     return 0

@@ -12,6 +12,7 @@ from ..emit.cortex_m.instruction_sets import RENDERERS
 from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
 from ..emit.model import emit_model
+from ..emit.portable.renderer import Renderer
 from ..listen.decision import Detection
 from ..listen.pipeline import Pipeline, Stream
 from ..targets import Target
@@ -27,14 +28,22 @@ RECORDING = "recording.raw"
 _FIRMWARE = (
     "generic/board.h",
     "generic/main.c",
-    "generic/stream.c",
-    "generic/stream.h",
     "emulated/board.c",
     *RUNTIME,
 )
 
 # as in firmware_stubs/generic/stream.c and in the header of the decision
 _FEATURES, _SCORES, _DETECTED, _SUPPRESSED = 100, 101, 1, 2
+
+
+def loop(pipeline: Pipeline, target: Target, renderer: Renderer) -> dict[str, str]:
+    """File name to text: front end, network, decision, and the loop that joins them, for the core of `target`."""
+    return {
+        **emit_frontend(pipeline.front_end, instruction_set=target.instruction_set),
+        **emit_model(pipeline.graph, renderer=renderer),
+        **emit_decision(pipeline.decision, pipeline.labels, words=pipeline.words),
+        **stubs("generic/stream.c", "generic/stream.h"),
+    }
 
 
 class BoardProgram:
@@ -48,9 +57,7 @@ class BoardProgram:
         self._machine = machine
         self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
         sources = {
-            **emit_frontend(pipeline.front_end),
-            **emit_model(pipeline.graph, renderer=RENDERERS[target.instruction_set]()),
-            **emit_decision(pipeline.decision, pipeline.labels, words=pipeline.words),
+            **loop(pipeline, target, RENDERERS[target.instruction_set]()),
             **stubs(*_FIRMWARE),
             **observer("STREAM_OBSERVE"),
         }

@@ -63,6 +63,16 @@ class Elf:
         """Bytes of the section called `section`; 0 where there is none."""
         return sum(found.size for found in self._sections if found.name == section)
 
+    @property
+    def flash(self) -> int:
+        """Bytes of code and constants."""
+        return sum(self.size(section) for section in (".text", ".ARM.exidx", ".rodata"))
+
+    @property
+    def ram(self) -> int:
+        """Bytes of static variables."""
+        return self.size(".data") + self.size(".bss")
+
     def section(self, name: str) -> bytes:
         """The bytes of the section called `name`; none where there is none."""
         return b"".join(

@@ -11,13 +11,11 @@ from ..graph import Entry, Graph
 from ..users.exits import exits_of
 from .exchange import ANSWERS, INPUTS, STACK
 from .observers import observing
+from .stack import PAINTING
 
 _CORE = Template("""\
 #include "kws_model.h"
 #include "semihosting.h"
-
-#define PAINTED 4096 /* words below main's stack; what the network leaves unchanged, it did not use */
-#define COLOUR 0x5AFEC0DEu
 
 int main(void);
 
@@ -29,24 +27,7 @@ static int next(void *input, uint32_t bytes)
     return semihosting_read(samples, input, bytes) == 0;
 }
 
-/* These two must not use the stack that they look at, so they may not be calls. */
-static inline __attribute__((always_inline)) void paint(volatile uint32_t *stack)
-{
-    for (uint32_t word = 0; word < PAINTED; word++) {
-        stack[word] = COLOUR;
-    }
-}
-
-static inline __attribute__((always_inline)) uint32_t used(volatile uint32_t *stack)
-{
-    uint32_t word = 0;
-
-    while (word < PAINTED && stack[word] == COLOUR) {
-        word++;
-    }
-    return (PAINTED - word) * 4u;
-}
-
+$painting
 $buffers
 int main(void)
 {
@@ -202,7 +183,11 @@ def core(graph: Graph) -> dict[str, str]:
         cases.append(stopping)
     return {
         "main.c": _CORE.substitute(
-            inputs=INPUTS, stack_file=STACK, buffers="\n".join(buffers) + "\n", cases="".join(cases).rstrip()
+            inputs=INPUTS,
+            stack_file=STACK,
+            painting=PAINTING,
+            buffers="\n".join(buffers) + "\n",
+            cases="".join(cases).rstrip(),
         )
     }
 

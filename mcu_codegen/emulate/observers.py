@@ -50,21 +50,28 @@ def observer(macro: str) -> dict[str, str]:
 
 _MARKS = ".debug_marks"  # a section of this prefix survives the removal of unused ones
 
-MARK = {
-    "observe.h": f"""\
-/* Where a layer ends is noted, with the layer's number, in a section that is not loaded: no instruction is added. The
-   compiler may have copied the place; then each copy is noted. */
+
+def marking(macro: str) -> dict[str, str]:
+    """An observe.h for counting, which goes before every file: `macro`, whose first parameter is called ``number``,
+    notes where a part of a function ends. `marks` reads what it noted."""
+    return {
+        "observe.h": f"""\
+/* Where a part ends is noted, with its number, in a section that is not loaded: no instruction is added. The compiler
+   may have copied the place; then each copy is noted. */
 #ifndef OBSERVE_H
 #define OBSERVE_H
-#define KWS_MODEL_OBSERVE(layer, data, bytes) \\
-    __asm__ volatile("0:\\n\\t.pushsection {_MARKS}\\n\\t.long %c0, 0b\\n\\t.popsection" : : "i"(layer) : "memory")
+#define {macro} \\
+    __asm__ volatile("0:\\n\\t.pushsection {_MARKS}\\n\\t.long %c0, 0b\\n\\t.popsection" : : "i"(number) : "memory")
 #endif
 """
-}
-"""Observer for counting; `marks` reads what it noted."""
+    }
 
 
-def marks(program: Elf, layers: Iterable[int]) -> list[list[int]]:
-    """For each of `layers`, the addresses at which it ends in a program built with MARK."""
+MARK = marking("KWS_MODEL_OBSERVE(number, data, bytes)")
+"""Of a network's layers."""
+
+
+def marks(program: Elf, parts: Iterable[int]) -> list[list[int]]:
+    """For each of `parts`, the addresses at which it ends in a program built with `marking`."""
     pairs = list(struct.iter_unpack("<II", program.section(_MARKS)))
-    return [[address & ~1 for number, address in pairs if number == layer] for layer in layers]
+    return [[address & ~1 for number, address in pairs if number == part] for part in parts]

@@ -144,11 +144,16 @@ def features(front_end: FrontEnd, audio: np.ndarray) -> np.ndarray:
     return np.clip(codes, -128, 127).astype(np.int8)
 
 
-def _rotate(re: np.ndarray, im: np.ndarray, k: np.ndarray, minus_sine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(re + i im) * exp(-2 pi i k / 512), k below 384; each part rounded half up once."""
+def twiddle(k: np.ndarray, minus_sine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The parts of exp(-2 pi i k / 512), Q15, for k below 384; `minus_sine` as in Tables."""
     quarter = FFT // 4
     cosine = np.where(k < quarter, -minus_sine[np.minimum(k + quarter, FFT // 2)], minus_sine[k - quarter])
-    sine = minus_sine[k]
+    return cosine, minus_sine[k]
+
+
+def _rotate(re: np.ndarray, im: np.ndarray, k: np.ndarray, minus_sine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(re + i im) * exp(-2 pi i k / 512), k below 384; each part rounded half up once."""
+    cosine, sine = twiddle(k, minus_sine)
     half = 1 << (TWIDDLE_BITS - 1)
     return (re * cosine - im * sine + half) >> TWIDDLE_BITS, (re * sine + im * cosine + half) >> TWIDDLE_BITS
 

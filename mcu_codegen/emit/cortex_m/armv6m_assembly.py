@@ -6,35 +6,37 @@ from .assembly import Assembly
 from .ranges import Ranges
 
 _FORMS = """
-    adcs eors                 L, =, L
+    adcs sbcs eors            L, =, L
     muls                      L, L, =
     adds subs                 L, L, L
     adds subs                 L, =, #0..255
     adds subs                 L, L, #0..7
     adds subs cmp movs        L, #0..255
-    cmp                       L, L
+    cmp                       R, R
     rsbs                      L, L, #0..0
     mov                       R, R
-    movs                      L, L
+    movs tst                  L, L
     add                       R, R
     eors                      L, L
     lsls                      L, L, #0..31
     lsrs asrs                 L, L, #1..32
     lsls lsrs asrs            L, =, L
     sxtb sxth uxtb uxth       L, L
+    ldr str                   L, [L]
     ldr str                   L, [L, #0..124/4]
     ldr str                   L, [sp, #0..1020/4]
     ldr str                   L, [sp]
     ldrb strb                 L, [L, #0..31]
-    ldrb strb                 L, [L]
-    ldrsb strb                L, [L, L]
+    ldrb strb ldrh strh       L, [L]
+    ldrh strh                 L, [L, #0..62/2]
+    ldr str ldrsb strb        L, [L, L]
     ldm stm                   L!, {L}
     add sub                   sp, #0..508/4
     push                      {L, lr}
     pop                       {L, pc}
     bx                        lr
     b                         @-2048..2046
-    beq bne                   @-256..254
+    beq bne bcs               @-256..254
 """
 
 SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")

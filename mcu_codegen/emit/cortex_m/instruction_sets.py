@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from ..portable.frontend import FrontEndRenderer
 from ..portable.renderer import Renderer
 from ..portable.sparse import SparseRenderer
 from .armv6m import Armv6mRenderer
+from .armv6m_frontend import Armv6mFrontEnd
 from .armv6m_sparse import SparseArmv6mRenderer
 from .armv7m import Armv7mRenderer
 from .dsp import DspRenderer, WideDspRenderer
 from .mve import MveRenderer
+from .mve_frontend import MveFrontEnd
 from .mve_sparse import SparseMveRenderer
+from .thumb2_frontend import DspFrontEnd, Thumb2FrontEnd
 from .thumb2_sparse import SparseArmv7mRenderer, SparseDspRenderer
 
 DENSE: dict[str, type[Renderer]] = {
@@ -32,3 +36,12 @@ RENDERERS: dict[str, type[Renderer]] = {
     "mve": SparseMveRenderer,
 }
 """The same, with kernels for layers whose weights are mostly zero."""
+
+FRONT_ENDS: dict[str, type[FrontEndRenderer]] = {
+    "portable": FrontEndRenderer,
+    "armv6m": Armv6mFrontEnd,
+    "armv7m": Thumb2FrontEnd,
+    "dsp": DspFrontEnd,
+    "mve": MveFrontEnd,
+}
+"""By instruction set, the renderer of the front end."""

@@ -25,6 +25,7 @@ from .blocks import BlockRenderer, Gathering, Product
 from .mve_addition import MveAddition
 from .mve_assembly import (
     ACCUMULATORS,
+    COPY,
     OFFSETS,
     VECTOR,
     MveAssembly,
@@ -57,7 +58,7 @@ class MveRenderer(MveAddition, MveColumns, MvePlanes, BlockRenderer):
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         super().__init__(optimize)
-        self.helpers |= {"copy": _COPY.helper("copy"), "fill": _FILL.helper("fill")}
+        self.helpers |= {"copy": COPY.helper("copy"), "fill": _FILL.helper("fill")}
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         return requantizes(op) and channels > 1 and self.block * channels < OFFSETS
@@ -152,22 +153,6 @@ class MveRenderer(MveAddition, MveColumns, MvePlanes, BlockRenderer):
             arrays=arrays,
             helpers=(*helpers, sums),
         )
-
-
-_COPY = MveAssembly(
-    "Copies bytes, sixteen at a time.",
-    ("int8_t *to", "const int8_t *from", "int32_t count"),
-    [
-        "push {r7, lr}",
-        "wlstp.8 lr, r2, 2f",
-        "1:",
-        "vldrb.u8 q0, [r1], #16",
-        "vstrb.8 q0, [r0], #16",
-        "letp lr, 1b",
-        "2:",
-        "pop {r7, pc}",
-    ],
-)
 
 
 _FILL = MveAssembly(

@@ -24,6 +24,7 @@ _FORMS = """
     le letp                          lr, @-4094..0
     vctp.8 vctp.16 vctp.32           R
     vpst vpstt vpsttt vpstttt
+    vmsr                             p0, R
     vpush vpop                       {d8-d15}
     vmov                             Q, Q
     vmov                             Q[2], =[0], R, R
@@ -39,14 +40,32 @@ _FORMS = """
     vqadd.s16                        Q, Q, Q
     vqadd.s16                        Q, Q, R
     vmul.i16                         Q, Q, R
+    vmul.i32 vsub.i32 vadci.i32      Q, Q, Q
+    vcadd.i32                        Q, Q, Q, #90
+    vcadd.i32                        Q, Q, Q, #270
+    vpsel                            Q, Q, Q
+    vpttt.i32                        eq, Q, zr
+    vmaxt.u32                        Q, Q, Q
+    vmovt.i32                        Q, #0..255
+    vclz.i32                         Q, Q
+    vorr                             Q, Q, Q
+    vshl.u32                         Q, Q, Q
+    vshl.i32                         Q, Q, #0..31
     vmla.s32 vmlas.s32               Q, Q, R
     vmullb.s8 vmullt.s8              Q, Q, Q
+    vmullb.s32 vmullt.s32            Q, Q, Q
     vmladav.s8 vmladava.s8           R, Q, Q
+    vmladava.s32 vmladava.u32        R, Q, Q
+    vmlaldava.u32                    r4, r5, Q, Q
+    vqrdmladh.s32 vqrdmladhx.s32     Q, Q, Q
+    vqrdmlsdh.s32 vqrdmlsdhx.s32     Q, Q, Q
     vqrdmulh.s32                     Q, Q, Q
     vqrdmulh.s32                     Q, Q, R
     vrshl.s32                        Q, Q, Q
     vrshl.s32                        Q, R
-    vshr.s32                         Q, Q, #1..32
+    vshr.s32 vshr.u32 vrshr.s32 vrshr.u32  Q, Q, #1..32
+    vslit.32                         Q, Q, #0..31
+    vrev64.32                        Q, Q
     vshr.u16                         Q, Q, #1..16
     vshlc                            Q, R, #1..32
     vmovlb.s16 vmovlt.s16            Q, Q
@@ -60,6 +79,12 @@ _FORMS = """
     vldrb.u16 vldrbt.u16             Q, [R, Q]
     vldrbt.u8                        Q, [R]
     vldrbt.u8                        Q, [R], #-127..127
+    vldrh.s32 vldrh.u32 vstrh.32     Q, [R], #-254..254/2
+    vldrh.u32                        Q, [R, Q, uxtw #1]
+    vld20.32                         {q0, q1}, [R]
+    vld21.32                         {q0, q1}, [R]!
+    vldrd.u64                        Q, [Q, #-1016..1016/8]!
+    vstrd.64                         Q, [Q, #-1016..1016/8]
     vldrw.u32                        Q, [R, #-508..508/4]
     vldrw.u32                        Q, [R], #-508..508/4
     vstrb.8 vstrb.16 vstrb.32        Q, [R], #-127..127
@@ -80,6 +105,22 @@ class MveAssembly(Assembly):
     """Of Cortex-M55."""
 
     ranges = Ranges("Cortex-M55", 4, FORMS, _FORMS)
+
+
+COPY = MveAssembly(
+    "Copies bytes, sixteen at a time.",
+    ("void *to", "const void *from", "int32_t bytes"),
+    [
+        "push {r7, lr}",
+        "wlstp.8 lr, r2, 2f",
+        "1:",
+        "vldrb.u8 q0, [r1], #16",
+        "vstrb.8 q0, [r0], #16",
+        "letp lr, 1b",
+        "2:",
+        "pop {r7, pc}",
+    ],
+)
 
 
 def vectors_of(size: int) -> int:

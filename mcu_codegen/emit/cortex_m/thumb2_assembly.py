@@ -16,17 +16,26 @@ FORMS = """
     add sub                    sp, #0..508/4
     add                        R, sp, #0..1020/4
     add adds                   R, R, R
-    add                        R, R, R, asr #1..32
+    adcs adc sbc               R, R, R
+    add sub rsb                R, R, R, asr #1..32
     add                        R, R, R, lsr #1..32
     add                        R, R, R, lsl #0..31
-    sub                        R, R, R
     and                        R, R, #const
+    sub                        R, R, R, lsl #0..31
+    sub subs orr               R, R, R
+    orr                        R, R, R, lsl #0..31
+    orr                        R, R, R, lsr #1..32
+    rsb                        R, R, #const
+    clz                        R, R
+    ubfx                       R, R, #0..16, #16
+    ubfx                       R, R, #0..27, #5
     lsl                        R, R, #0..31
     lsr lsrs asr               R, R, #1..32
     lsl lsr asr                R, R, R
     cmp                        R, R
+    cmp tst                    R, #const
     mla                        R, R, R, R
-    smull                      R, R, R, R
+    smull smlal umlal          R, R, R, R
     ssat                       R, #1..32, R
     ssat                       R, #1..32, R, asr #1..31
     ldr ldrb ldrh ldrsb ldrsh  R, [R]
@@ -46,8 +55,9 @@ FORMS = """
     ldm stm                    R!, {R}
     push                       {R}
     pop                        {R, pc}
+    pop                        {R}
     bx                         lr
-    beq bne bcc bgt            @-1048576..1048574
+    beq bne bcc bcs bgt           @-1048576..1048574
     b                          @-16777216..16777214
 """
 
