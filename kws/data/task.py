@@ -100,7 +100,7 @@ def _select(
     return chosen, max(0, each - len(silent))
 
 
-def _part(recordings: Sequence[Samples], split: str) -> list[Samples]:
+def part(recordings: Sequence[Samples], split: str) -> list[Samples]:
     """The part of every noise recording that belongs to `split`: the first 80 %, then 10 %, then 10 %, in time."""
     start, stop = {"training": (0, 8), "validation": (8, 9), "testing": (9, 10)}[split]
     return [recording[len(recording) * start // 10 : len(recording) * stop // 10] for recording in recordings]
@@ -136,7 +136,7 @@ def build(corpus: Corpus, words: Sequence[str] = CORE_WORDS, exclude: Sequence[s
             array = np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.int16, shape)
             for row, (clip, _) in enumerate(progress(chosen, f"{corpus.name} {split}", len(chosen), "clip")):
                 array[row] = one_second(corpus.audio(clip))
-            array[len(chosen) :] = noise.silences(_part(noises, split), silences, np.random.default_rng(number))
+            array[len(chosen) :] = noise.silences(part(noises, split), silences, np.random.default_rng(number))
             array.flush()
 
     folder = cached("task", identity, write)
@@ -158,7 +158,7 @@ def build(corpus: Corpus, words: Sequence[str] = CORE_WORDS, exclude: Sequence[s
         examples("training"),
         examples("validation"),
         examples("testing"),
-        tuple(_part(noises, "training")),
+        tuple(part(noises, "training")),
     )
 
 
@@ -205,9 +205,9 @@ def _configure_data(parser: argparse.ArgumentParser, default: str | None) -> Non
     )
 
 
-def configure_again(parser: argparse.ArgumentParser) -> None:
-    """Add --data and --exclude, for a verb whose network knows its words."""
-    _configure_data(parser, None)
+def configure_again(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Add --data, required unless there is a default, and --exclude, for a verb whose network knows its words."""
+    _configure_data(parser, default)
     _configure_excluded(parser)
 
 
