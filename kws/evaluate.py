@@ -127,10 +127,10 @@ def run(options: argparse.Namespace) -> int:
     labels, window, predict = _open(options.model)
     if labels[:2] != (SILENCE, UNKNOWN):
         raise InputError(f"{options.model}: labels {', '.join(labels)}; {SILENCE}, {UNKNOWN}, then words are accepted")
-    task = task_options.again(options, labels)
+    task = task_options.again(options, labels, window.length)
     examples: Examples = getattr(task, options.split)
     if not len(examples):
-        raise InputError(f"{options.data}: no clips in the {options.split} split")
+        raise InputError(f"{task.name}: no clips in the {options.split} split")
     result = Result.of(labels, examples.labels, predict(features_of(examples, window)))
     print(json.dumps(result.summary()) if options.json else result.text())
     if options.picture:

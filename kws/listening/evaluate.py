@@ -20,8 +20,9 @@ from mcu_codegen.listen.pipeline import Pipeline
 from mcu_codegen.report import Table
 
 from ..data.audio import progress
-from ..data.opening import open_corpus
+from ..data.task import corpus_again
 from ..quantization.quantize import enrolment_of
+from ..training.inference import length_of
 from . import material, plots, recording, scenes
 from .hearing import Heard, Listener
 from .recording import Recording
@@ -105,7 +106,7 @@ def _recordings(options: argparse.Namespace, pipeline: Pipeline) -> dict[str, li
     if options.stream:
         named: list[Callable[[], Recording]] = [partial(recording.read, path, words) for path in options.stream]
         return {"validation" if options.target_fa is not None else "recordings": named}
-    corpus = open_corpus(options.data)
+    corpus = corpus_again(options, words, length_of(pipeline.graph))
     corpus.load()
     made: dict[str, list[Callable[[], Recording]]] = {}
     for split in ("validation", "testing") if options.target_fa is not None else (options.split,):

@@ -39,6 +39,7 @@ METADATA = "mcu_codegen"
 """Name of the metadata block that holds front end, labels, decision, gates and exits as JSON."""
 _METADATA_TYPES = {
     "front_end": str,
+    "seconds": float,
     "labels": list,
     "decision": dict,
     "gates": list,
