@@ -169,7 +169,7 @@ def spoken_scores(false_height: int) -> Heard:
 
 
 def test_the_threshold_goes_between_words_and_what_is_not_a_word():
-    chosen = Trial([spoken_scores(220)], LABELS, None).choose(10, 0.5)
+    chosen = Trial([spoken_scores(220)], LABELS, None).choose(10, 0.6)
     assert chosen.score.miss_rate == 0 and chosen.score.fa_per_hour == 0
     low = Trial([spoken_scores(220)], LABELS, None).point(Decision(smoothing=1, threshold=200))
     assert low.score.false_accepts.tolist() == [0, 0, 0, 10]
@@ -177,10 +177,13 @@ def test_the_threshold_goes_between_words_and_what_is_not_a_word():
 
 
 def test_a_target_that_no_settings_reach():
-    scores = np.full((3600, 4), -128, np.int8)
+    scores = np.full((7200, 4), -128, np.int8)
     scores[:, 3] = 127  # it hears "no" all the time
-    with pytest.raises(InputError, match=r"--target-fa 0\.5: .* are the fewest"):
-        Trial([heard(scores, 10, (Spoken(5, 6, "no"),))], LABELS, None).choose(10, 0.5)
+    trial = Trial([heard(scores, 10, (Spoken(5, 6, "no"),))], LABELS, None)
+    with pytest.raises(InputError, match=r"--target-fa 3: .* are the fewest"):
+        trial.choose(10, 3)
+    with pytest.raises(InputError, match=r"--target-fa 2: 0\.40 hours without words are too few .* 0\.5 or more"):
+        trial.choose(10, 2)
 
 
 # --- recordings ------------------------------------------------------------------------------------------------------
@@ -301,7 +304,7 @@ def test_files_with_label_tracks(model, tmp_path, capsys):
     [
         (["--stream", "short.wav"], "a recording of 0.30 s: shorter than the network's window of 20 frames, 0.41 s"),
         (["--stream", "--hours", "0"], "--hours 0: above 0"),
-        (["--stream", "--target-fa", "-1"], "--target-fa -1: 0 or more"),
+        (["--stream", "--target-fa", "-1"], "--target-fa -1: above 0"),
         (["--stream", "--int8"], "--int8: goes with --personal"),
         (["--target-fa", "1"], "--target-fa: goes with --stream"),
         (["--stream", "--exits"], "--stream: goes without --exits"),

@@ -44,7 +44,7 @@ def configure(parser: argparse._ArgumentGroup) -> None:
         "--background", type=Path, nargs="+", default=[], metavar="FOLDER", help="sounds without the words, to mix in"
     )
     parser.add_argument("--rooms", type=Path, metavar="FOLDER", help="impulse responses (default: generated)")
-    parser.add_argument("--hours", type=float, default=1.0, metavar="H", help="to make (default: %(default)s)")
+    parser.add_argument("--hours", type=float, default=3.0, metavar="H", help="to make (default: %(default)s)")
     parser.add_argument("--stride-hops", type=int, metavar="N", help="hops between inferences (default: the model's)")
     parser.add_argument(
         "--target-fa",
@@ -62,8 +62,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"{path}: --stream takes an int8 .tflite, as `kws quantize` writes it")
     if not 0 < options.hours <= 100:
         raise InputError(f"--hours {options.hours:g}: above 0, up to 100 is accepted")
-    if options.target_fa is not None and options.target_fa < 0:
-        raise InputError(f"--target-fa {options.target_fa:g}: 0 or more is accepted")
+    if options.target_fa is not None and options.target_fa <= 0:
+        raise InputError(f"--target-fa {options.target_fa:g}: above 0 is accepted")
     graph = tflite.read(path)
     pipeline = Pipeline.of(graph)
     decision = replace(pipeline.decision, stride_hops=options.stride_hops or pipeline.decision.stride_hops)

@@ -65,7 +65,7 @@ class Truth:
         self._late = LATE / self._hop_seconds
         self._longest = float(np.max(self._ends - self._starts, initial=0)) + self._late
         total = sum(each.hops for each in heard) - _covered(self._starts, self._ends + self._late)
-        self._hours = max(total, 1) * self._hop_seconds / 3600
+        self.hours = max(total, 1) * self._hop_seconds / 3600
 
     def score(self, hops: Ints, labels: Ints) -> Score:
         """Of detections in the order of their hops."""
@@ -86,7 +86,7 @@ class Truth:
                 false_accepts[label] += 1
         spoken = np.bincount(self._which, minlength=size)
         return Score(
-            self.labels, self._hours, spoken, hits, false_accepts, confusions, np.array(list(first.values()), float)
+            self.labels, self.hours, spoken, hits, false_accepts, confusions, np.array(list(first.values()), float)
         )
 
 

@@ -51,8 +51,18 @@ class Trial:
             yield Point(each, self.truth.score(*found.detected(each.threshold, each.refractory_hops)))
 
     def choose(self, stride_hops: int, target: float) -> Point:
-        """The settings with the fewest misses among those with at most `target` false accepts an hour; of equals those
-        with fewer confusions, then those that answer sooner. Raises InputError where there are none."""
+        """The settings with the fewest misses among those that are to give at most `target` false accepts an hour; of
+        equals those with fewer confusions, then those that answer sooner.
+
+        n false accepts in a time speak for a rate of n + 1 in that time: of many settings some have luck, and none at
+        all in an hour is no promise. Raises InputError where the time is too short to say so, or no settings do it.
+        """
+        hours = self.truth.hours
+        if target * hours < 1:
+            raise InputError(
+                f"--target-fa {target:g}: {hours:.2f} hours without words are too few to choose by;"
+                f" {1 / target:.1f} or more are needed"
+            )
         lengths = sorted({round(1.5**power) for power in range(10)} & set(range(1, _AVERAGED // stride_hops + 2)))
         grid = [
             Decision(stride_hops, smoothing, refractory_hops=refractory)
@@ -65,7 +75,9 @@ class Trial:
                 every.append(point)
                 if point.score.fa_per_hour > 10 * target + 10:  # lower thresholds give more
                     break
-        fitting = [point for point in every if point.score.fa_per_hour <= target and point.score.hits.any()]
+        fitting = [
+            point for point in every if point.score.hits.any() and point.score.false_accepts.sum() + 1 <= target * hours
+        ]
         if not fitting:
             best = min(every, key=lambda point: point.score.fa_per_hour)
             raise InputError(
