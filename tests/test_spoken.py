@@ -133,6 +133,7 @@ def test_of_two_phrases_neither_is_a_near_miss_of_the_other():
     said = spoken.recipe(["hey", "hey lumen"], 5)
     assert not any(text == "[[h|'eI]]" for _, text in said)
     assert {clip.word for clip, text in said if text in ("hey", "hey lumen")} == {"hey", "hey lumen"}
+    assert spoken.PARTS not in {clip.word for clip, _ in spoken.recipe(["hey you", "hey", "you"], 5)}
 
 
 def test_synthetic_words_that_are_always_there_stay_what_they_were():

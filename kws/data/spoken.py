@@ -51,7 +51,7 @@ def recipe(words: Sequence[str], voices: int) -> list[tuple[Clip, str]]:
     sources = [
         {
             NEIGHBOURS: phrases.neighbours(each, rng),
-            PARTS: itertools.cycle(phrases.parts(each)),
+            PARTS: itertools.cycle([part for part in phrases.parts(each) if part not in barred]),
             RHYTHM: phrases.rhythms(phrase, voice.phonemes, rng),
         }
         for phrase, each in zip(words, sounds, strict=True)

@@ -66,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--target-fa {options.target_fa:g}: above 0 is accepted")
     graph = tflite.read(path)
     pipeline = Pipeline.of(graph)
-    decision = replace(pipeline.decision, stride_hops=options.stride_hops or pipeline.decision.stride_hops)
+    stride_hops = pipeline.decision.stride_hops if options.stride_hops is None else options.stride_hops
+    decision = replace(pipeline.decision, stride_hops=stride_hops)
     listener = Listener(pipeline, decision.stride_hops)
     made = _recordings(options, pipeline)
     trials: dict[str, Trial] = {}

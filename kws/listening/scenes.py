@@ -86,7 +86,7 @@ def plan(source: Source, hours: float, seed: int) -> list[Scene]:
             word, clip = next(words)
             pieces.append(Piece(at + stretch + before, (clip,), word))
             at += stretch + before + len(clip) + after
-        at += RATE  # the last word is detected after it
+        at += 2 * RATE  # the last word is detected after it
         scenes.append(Scene(tuple(pieces), at, (seed, len(scenes))))
         left -= at
     return scenes
