@@ -18,12 +18,26 @@ from mcu_codegen.graph import Graph
 from . import plots
 from .data import task as task_options
 from .data.corpus import SILENCE, UNKNOWN
+from .data.synthetic import NAME as SYNTHETIC
 from .data.task import Examples
 from .features import Window
+from .listening import evaluate as listening
 from .personalize import evaluate as personal
 from .personalize import exit_evaluate
 from .training import checkpoint
 from .training.inference import features_of, logits, scores, window_of
+
+# options that go with some of what is evaluated only: accuracy (""), --personal, --exits, --stream
+_BELONGS = {
+    "picture": ("", "--stream"),
+    "int8": ("--personal",),
+    "small": ("--personal",),
+    "out": ("--personal", "--exits"),
+    "background": ("--stream",),
+    "rooms": ("--stream",),
+    "stride_hops": ("--stream",),
+    "target_fa": ("--stream",),
+}
 
 
 @dataclass(frozen=True)
@@ -85,37 +99,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", type=Path, nargs="+", metavar="MODEL", help="a checkpoint of `kws train`, or an int8 .tflite"
     )
-    task_options.configure_again(parser)
+    task_options.configure_again(parser, SYNTHETIC)
     parser.add_argument("--split", choices=("testing", "validation"), default="testing", help="default: %(default)s")
-    parser.add_argument("--picture", type=Path, metavar="PNG", help="write the confusion matrix there")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="write the confusion matrix or the curve there")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    listening.configure(parser.add_argument_group("hours of audio"))
     group = parser.add_argument_group("personal networks")
     personal.configure(group)
     exit_evaluate.configure(group)
 
 
 def run(options: argparse.Namespace) -> int:
-    kind = "--personal" if options.personal else "--exits" if options.exits else ""
-    refused = {
-        "--personal": ("picture", "exits"),
-        "--exits": ("picture", "int8", "small"),
-        "": ("int8", "small", "out"),
-    }
-    for name in refused[kind]:
-        if getattr(options, name):
-            raise InputError(f"--{name}: goes {f'without {kind}' if kind else 'with --personal'}")
-    if kind:
-        return (personal if options.personal else exit_evaluate).run(options)
-    if len(options.model) > 1:
+    kinds = {"--personal": options.personal, "--exits": options.exits, "--stream": options.stream is not None}
+    kind, *more = [name for name, chosen in kinds.items() if chosen] or [""]
+    if more:
+        raise InputError(f"{more[0]}: goes without {kind}")
+    for name, places in _BELONGS.items():
+        if getattr(options, name) and kind not in places:
+            raise InputError(
+                f"--{name.replace('_', '-')}: goes {f'without {kind}' if '' in places else f'with {places[0]}'}"
+            )
+    if len(options.model) > 1 and kind in ("", "--stream"):
         raise InputError(f"{options.model[1]}: one MODEL is accepted; several with --personal or --exits")
+    if kind:
+        return {"--personal": personal, "--exits": exit_evaluate, "--stream": listening}[kind].run(options)
     options.model = options.model[0]
     labels, window, predict = _open(options.model)
     if labels[:2] != (SILENCE, UNKNOWN):
         raise InputError(f"{options.model}: labels {', '.join(labels)}; {SILENCE}, {UNKNOWN}, then words are accepted")
-    task = task_options.again(options, labels)
+    task = task_options.again(options, labels, window.length)
     examples: Examples = getattr(task, options.split)
     if not len(examples):
-        raise InputError(f"{options.data}: no clips in the {options.split} split")
+        raise InputError(f"{task.name}: no clips in the {options.split} split")
     result = Result.of(labels, examples.labels, predict(features_of(examples, window)))
     print(json.dumps(result.summary()) if options.json else result.text())
     if options.picture:

@@ -51,10 +51,14 @@ def front_end(preset: str) -> FrontEnd:
 
 @dataclass(frozen=True)
 class Window:
-    """What a network is shown of a clip: features of `preset`, and `context` frames before and after the clip."""
+    """What a network is shown of a clip: features of `preset`, and `context` frames before and after the clip.
+
+    `length` is the clip's, in samples at 16 kHz: a second, or more where phrases are longer.
+    """
 
     preset: str
     context: int = 0
+    length: int = 16000
 
     @property
     def front_end(self) -> FrontEnd:

@@ -225,7 +225,7 @@ def test_rows_hold_their_own_clip(tmp_path):
     root = write_corpus(tmp_path / "mine", rows_for({"yes": 2, "no": 2}), seconds=0.5)
     corpus = open_corpus(root)
     made = task.build(corpus, ["yes", "no"])
-    by_audio = {task.one_second(corpus.audio(clip)).tobytes(): clip for clip in corpus.clips}
+    by_audio = {task.fitted(corpus.audio(clip)).tobytes(): clip for clip in corpus.clips}
     for row, label, word, speaker in zip(
         made.testing.audio, made.testing.labels, made.testing.words, made.testing.speakers, strict=True
     ):
@@ -269,12 +269,12 @@ def test_words_that_the_corpus_lacks_and_thin_classes(tmp_path):
         task.from_options(options.parse_args(["--data", str(tmp_path / "other"), "--min-clips", "0"]))
 
 
-def test_one_second_pads_evenly_and_keeps_the_loudest_part():
-    short = task.one_second(np.full(4001, 7, np.int16))
+def test_fitted_pads_evenly_and_keeps_the_loudest_part():
+    short = task.fitted(np.full(4001, 7, np.int16))
     assert len(short) == 16000 and abs(np.flatnonzero(short)[0] - 6000) <= 1 and (short != 0).sum() == 4001
     long = np.ones(40000, np.int16)
     long[25000:30000] = 1000
-    kept = task.one_second(long)
+    kept = task.fitted(long)
     assert len(kept) == 16000 and (kept == 1000).sum() == 5000
 
 

@@ -103,7 +103,7 @@ def test_the_table_and_its_pictures(subject, clips):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--exits", "--int8"], "--int8: goes without --exits"),
+        (["--exits", "--int8"], "--int8: goes with --personal"),
         (["--exits", "--picture", "a.png"], "--picture: goes without --exits"),
         (["--exits"], r"run/exits\.pt: cannot read"),
     ],

@@ -9,6 +9,7 @@ import pytest
 from kws import cli
 from kws.data import synthetic, task
 from kws.data.corpus import CORE_WORDS, SPLITS
+from kws.data.espeak import Espeak
 from kws.data.opening import open_corpus
 from mcu_codegen.errors import InputError
 
@@ -55,7 +56,7 @@ def test_every_clip_is_audible_and_unlike_the_others(corpus):
 
 @pytest.fixture(scope="module")
 def espeak():
-    return synthetic._Espeak() if installed else pytest.skip("espeakng-loader (extra synth) is not installed")
+    return Espeak() if installed else pytest.skip("espeakng-loader (extra synth) is not installed")
 
 
 def test_a_voice_that_is_not_there_is_refused(espeak):

@@ -13,7 +13,7 @@ from mcu_codegen.errors import InputError
 from . import noise
 from .audio import RATE, Samples
 from .corpus import SILENCE
-from .task import one_second
+from .task import fitted
 
 Features = npt.NDArray[np.int8]
 _SPEED_STEP = 400  # samples: clip lengths that a Fourier transform is quick at
@@ -105,7 +105,7 @@ def synthetic_unknown(
     reversed_share: float = 0.25,
     fade_ms: float = 20.0,
 ) -> Samples:
-    """Words that nobody says, int16[count, 16000], from clips int16[N, 16000] of known `words`.
+    """Words that nobody says, int16[count, length], from clips int16[N, length] of known `words`.
 
     The first half of one clip is joined to the second half of another one, of another word, cut where half of the
     energy has passed and cross-faded; a `reversed_share` of them are clips played backwards instead. Silence is never
@@ -116,16 +116,16 @@ def synthetic_unknown(
     usable = known != SILENCE
     joinable = np.array([[a[0] != b[0] and a[-1] != b[-1] for b in known] for a in known]) & usable & usable[:, None]
     turnable = np.array([word[::-1] not in known for word in known]) & usable
-    if not joinable.any() or not turnable.any():
+    if not (reversed_share == 1 or joinable.any()) or not turnable.any():
         raise InputError(f"synthetic unknown words need two words that start and end differently; there are {known}")
     weight = held[which] ** -0.5  # rare words more often than their clips are, yet not as often as frequent ones
 
     def draw(allowed: npt.NDArray[np.bool_], number: int) -> npt.NDArray[np.int64]:
         chances = weight * allowed[which]
-        return rng.choice(len(words), number, p=chances / chances.sum())
+        return rng.choice(len(words), number, p=chances / chances.sum()) if number else np.zeros(0, np.int64)
 
     backwards = round(count * reversed_share)
-    out = np.empty((count, RATE), np.int16)
+    out = np.empty((count, audio.shape[1]), np.int16)
     out[:backwards] = audio[draw(turnable, backwards), ::-1]
     firsts = draw(joinable.any(axis=1), count - backwards)
     seconds = np.empty_like(firsts)
@@ -152,4 +152,4 @@ def _joined(
     rise = np.linspace(0, 1, fade, dtype=np.float32)
     middle = first[cuts[0] - fade : cuts[0]] * rise[::-1] + second[cuts[1] : cuts[1] + fade] * rise
     whole = np.concatenate([first[: cuts[0] - fade], middle, second[cuts[1] + fade :]])
-    return one_second(np.clip(np.rint(whole), -32768, 32767).astype(np.int16))
+    return fitted(np.clip(np.rint(whole), -32768, 32767).astype(np.int16), len(first))

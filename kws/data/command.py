@@ -1,4 +1,4 @@
-"""kws data: what a corpus holds, the task that is made of it, and the corpus as a folder of wavs."""
+"""kws data: what a corpus holds, the task made of it, and the corpus as a folder of wavs; or any phrase, spoken."""
 
 from __future__ import annotations
 
@@ -14,19 +14,28 @@ import soundfile
 from mcu_codegen import files, report
 from mcu_codegen.errors import InputError
 
-from . import speech_commands, synthetic, task
+from . import speech_commands, spoken, synthetic, task
 from .audio import RATE, Samples, progress
 from .corpus import NOISE_FOLDER, SPLITS, Clip, Corpus
 from .folder import COLUMNS, MANIFEST, OFFICIAL
-from .opening import open_corpus
+from .opening import open_corpora
+
+SAY = "say"  # in the place of a corpus: phrases follow
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `kws data`."""
     parser.add_argument(
-        "data", metavar="SPEC", help=f"a folder with {MANIFEST}, a root of Speech Commands, or '{synthetic.NAME}'"
+        "data",
+        metavar="SPEC",
+        help=f"a folder with {MANIFEST}, a root of Speech Commands, '{synthetic.NAME}', or '{SAY}' and then phrases",
+    )
+    parser.add_argument("phrases", nargs="*", metavar="PHRASE", help=f"with '{SAY}': what many voices are to say")
+    parser.add_argument(
+        "--voices", type=int, metavar="N", help=f"with '{SAY}': voices of training clips (default: {spoken.VOICES})"
     )
     task.configure_words(parser)
+    task.configure_window(parser)
     parser.add_argument(
         "--make", type=Path, metavar="DIR", help="write the corpus into DIR as 16 kHz wavs and a manifest"
     )
@@ -37,14 +46,26 @@ def run(options: argparse.Namespace) -> int:
     """Print the tables; with --make, write the folder first."""
     if options.download:
         speech_commands.download(Path(options.data))
-    corpus = open_corpus(options.data)
+    corpus = _opened(options)
     corpus.load()
     if options.make:
         write_folder(corpus, options.make)
     print(corpus_table(corpus))
-    words = options.words or task.default_words(corpus, options.exclude)
-    print(task_table(task.build(corpus, words, options.exclude)))
+    words = options.words or options.phrases or task.default_words(corpus, options.exclude)
+    print(task_table(task.build(corpus, words, options.exclude, length=task.window(options))))
     return 0
+
+
+def _opened(options: argparse.Namespace) -> Corpus:
+    """The corpus that the options name. Raises InputError where they do not go together."""
+    if options.data == SAY:
+        if not options.phrases:
+            raise InputError(f"kws data {SAY}: no phrase; one or more are accepted, each in quotes")
+        return spoken.open_spoken(options.phrases, task.window(options), options.voices or spoken.VOICES)
+    for name in ("phrases", "voices"):
+        if getattr(options, name):
+            raise InputError(f"kws data {options.data}: {name} go with '{SAY}' alone")
+    return open_corpora([options.data], options.words or (), task.window(options))
 
 
 def corpus_table(corpus: Corpus) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -34,7 +34,7 @@ class Corpus:
         clips: tuple[Clip, ...],
         noise_names: tuple[str, ...],
         fingerprint: str,
-        decode: Callable[[], Recordings],
+        decode: Callable[[], Recordings | Sequence[Samples]],
     ) -> None:
         """`decode` gives the recordings of all clips, then those of all noises; it is called when first needed."""
         self.name, self.clips, self.noise_names, self.fingerprint = name, clips, noise_names, fingerprint
@@ -42,7 +42,7 @@ class Corpus:
         self._index = {clip.key: index for index, clip in enumerate(clips)}
 
     @cached_property
-    def _recordings(self) -> Recordings:
+    def _recordings(self) -> Recordings | Sequence[Samples]:
         return self._decode()
 
     def load(self) -> None:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mcu_codegen.errors import InputError
 
-from . import folder, speech_commands, synthetic
+from . import folder, mixed, speech_commands, spoken, synthetic
+from .audio import RATE
 from .corpus import Corpus
 
 
-def open_corpus(spec: str | Path) -> Corpus:
+def open_corpora(specs: Sequence[str | Path], words: Sequence[str] = (), length: int = RATE) -> Corpus:
+    """The corpus that `specs` name, several of them mixed; `words` and `length` as in `open_corpus`."""
+    corpora = [open_corpus(spec, words, length) for spec in specs]
+    return corpora[0] if len(corpora) == 1 else mixed.mix(corpora)
+
+
+def open_corpus(spec: str | Path, words: Sequence[str] = (), length: int = RATE) -> Corpus:
     """The corpus that `spec` names.
 
-    ``synthetic``: spoken by eSpeak NG, made on first use. Otherwise a folder: one with a ``manifest.csv``, or Speech
-    Commands v0.02 as torchaudio lays it out (the folder itself or the root above it).
+    ``synthetic``: spoken by eSpeak NG, made on first use; where `words` are others than those that it always has, they
+    are spoken, with what sounds like them, in clips of `length` samples. Otherwise a folder: one with a
+    ``manifest.csv``, or Speech Commands v0.02 as torchaudio lays it out (the folder itself or the root above it).
     """
     if str(spec) == synthetic.NAME:
-        return synthetic.open_synthetic()
+        others = set(words) - set(synthetic.WORDS)
+        return spoken.open_spoken(words, length) if others else synthetic.open_synthetic()
     root = Path(spec)
     if not root.is_dir():
         raise InputError(f"{root}: no such data folder; a folder or the word '{synthetic.NAME}' is accepted")

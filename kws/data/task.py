@@ -17,10 +17,11 @@ from mcu_codegen.errors import InputError
 from . import noise
 from .audio import RATE, Samples, cached, progress
 from .corpus import CORE_WORDS, SILENCE, SPLITS, UNKNOWN, Clip, Corpus
-from .opening import open_corpus
+from .opening import open_corpora
 from .synthetic import NAME as SYNTHETIC
 
-LENGTH = RATE  # samples per example
+LENGTH = RATE  # samples per example, unless --window says otherwise
+_SECONDS = (0.5, 4.0)  # of an example, at least and at most
 MIN_CLIPS = 50
 _VERSION = 1  # of the way examples are built; part of the cache's name
 
@@ -29,7 +30,7 @@ _VERSION = 1  # of the way examples are built; part of the cache's name
 class Examples:
     """One split. Row i of every field belongs together; rows with the same label are not sorted in any useful way."""
 
-    audio: Samples  # int16[N, 16000] at 16 kHz, memory-mapped
+    audio: Samples  # int16[N, length] at 16 kHz, memory-mapped
     labels: npt.NDArray[np.int64]  # [N], index into Task.labels
     words: npt.NDArray[np.str_]  # [N], the word that was spoken; _silence_ for silence
     speakers: npt.NDArray[np.str_]  # [N], empty for silence
@@ -55,6 +56,11 @@ class Task:
     testing: Examples
     noises: tuple[Samples, ...]  # int16[n], the part of each noise recording that is for training
 
+    @property
+    def length(self) -> int:
+        """Of an example, in samples."""
+        return int(self.training.audio.shape[1])
+
     def split(self, name: str) -> Examples:
         """One of the three splits. Raises InputError where nobody says any of the words in it."""
         examples: Examples = getattr(self, name)
@@ -63,13 +69,21 @@ class Task:
         return examples
 
 
-def one_second(samples: Samples) -> Samples:
-    """int16[n] to int16[16000]: the loudest second of a longer clip; a shorter one is centred between zeros."""
-    surplus = len(samples) - LENGTH
+def check_seconds(seconds: object) -> float:
+    """The length of an example, as --window, a checkpoint and a model have it. Raises InputError where it is none."""
+    low, high = _SECONDS
+    if not isinstance(seconds, float) or not low <= seconds <= high or round(seconds * 10) != round(seconds * 10, 6):
+        raise InputError(f"a window of {seconds} s: {low} to {high} s in steps of a tenth are accepted")
+    return seconds
+
+
+def fitted(samples: Samples, length: int = LENGTH) -> Samples:
+    """int16[n] to int16[length]: the loudest part of a longer clip; a shorter one is centred between zeros."""
+    surplus = len(samples) - length
     if surplus > 0:
         energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
-        start = int(np.argmax(energy[LENGTH:] - energy[:-LENGTH]))
-        return samples[start : start + LENGTH]
+        start = int(np.argmax(energy[length:] - energy[:-length]))
+        return samples[start : start + length]
     return np.pad(samples, (-surplus // 2, -surplus - -surplus // 2))
 
 
@@ -100,14 +114,21 @@ def _select(
     return chosen, max(0, each - len(silent))
 
 
-def _part(recordings: Sequence[Samples], split: str) -> list[Samples]:
+def part(recordings: Sequence[Samples], split: str) -> list[Samples]:
     """The part of every noise recording that belongs to `split`: the first 80 %, then 10 %, then 10 %, in time."""
     start, stop = {"training": (0, 8), "validation": (8, 9), "testing": (9, 10)}[split]
     return [recording[len(recording) * start // 10 : len(recording) * stop // 10] for recording in recordings]
 
 
-def build(corpus: Corpus, words: Sequence[str] = CORE_WORDS, exclude: Sequence[str] = (), min_clips: int = 0) -> Task:
-    """The task of telling `words` from each other, from other words and from silence; `exclude` is in no class.
+def build(
+    corpus: Corpus,
+    words: Sequence[str] = CORE_WORDS,
+    exclude: Sequence[str] = (),
+    min_clips: int = 0,
+    length: int = LENGTH,
+) -> Task:
+    """The task of telling `words` from each other, from other words and from silence; `exclude` is in no class, and an
+    example has `length` samples.
 
     Raises InputError where the corpus lacks a word, or where a class has fewer than `min_clips` training clips.
     """
@@ -128,15 +149,16 @@ def build(corpus: Corpus, words: Sequence[str] = CORE_WORDS, exclude: Sequence[s
 
     noises = corpus.noises or noise.generated(np.random.default_rng(0))
     identity = [_VERSION, corpus.fingerprint, *labels, "exclude", *sorted(excluded)]
+    identity += [length] if length != LENGTH else []
 
     def write(folder: Path) -> None:
         corpus.load()
         for number, (split, (chosen, silences)) in enumerate(selected.items()):
-            shape = (len(chosen) + silences, LENGTH)
+            shape = (len(chosen) + silences, length)
             array = np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.int16, shape)
             for row, (clip, _) in enumerate(progress(chosen, f"{corpus.name} {split}", len(chosen), "clip")):
-                array[row] = one_second(corpus.audio(clip))
-            array[len(chosen) :] = noise.silences(_part(noises, split), silences, np.random.default_rng(number))
+                array[row] = fitted(corpus.audio(clip), length)
+            array[len(chosen) :] = noise.silences(part(noises, split), silences, np.random.default_rng(number), length)
             array.flush()
 
     folder = cached("task", identity, write)
@@ -158,7 +180,7 @@ def build(corpus: Corpus, words: Sequence[str] = CORE_WORDS, exclude: Sequence[s
         examples("training"),
         examples("validation"),
         examples("testing"),
-        tuple(_part(noises, "training")),
+        tuple(part(noises, "training")),
     )
 
 
@@ -188,6 +210,22 @@ def configure_words(parser: argparse.ArgumentParser) -> None:
     _configure_excluded(parser)
 
 
+def configure_window(parser: argparse.ArgumentParser) -> None:
+    """Add --window."""
+    parser.add_argument(
+        "--window",
+        type=float,
+        default=LENGTH / RATE,
+        metavar="S",
+        help="seconds of a clip: as long as the longest word (default: %(default)s)",
+    )
+
+
+def window(options: argparse.Namespace) -> int:
+    """--window in samples. Raises InputError where it is none."""
+    return round(check_seconds(options.window) * RATE)
+
+
 def _configure_excluded(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exclude", type=word_list, default=[], metavar="A,B", help="words left out altogether, also of _unknown_"
@@ -197,29 +235,35 @@ def _configure_excluded(parser: argparse.ArgumentParser) -> None:
 def _configure_data(parser: argparse.ArgumentParser, default: str | None) -> None:
     parser.add_argument(
         "--data",
-        default=default,
+        action="append",
         required=default is None,
         metavar="SPEC",
-        help=f"a folder with manifest.csv, a root of Speech Commands, or '{SYNTHETIC}'"
-        f"{' (default: %(default)s)' if default else ''}",
+        help=f"a folder with manifest.csv, a root of Speech Commands, or '{SYNTHETIC}', which speaks any --words;"
+        f" several are mixed{f' (default: {default})' if default else ''}",
     )
 
 
-def configure_again(parser: argparse.ArgumentParser) -> None:
-    """Add --data and --exclude, for a verb whose network knows its words."""
-    _configure_data(parser, None)
+def configure_again(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Add --data, required unless there is a default, and --exclude, for a verb whose network knows its words."""
+    _configure_data(parser, default)
     _configure_excluded(parser)
 
 
-def again(options: argparse.Namespace, labels: Sequence[str]) -> Task:
-    """The task that the options of `configure_again` describe, for a network of `labels`."""
-    return build(open_corpus(options.data), labels[2:], options.exclude)
+def corpus_again(options: argparse.Namespace, words: Sequence[str], length: int) -> Corpus:
+    """The corpus that the options of `configure_again` describe, for a network of `words` and such a window."""
+    return open_corpora(options.data or [SYNTHETIC], words, length)
+
+
+def again(options: argparse.Namespace, labels: Sequence[str], length: int) -> Task:
+    """The task that the options of `configure_again` describe, for a network of `labels` and such a window."""
+    return build(corpus_again(options, labels[2:], length), labels[2:], options.exclude, length=length)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add --data, --words, --exclude and --min-clips: the same names in every verb that needs a task."""
+    """Add --data, --words, --exclude, --min-clips and --window: the same names in every verb that needs a task."""
     _configure_data(parser, SYNTHETIC)
     configure_words(parser)
+    configure_window(parser)
     parser.add_argument(
         "--min-clips",
         type=int,
@@ -231,9 +275,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def from_options(options: argparse.Namespace) -> Task:
     """The task that the options of `configure` describe. Raises InputError where it cannot be trained or validated."""
-    corpus = open_corpus(options.data)
+    length = window(options)
+    corpus = open_corpora(options.data or [SYNTHETIC], options.words or (), length)
     words = options.words or default_words(corpus, options.exclude)
-    made = build(corpus, words, options.exclude, options.min_clips)
+    made = build(corpus, words, options.exclude, options.min_clips, length)
     for split in ("training", "validation"):
         made.split(split)
     return made

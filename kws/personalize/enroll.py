@@ -21,7 +21,7 @@ from mcu_codegen.users.user import User
 
 from ..data import audio
 from ..data import task as task_options
-from ..data.task import one_second
+from ..data.task import fitted
 from ..quantization.quantize import enrolment_of
 from ..training.inference import window_of
 
@@ -87,9 +87,9 @@ def said(option: Sequence[str] | None, clips: Sequence[Path], labels: Sequence[s
 
 
 def recorded_features(clips: Sequence[Path], model: Graph) -> np.ndarray:
-    """The int8 features (K, *input shape) of recorded clips, the loudest second of each."""
+    """The int8 features (K, *input shape) of recorded clips, the loudest part of each that its window holds."""
     window = window_of(model)
-    samples = np.stack([one_second(audio.read(clip)[0]) for clip in clips])
+    samples = np.stack([fitted(audio.read(clip)[0], window.length) for clip in clips])
     return window.extract(samples)[:, np.newaxis, ..., np.newaxis]
 
 

@@ -257,7 +257,7 @@ def run(options: argparse.Namespace) -> int:
     held = checkpoint.load(options.model[0] / GATED)
     if len(held.labels) < 4:
         raise InputError(f"{options.model[0]}: it knows {held.labels[2]} alone; two words or more are needed")
-    task = task_options.again(options, held.labels)
+    task = task_options.again(options, held.labels, held.window.length)
     examples: Examples = getattr(task, options.split)
     small: list[Path | None] = options.small or [None] * len(options.model)
     if len(small) != len(options.model):
@@ -272,7 +272,7 @@ def run(options: argparse.Namespace) -> int:
     speakers = Speakers(examples, task.labels, options.keywords, options.each)
     heard = speakers.with_clips(_ENROL + LEAST)
     if len(heard) < 2:
-        raise InputError(f"{options.data}: {len(heard)} speakers with {_ENROL + LEAST} clips; two or more are needed")
+        raise InputError(f"{task.name}: {len(heard)} speakers with {_ENROL + LEAST} clips; two or more are needed")
     features = real(features_of(examples, held.window), held.window.front_end)
     protocol = QUICK if options.int8 else {}
     results = evaluate(subjects, features, task, examples, speakers, options.draws, **protocol)

@@ -147,7 +147,7 @@ def real(path: Path, task: Task, examples: Examples) -> Subject:
     )
     answers = outputs(network, features_of(task.validation, held.window), spec)
     validation = np.stack([codes_of(each.numpy()) for each in answers])
-    window = held.window.frames(examples.audio.shape[1])
+    window = held.window.frames(held.window.length)
     costs = network.costs(window, spec.coefficients)
     choose = cache(partial(thresholds.choose, validation, task.validation.labels, costs))
     heads = []
@@ -208,8 +208,12 @@ def run(options: argparse.Namespace) -> int:
     """`kws evaluate MODEL... --exits`: prints the tables, and writes JSON and pictures into --out."""
     first = options.model[0]
     integers = first.suffix == ".tflite"
-    labels = tflite.read(first).metadata.get("labels", []) if integers else _held(first).labels
-    task = task_options.again(options, labels)
+    if integers:
+        graph = tflite.read(first)
+        labels, window = graph.metadata.get("labels", []), window_of(graph)
+    else:
+        labels, window = (held := _held(first)).labels, held.window
+    task = task_options.again(options, labels, window.length)
     examples: Examples = getattr(task, options.split)
     subjects = [(integer if integers else real)(each, task, examples) for each in options.model]
     speakers = Speakers(examples, task.labels, options.keywords, options.each)

@@ -107,7 +107,12 @@ def quantize(
         training = views(task, held.window, Augmentation(views=schedule.epochs), seed)
         tuning.run(training, features_of(task.validation, held.window), state)
         nncf_quantize.keep_multipliers_small(network, folded, front_end)  # ranges were trained, too
-    metadata = {"front_end": held.front_end, "labels": list(held.labels), "decision": Decision().to_dict()}
+    metadata = {
+        "front_end": held.front_end,
+        "seconds": held.seconds,
+        "labels": list(held.labels),
+        "decision": Decision().to_dict(),
+    }
     codes = nncf_quantize.read(network, folded, front_end)
     shape = (1, 1, *calibration.shape[1:])
     traced = trace(folded)
@@ -138,7 +143,8 @@ def _split(graph: Graph, gated: GatedNetwork, tensors: Sequence[Sequence[str]]) 
         np.clip(np.rint(table.detach().numpy() / graph.tensors[index].scale), -127, 127).astype(int).tolist()
         for table, index in zip(gated.absent, said, strict=True)
     ]
-    about = {"front_end": graph.metadata["front_end"], "labels": graph.metadata["labels"], "model": model.sha256[:16]}
+    about = {name: graph.metadata[name] for name in ("front_end", "seconds", "labels")}
+    about["model"] = model.sha256[:16]
     about["absent"] = absent
     return model, export.part(graph, said, f"{graph.name}_enrol", about)
 
@@ -170,7 +176,7 @@ def run(options: argparse.Namespace) -> int:
     if options.qat_epochs < 0 or (options.resume and not options.qat_epochs):
         raise InputError(f"--qat-epochs {options.qat_epochs}: 0 or more is accepted, 1 or more with --resume")
     held = checkpoint.load(checkpoint.of_run(options.checkpoint))
-    task = task_options.again(options, held.labels)
+    task = task_options.again(options, held.labels, held.window.length)
     state = enrolment_of(options.output).with_name(f"{options.output.stem}.qat.pt")
     try:
         quantized = quantize(

@@ -16,7 +16,8 @@ from mcu_codegen import files
 from mcu_codegen.errors import InputError
 
 from .. import models
-from ..data.task import LENGTH, Task
+from ..data.audio import RATE
+from ..data.task import Task, check_seconds
 from ..features import Window
 from ..models.exits import ExitNetwork
 from ..personalize.gated import GatedNetwork
@@ -36,11 +37,12 @@ class Checkpoint:
     recipe: dict[str, Any] = field(default_factory=dict)
     gate_size: int = 0  # channels a gate; 0: a network without gates
     exits: tuple[int, ...] = ()  # places of early exits (models.exits)
+    seconds: float = 1.0  # of a clip
 
     @property
     def window(self) -> Window:
         """What the network is shown of a clip."""
-        return Window(self.front_end, models.find(self.model).context)
+        return Window(self.front_end, models.find(self.model).context, round(self.seconds * RATE))
 
     def check(self, task: Task) -> None:
         """Raises InputError where the labels of `task` are not the network's."""
@@ -56,13 +58,14 @@ class Checkpoint:
 
     def with_exits(self, exits: Sequence[int]) -> ExitNetwork:
         """This network, which has neither gates nor exits, with untrained ones at these places."""
-        return ExitNetwork(self.network(), exits, self.window.frames(LENGTH), self.window.front_end.coefficients)
+        window = self.window
+        return ExitNetwork(self.network(), exits, window.frames(window.length), window.front_end.coefficients)
 
     def _untrained(self) -> nn.Module:
         network = models.build(self.model, len(self.labels))
         coefficients = self.window.front_end.coefficients
         if self.exits:
-            return ExitNetwork(network, self.exits, self.window.frames(LENGTH), coefficients)
+            return ExitNetwork(network, self.exits, self.window.frames(self.window.length), coefficients)
         return GatedNetwork(network, self.gate_size, coefficients) if self.gate_size else network
 
 
@@ -122,6 +125,7 @@ def load(path: Path | str) -> Checkpoint:
         )
         if not isinstance(checkpoint.state_dict, dict) or not 0 <= checkpoint.gate_size < 1 << 16:
             raise TypeError("damaged")
+        check_seconds(checkpoint.seconds)
         expected = checkpoint._untrained().state_dict()
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not a whole checkpoint ({error})") from None

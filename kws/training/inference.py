@@ -12,8 +12,8 @@ from mcu_codegen.execute.batches import BatchExecutor
 from mcu_codegen.graph import Graph
 from mcu_codegen.listen.frontend import FrontEnd
 
-from ..data.audio import cache_folder
-from ..data.task import LENGTH, Examples
+from ..data.audio import RATE, cache_folder
+from ..data.task import Examples, check_seconds
 from ..features import Window, cached
 
 
@@ -57,19 +57,25 @@ def features_of(examples: Examples, window: Window) -> np.ndarray:
     return cached(examples.audio, window, cache_folder() / "features")
 
 
-def window_of(graph: Graph) -> Window:
-    """What an integer network is shown of a clip of a second, by its metadata and the size of its input.
+def length_of(graph: Graph) -> int:
+    """Samples of the clips that an integer network was trained on. Raises InputError where its metadata are bad."""
+    return round(check_seconds(graph.metadata.get("seconds", 1.0)) * RATE)
 
-    Raises InputError where it has no front end, or takes less than a second or another width.
+
+def window_of(graph: Graph) -> Window:
+    """What an integer network is shown of a clip, by its metadata and the size of its input.
+
+    Raises InputError where it has no front end, or takes less than the clip's seconds or another width.
     """
     preset = graph.metadata.get("front_end")
     if preset is None:
         raise InputError(f"model '{graph.name}': its metadata name no front end; a model of `kws quantize` is accepted")
     spec, source = Window(preset).front_end, graph.tensors[graph.main.inputs[0]]
-    surplus = source.bytes // spec.coefficients - spec.frames(LENGTH)
+    length = length_of(graph)
+    surplus = source.bytes // spec.coefficients - spec.frames(length)
     if source.bytes % spec.coefficients or surplus < 0 or surplus % 2:
         raise InputError(
-            f"model '{graph.name}': input {source.shape}; {spec.frames(LENGTH)} frames of {spec.coefficients}, and as"
+            f"model '{graph.name}': input {source.shape}; {spec.frames(length)} frames of {spec.coefficients}, and as"
             " many before as after, are accepted"
         )
-    return Window(preset, surplus // 2)
+    return Window(preset, surplus // 2, length)

@@ -82,7 +82,7 @@ def views(task: Task, window: Window, augmentation: Augmentation, seed: int) -> 
 
     def write(folder: Path) -> None:
         count, at = size * augmentation.views, 0
-        shape = (count, window.frames(task.training.audio.shape[1]), window.front_end.coefficients)
+        shape = (count, window.frames(window.length), window.front_end.coefficients)
         features = np.lib.format.open_memmap(folder / "features.npy", "w+", np.int8, shape)
         labels = np.empty(count, np.int64)
         for part, classes in _made(task, window, augmentation, count, seed):
@@ -130,6 +130,7 @@ def _made(
     )
     silence, unknown = task.labels.index(SILENCE), task.labels.index(UNKNOWN)
     known = np.flatnonzero(task.training.labels > unknown)
+    backwards = 0.25 if len(task.labels) > 3 else 1.0  # of the invented words; one word cannot be joined to another
 
     def chunk(number: int) -> tuple[np.ndarray, np.ndarray]:
         rng, rows, invented = _drawn(task, augmentation, chances, count, seed, number)
@@ -137,7 +138,7 @@ def _made(
         if invented.any():
             sources = np.sort(rng.choice(known, 4 * _CHUNK))
             audio[invented] = augment.synthetic_unknown(
-                task.training.audio[sources], task.training.words[sources], int(invented.sum()), rng
+                task.training.audio[sources], task.training.words[sources], int(invented.sum()), rng, backwards
             )
         audio = alter(window.surrounded(audio), rng)  # background sounds before and after the word, too
         silent = labels == silence

@@ -25,6 +25,7 @@ from mcu_codegen.errors import InputError
 from .. import models, plots
 from ..data import augment
 from ..data import task as task_options
+from ..data.audio import RATE
 from ..data.task import Task
 from ..evaluate import Result
 from ..features import Window
@@ -38,7 +39,7 @@ from . import checkpoint
 from .checkpoint import BEST, Checkpoint
 from .distillation import Teachers, softened_divergence
 from .inference import features_of, logits, real
-from .recipe import Recipe, Views, ramp, views
+from .recipe import Augmentation, Recipe, Views, ramp, views
 
 LAST = "last.pt"
 
@@ -110,7 +111,8 @@ def run(options: argparse.Namespace) -> int:
     if options.start and not (options.gates or options.exits):
         raise InputError("--start: goes with --gates or --exits")
     task = task_options.from_options(options)
-    recipe = dataclasses.replace(Recipe(), epochs=epochs)
+    augmentation = Augmentation(views=min(Augmentation.views, epochs))  # an epoch takes one
+    recipe = dataclasses.replace(Recipe(), epochs=epochs, augmentation=augmentation)
     gates = GateRecipe(options.keep_macs, size=options.gate_size, steps=options.gate_steps)
     preset = options.front_end or models.find(options.model).front_end
     teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]
@@ -171,7 +173,7 @@ def train(
     if resume:
         run.restore(out / LAST)
     window = run.window
-    cost = count(run.network, window.frames(task.training.audio.shape[1]), window.front_end.coefficients)
+    cost = count(run.network, window.frames(window.length), window.front_end.coefficients)
     print(
         f"{model}: {cost.parameters:,} parameters, {cost.macs:,} MACs; {task.name}, {len(task.training)} training clips"
     )
@@ -206,7 +208,7 @@ class _Run:
         self, task: Task, model: str, preset: str, recipe: Recipe, seed: int, teachers: Sequence[Checkpoint]
     ) -> None:
         architecture = models.find(model)
-        self.window = Window(preset, architecture.context)
+        self.window = Window(preset, architecture.context, task.length)
         self.front_end = self.window.front_end
         if architecture.coefficients not in (0, self.front_end.coefficients):
             raise InputError(
@@ -291,6 +293,7 @@ class _Run:
             self.front_end.name,
             self.best_weights,
             record | dataclasses.asdict(self.recipe),
+            seconds=self.task.length / RATE,
         )
 
     def state(self) -> dict[str, Any]:

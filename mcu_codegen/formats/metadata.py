@@ -20,6 +20,7 @@ INITIAL = METADATA + ".initial."
 
 _TYPES = {
     "front_end": str,
+    "seconds": float,
     "labels": list,
     "decision": dict,
     "gates": list,

@@ -1,0 +1,1 @@
+"""Listening for hours: long recordings, the integer pipeline at host speed, misses and false accepts per hour."""
