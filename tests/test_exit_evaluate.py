@@ -15,6 +15,7 @@ from mcu_codegen.users.exits import NEVER
 from mcu_codegen.users.learning import NO_LABEL, Learner, Utterances
 from mcu_codegen.users.learning_constants import Constants
 from mcu_codegen.users.regression import Rates
+from mcu_codegen.users.thresholds import Point
 
 LABELS = ("_silence_", "_unknown_", "ab", "cd", "ef", "gh")
 
@@ -37,7 +38,8 @@ def subject(clips):
     scores = np.full((400, 6), -128, np.int8)
     scores[np.arange(400), examples.labels] = 127  # a last exit that is always right
     head = FloatHead(centres, -0.5 * (centres**2).sum(1), 0.05)
-    constants = Constants(4, (Rates((), ()),), 1, 90, 2, (((-128, 2560, 1280), (127, 2560, 0)),), 30, 10, 20, 5)
+    points = tuple(Point((code,), 5) for code in (120, 100, 80, 60, 40, 20, 0, -40))
+    constants = Constants(4, (Rates((), ()),), 1, 90, 2, 5120, points, (1280,), 30, 10, 20, 5)
     utterances = Utterances((features,), scores, np.full(400, NO_LABEL), 400)
     choose = {loss: (100,) for loss in (0.0, 0.001, 0.002, 0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)}
     return Subject(utterances, Learner((head,), constants), (100,), np.array([0.3, 1.05]), choose.__getitem__)

@@ -155,7 +155,7 @@ def real(path: Path, task: Task, examples: Examples) -> Subject:
         weights, bias = (head[-1].get_parameter(name).detach().double().numpy() for name in ("weight", "bias"))
         heads.append(FloatHead(weights, bias, quantized.DEFAULTS.rate))
     constants = quantized.constants(
-        [Rates((), ())] * len(heads), validation, task.validation.labels, quantized.DEFAULTS
+        [Rates((), ())] * len(heads), validation, task.validation.labels, costs, quantized.DEFAULTS
     )
     return Subject(clips, Learner(tuple(heads), constants), tuple(choose()), np.array(costs), choose)
 
