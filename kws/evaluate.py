@@ -98,12 +98,13 @@ def run(options: argparse.Namespace) -> int:
     kind = "--personal" if options.personal else "--exits" if options.exits else ""
     refused = {
         "--personal": ("picture", "exits"),
-        "--exits": ("picture", "int8", "small"),
+        "--exits": ("picture", "int8"),
         "": ("int8", "small", "out"),
     }
     for name in refused[kind]:
         if getattr(options, name):
-            raise InputError(f"--{name}: goes {f'without {kind}' if kind else 'with --personal'}")
+            others = "--personal" if name == "int8" else "--personal or --exits"
+            raise InputError(f"--{name}: goes {f'without {kind}' if kind else f'with {others}'}")
     if kind:
         return (personal if options.personal else exit_evaluate).run(options)
     if len(options.model) > 1:

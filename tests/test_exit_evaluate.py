@@ -1,6 +1,7 @@
 """The table of exits: the same ways in integers and in real numbers, users apart from what judges them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from test_cli import refused
 from kws.data.task import Examples
 from kws.personalize import exit_evaluate
 from kws.personalize.exit_comparison import EQUAL, FACTORY, FULL, LABELLED, UNLABELLED, Subject, compare, decided
+from kws.personalize.fine_tuning import Cost
 from kws.personalize.float_heads import FloatHead, codes_of
 from kws.personalize.protocol import Speakers
 from mcu_codegen.users.exits import NEVER
@@ -87,7 +89,7 @@ def test_real_numbers_learn_as_they_should():
 
 
 def test_the_table_and_its_pictures(subject, clips):
-    _, _, examples = clips
+    (_, _, examples), rng = clips, np.random.default_rng(0)
 
     class Named:
         labels, name = LABELS, "made up"
@@ -95,7 +97,12 @@ def test_the_table_and_its_pictures(subject, clips):
     results = exit_evaluate.evaluate([subject, subject], Named, examples, Speakers(examples, LABELS), 2)
     assert set(results) == {"all-10", "all-20", "all-30", "few"}
     text = results["all-30"].text()
-    assert "own exits, labelled" in text and "4 speakers" in text
+    assert "own exits, labelled" in text and "4 speakers" in text and "learning: MACs" not in text
+    counted = replace(subject, learning=lambda utterances: Cost(utterances * 100_000, 1234))
+    text = exit_evaluate.judge(
+        "title", [counted], examples.labels, Speakers(examples, LABELS).voice(20, 1, 6, rng)
+    ).text()
+    assert "learning: MACs" in text and "2.0 M" in text and "1,234" in text
     json.dumps({name: result.summary() for name, result in results.items()})
     pictures = exit_evaluate._pictures(results)
     assert set(pictures) == {"macs-all-10.png", "macs-all-20.png", "macs-all-30.png", "macs-few.png", "depth.png"}
@@ -108,6 +115,7 @@ def test_the_table_and_its_pictures(subject, clips):
         (["--exits", "--int8"], "--int8: goes without --exits"),
         (["--exits", "--picture", "a.png"], "--picture: goes without --exits"),
         (["--exits"], r"run/exits\.pt: cannot read"),
+        (["--small", "other"], "--small: goes with --personal or --exits"),
     ],
 )
 def test_options_that_make_no_sense(arguments, message, capsys):

@@ -121,6 +121,11 @@ class ExitNetwork(nn.Module):
             self.add_module(f"head{number}", Head(channels, rows, columns, closing.out_features))
 
     @property
+    def backbone(self) -> nn.Sequential:
+        """The network without exits, of the same layers."""
+        return nn.Sequential(*(self.get_submodule(layer_name(number)) for number in range(self._depth)))
+
+    @property
     def heads(self) -> list[Head]:
         """By depth."""
         found = [self.get_submodule(name) for name in self._heads.values()]
