@@ -31,7 +31,7 @@ from .training.inference import features_of, logits, scores, window_of
 _BELONGS = {
     "picture": ("", "--stream"),
     "int8": ("--personal",),
-    "small": ("--personal",),
+    "small": ("--personal", "--exits"),
     "out": ("--personal", "--exits"),
     "background": ("--stream",),
     "rooms": ("--stream",),
@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
     for name, places in _BELONGS.items():
         if getattr(options, name) and kind not in places:
             raise InputError(
-                f"--{name.replace('_', '-')}: goes {f'without {kind}' if '' in places else f'with {places[0]}'}"
+                f"--{name.replace('_', '-')}: goes {f'without {kind}' if '' in places else f'with {" or ".join(places)}'}"
             )
     if len(options.model) > 1 and kind in ("", "--stream"):
         raise InputError(f"{options.model[1]}: one MODEL is accepted; several with --personal or --exits")

@@ -10,6 +10,7 @@ from mcu_codegen import arithmetic
 from mcu_codegen.lower.common import Requantization
 from mcu_codegen.users.learning_constants import Constants
 from mcu_codegen.users.regression import Head, rates_of
+from mcu_codegen.users.thresholds import Point
 
 CLASSES, FEATURES = 12, 56
 FEATURE_SCALE, ZERO_POINT, LOGIT_SCALE = 0.02, -128, 0.12
@@ -56,8 +57,8 @@ def constants(heads: tuple[Head, ...], rate: float = 0.1, epochs: int = 3) -> Co
     """With a rate for these features."""
     scales = [weight_scales(head) for head in heads]
     rates = tuple(rates_of(rate, FEATURE_SCALE, each) for each in scales)
-    prior = (((0, 512, 200), (60, 1024, 30), (110, 1024, 2)),) * len(heads)
-    return Constants(epochs, rates, 4, 90, 10, prior, 30, 10, 20, 5)
+    points = tuple(Point((code,) * len(heads), loss) for code, loss in ((110, 2), (60, 30), (0, 200)))
+    return Constants(epochs, rates, 4, 90, 10, 2560, points, (300,) * len(heads), 30, 10, 20, 5)
 
 
 def _speech(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from mcu_codegen.graph import Entry, FullyConnected, Graph, NoOptions, Operator,
 from mcu_codegen.users.exits import exits_of
 from mcu_codegen.users.learning_constants import Constants
 from mcu_codegen.users.regression import Rates
+from mcu_codegen.users.thresholds import Point
 
 
 def exit_model(seed: int = 0, gates: bool = False, frames: int = 7, **changed: object) -> Graph:
@@ -21,8 +22,8 @@ def exit_model(seed: int = 0, gates: bool = False, frames: int = 7, **changed: o
     rates = tuple(
         Rates(tuple(rng.integers(2, 7, 6).tolist()), tuple(rng.integers(4, 12, 6).tolist())) for _ in exits_of(graph)
     )
-    prior = (((-40, 300, 120), (20, 500, 30)), ())
-    constants = replace(Constants(2, rates, 3, -20, 60, prior, 12, 4, 6, 3), **changed)  # type: ignore[arg-type]
+    points = tuple(Point(*each) for each in (((60, 128), -30), ((20, 90), 10), ((-40, 30), 90), ((-128, 0), 300)))
+    constants = replace(Constants(2, rates, 3, -20, 300, 800, points, (200, -100), 12, 4, 6, 3), **changed)  # type: ignore[arg-type]
     metadata = {key: value for key, value in graph.metadata.items() if gates or key != "gates"}
     metadata["exits"] = graph.metadata["exits"] | {"learning": constants.metadata()}
     return replace(graph, metadata=metadata)

@@ -10,12 +10,11 @@ import exit_heads
 import numpy as np
 import pytest
 from exit_models import exit_model, wide_model
-from gated_models import features
+from gated_models import features, random_gates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcu_codegen import cli, files
-from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS
 from mcu_codegen.emulate import host
 from mcu_codegen.emulate.learning_executor import CoreLearningExecutor, HostLearningExecutor, sources_of
 from mcu_codegen.emulate.machines import machines
@@ -28,14 +27,17 @@ from mcu_codegen.prove.learning_cases import random_given
 from mcu_codegen.prove.parity import Comparison
 from mcu_codegen.targets import TARGETS, find
 from mcu_codegen.users.blob import blob_bytes
+from mcu_codegen.users.gates import Gates, groups
 from mcu_codegen.users.learning import Utterances
 from mcu_codegen.users.regression import Rates
 from mcu_codegen.users.user import User
 
 
-def _same(executor: HostLearningExecutor | CoreLearningExecutor, graph: Graph, seed: int, buffers: int = 6) -> None:
-    asked = random_given(graph, features(graph, 17, seed), seed, buffers)
-    wanted = learning.expected(graph, asked)
+def _same(
+    executor: HostLearningExecutor | CoreLearningExecutor, graph: Graph, seed: int, gates: Gates | None = None
+) -> None:
+    asked = random_given(graph, features(graph, 17, seed), seed)
+    wanted = learning.expected(graph, asked, gates)
     found = executor.run(asked.pack(), 2 * sum(len(data) for _, data in wanted))
     done = learning.compared(Comparison(executor.name), wanted, found)
     assert not done.trouble and done.first is None and done.compared == len(found), str(done)
@@ -47,6 +49,17 @@ def test_on_this_host(gates: bool) -> None:
     executor = HostLearningExecutor(graph, sanitize=["undefined"])
     for seed in range(3):
         _same(executor, graph, seed)
+
+
+def test_switchable_networks_learn_from_what_their_open_channels_hear() -> None:
+    graph, toolchain, target = exit_model(gates=True), choose(), find("cortex-m4")
+    gates = random_gates(np.random.default_rng(5), [group.count for group in groups(graph)])
+    assert not all(each.all() for each in gates)
+    _same(HostLearningExecutor(graph, gates, sanitize=["undefined"]), graph, 0, gates)
+    machine = next((each for each in machines(target).values() if not isinstance(each, str)), None)
+    if machine is None:
+        pytest.skip(f"no emulator of {target.name}")
+    _same(CoreLearningExecutor(graph, target, machine, toolchain, gates), graph, 0, gates)
 
 
 @settings(max_examples=5, deadline=None)
@@ -87,7 +100,7 @@ def test_the_cost_of_one_personalisation() -> None:
     codes, labels, _, _ = exit_heads.speaker(1)
     buffer = Utterances((codes,) * 3, last(labels, 1), labels, 30)
     assert instructions(graph, buffer, target, choose()) < 10 * _INFERENCE
-    sources = sources_of(graph, RENDERERS["portable"]()) | {"size.c": _SIZES}
+    sources = sources_of(graph, "portable") | {"size.c": _SIZES}
     assert ctypes.CDLL(str(host.build_shared_library(sources))).size() <= 12 * 1024
     assert blob_bytes(graph) <= 3 * 1024 * 56 // 64  # 64 features fit into 3 KB, too
 

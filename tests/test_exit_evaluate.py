@@ -1,6 +1,7 @@
 """The table of exits: the same ways in integers and in real numbers, users apart from what judges them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from test_cli import refused
 from kws.data.task import Examples
 from kws.personalize import exit_evaluate
 from kws.personalize.exit_comparison import EQUAL, FACTORY, FULL, LABELLED, UNLABELLED, Subject, compare, decided
+from kws.personalize.fine_tuning import Cost
 from kws.personalize.float_heads import FloatHead, codes_of
 from kws.personalize.protocol import Speakers
 from mcu_codegen.users.exits import NEVER
 from mcu_codegen.users.learning import NO_LABEL, Learner, Utterances
 from mcu_codegen.users.learning_constants import Constants
 from mcu_codegen.users.regression import Rates
+from mcu_codegen.users.thresholds import Point
 
 LABELS = ("_silence_", "_unknown_", "ab", "cd", "ef", "gh")
 
@@ -37,7 +40,8 @@ def subject(clips):
     scores = np.full((400, 6), -128, np.int8)
     scores[np.arange(400), examples.labels] = 127  # a last exit that is always right
     head = FloatHead(centres, -0.5 * (centres**2).sum(1), 0.05)
-    constants = Constants(4, (Rates((), ()),), 1, 90, 2, (((-128, 2560, 1280), (127, 2560, 0)),), 30, 10, 20, 5)
+    points = tuple(Point((code,), 5) for code in (120, 100, 80, 60, 40, 20, 0, -40))
+    constants = Constants(4, (Rates((), ()),), 1, 90, 2, 5120, points, (1280,), 30, 10, 20, 5)
     utterances = Utterances((features,), scores, np.full(400, NO_LABEL), 400)
     choose = {loss: (100,) for loss in (0.0, 0.001, 0.002, 0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)}
     return Subject(utterances, Learner((head,), constants), (100,), np.array([0.3, 1.05]), choose.__getitem__)
@@ -85,7 +89,7 @@ def test_real_numbers_learn_as_they_should():
 
 
 def test_the_table_and_its_pictures(subject, clips):
-    _, _, examples = clips
+    (_, _, examples), rng = clips, np.random.default_rng(0)
 
     class Named:
         labels, name = LABELS, "made up"
@@ -93,7 +97,12 @@ def test_the_table_and_its_pictures(subject, clips):
     results = exit_evaluate.evaluate([subject, subject], Named, examples, Speakers(examples, LABELS), 2)
     assert set(results) == {"all-10", "all-20", "all-30", "few"}
     text = results["all-30"].text()
-    assert "own exits, labelled" in text and "4 speakers" in text
+    assert "own exits, labelled" in text and "4 speakers" in text and "learning: MACs" not in text
+    counted = replace(subject, learning=lambda utterances: Cost(utterances * 100_000, 1234))
+    text = exit_evaluate.judge(
+        "title", [counted], examples.labels, Speakers(examples, LABELS).voice(20, 1, 6, rng)
+    ).text()
+    assert "learning: MACs" in text and "2.0 M" in text and "1,234" in text
     json.dumps({name: result.summary() for name, result in results.items()})
     pictures = exit_evaluate._pictures(results)
     assert set(pictures) == {"macs-all-10.png", "macs-all-20.png", "macs-all-30.png", "macs-few.png", "depth.png"}
@@ -106,6 +115,7 @@ def test_the_table_and_its_pictures(subject, clips):
         (["--exits", "--int8"], "--int8: goes with --personal"),
         (["--exits", "--picture", "a.png"], "--picture: goes without --exits"),
         (["--exits"], r"run/exits\.pt: cannot read"),
+        (["--small", "other"], "--small: goes with --personal or --exits"),
     ],
 )
 def test_options_that_make_no_sense(arguments, message, capsys):

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from mcu_codegen import arithmetic
 from mcu_codegen.errors import InputError
 from mcu_codegen.users import regression, thresholds
-from mcu_codegen.users.exits import NEVER
+from mcu_codegen.users.exits import ALWAYS, NEVER
 from mcu_codegen.users.learning import NO_LABEL, Learner, Utterances, _folds, _order
 from mcu_codegen.users.regression import Rates, check_head, rates_of
+from mcu_codegen.users.thresholds import Goal, Point
 
 
 @settings(max_examples=30, deadline=None)
@@ -97,15 +98,34 @@ def test_losses() -> None:
     assert thresholds.losses(own, last, labels).tolist() == [0, 1, 1, 0, -1, 0]
 
 
-def test_the_threshold_is_the_lowest_good_code() -> None:
-    codes, lost = np.array([10, 20, 30, 40]), np.array([0, 1, 0, 0])
-    assert thresholds.threshold(codes, lost, (), 0) == 30
-    assert thresholds.threshold(codes, lost, (), 250) == 10
-    assert thresholds.threshold(codes, lost, (), 249) == 30
-    assert thresholds.threshold(codes, lost, ((90, 256, 256),), 0) == NEVER
-    assert thresholds.threshold(codes, lost, ((35, 256, 1), (50, 768, 0)), 0) == 40
-    assert thresholds.threshold(codes, np.array([0, 1, -1, 0]), (), 0) == 10  # gains and losses meet
-    assert thresholds.threshold(codes[:0], lost[:0], (), 0) == NEVER
+CODES = np.array([[10, 20, 30, 40], [90, 90, 90, 20]])
+LOST = np.array([[0, 1, 0, 0], [0, -1, 1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("limits", "lost"),
+    [((NEVER, NEVER), 0), ((30, NEVER), 0), ((20, NEVER), 1), ((30, 90), -1), ((40, 90), 0), ((40, ALWAYS), 0),
+     ((NEVER, ALWAYS), 1)],
+)  # fmt: skip
+def test_what_is_lost_is_lost_by_all_exits_together(limits: tuple[int, int], lost: int) -> None:
+    for tolerance in range(-260, 260, 10):  # per mille of the four, without a prior
+        good = Goal(tolerance, 0).good(Point(limits, 0), CODES, LOST)
+        assert good == (1000 * lost <= tolerance * 4)
+
+
+def test_the_prior_counts() -> None:
+    point = Point((20, NEVER), 100)  # loses 256 + 100, of 4 * 256 + 1000: 175.9 per mille
+    assert Goal(176, 1000).good(point, CODES, LOST) and not Goal(175, 1000).good(point, CODES, LOST)
+    assert Goal(0, 1000).good(Point((20, NEVER), -256), CODES, LOST)
+    assert Goal(100, 1000).good(point, CODES[:, :0], LOST[:, :0])  # nobody was heard
+    assert not Goal(99, 1000).good(point, CODES[:, :0], LOST[:, :0])
+
+
+def test_the_cheapest_good_point_is_taken() -> None:
+    points = [Point((30, NEVER), 0), Point((20, NEVER), 0), Point((40, 90), 0), Point((NEVER, ALWAYS), 0)]
+    assert Goal(0, 0).choose(points, CODES, LOST) == (40, 90)  # though one before it is not good
+    assert Goal(250, 0).choose(points, CODES, LOST) == (NEVER, ALWAYS)
+    assert Goal(0, 0).choose(points[1:2], CODES, LOST) == (NEVER, NEVER)
 
 
 def test_bypass_needs_two_estimates_and_ends_with_one() -> None:
@@ -115,10 +135,17 @@ def test_bypass_needs_two_estimates_and_ends_with_one() -> None:
     assert thresholds.bypass(first, both) == 0
     assert thresholds.bypass(both, later) == 1
     assert thresholds.bypass(both, none) == 2
-    lost = np.zeros(20, int)
-    assert thresholds.meets_goal(lost, 0, 20) and not thresholds.meets_goal(lost, 0, 21)
-    lost[3] = 1
-    assert not thresholds.meets_goal(lost, 49, 20) and thresholds.meets_goal(lost, 50, 20)
+
+
+@pytest.mark.parametrize(("loss", "count", "expected"), [(0, 20, True), (0, 19, False), (2560, 20, False)])
+def test_an_exit_meets_the_goal_alone(loss: int, count: int, expected: bool) -> None:
+    """Of those who lose nothing by it: from 20 utterances on, and where training speakers do not say otherwise."""
+    heads, last = population(0)
+    made = dataclasses.replace(constants(heads[:1]), bypass_utterances=20, alone=(loss,), tolerance=300)
+    features = speaker(1)[0][:count]
+    said = heads[0].scores(features).argmax(axis=1)
+    buffer = Utterances((features,), last(said, 1), np.full(count, NO_LABEL), count)
+    assert Learner(heads[:1], made).learn(buffer).met == (expected,)
 
 
 def test_a_buffer_keeps_the_latest() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import json
 import subprocess
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from exit_models import wide_model
 from gated_models import features, gated_model, random_gates
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ from mcu_codegen.emulate.toolchain import WARNINGS, choose
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
-from mcu_codegen.graph import Graph
+from mcu_codegen.graph import Entry, Graph
 from mcu_codegen.listen.pipeline import Pipeline
 from mcu_codegen.prove import parity, personal
 from mcu_codegen.prove.measure import measure
@@ -85,6 +87,17 @@ def test_every_core(name: str, make) -> None:
     layers = sum(graph.tensors[operator.outputs[0]].bytes for operator in graph.main.operators)
     runs = 3 * (len(exits_of(graph)) + 1)
     assert report.comparisons[0].compared == 3 * layers + runs * (8 + 6)  # an exit taken is an int64
+
+
+def test_heads_may_read_the_input() -> None:
+    """The self-test, too, where an exit's head is the first layer."""
+    graph = wide_model()
+    operators = [
+        replace(each, inputs=tuple(0 if index == 1 else index for index in each.inputs))
+        for each in graph.main.operators[1:]
+    ]
+    graph = replace(graph, entries=[Entry("invoke", (0,), graph.main.outputs, operators)])
+    assert failures(emit_model(graph, "model"), ["model"], HOST_COMPILERS["cc"], "undefined") == {}
 
 
 def test_a_wrong_stop_fails_the_report() -> None:

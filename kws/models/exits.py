@@ -17,8 +17,8 @@ from mcu_codegen.errors import InputError
 from .count import macs_by_layer
 from .layers import GlobalAverage, layer_name
 
-WIDTH = 64  # of a head's hidden layer, at most
-_STEPS = 8  # places at which a head looks, about
+WIDTH = 64  # channels of a head's hidden layers, at most
+ROWS = 20  # of a head's hidden layers, at most
 
 
 def boundaries(network: nn.Module) -> list[int]:
@@ -58,26 +58,39 @@ def places_of(network: nn.Module, exits: Sequence[int]) -> list[int]:
 
 
 class Head(nn.Sequential):
-    """An answer from what a layer gives, [N, channels, rows, columns]: a depthwise kernel that sees a third of the
-    time and all frequencies, at a few places; a pointwise layer; their mean; a linear layer.
+    """An answer from what a layer gives, [N, channels, rows, columns]: a small network of its own. Three times a
+    depthwise and a pointwise layer, the first of which sees all columns and takes several rows together; their mean; a
+    linear layer.
 
-    The kernel is what an early layer lacks: a word is longer than what it sees. At few places it costs next to nothing.
+    Time is what an early layer lacks: a word is longer than what it sees. Fewer rows and channels make that cheap.
     """
 
     def __init__(self, channels: int, rows: int, columns: int, classes: int):
-        width = min(WIDTH, channels)
-        depthwise = nn.Conv2d(
-            channels, channels, (rows // 3 | 1, columns), (max(1, rows // _STEPS), 1), groups=channels, bias=False
-        )
+        width, stride = min(WIDTH, channels), -(-rows // ROWS)
+        kernel = _odd(min(3 * stride, rows))
+        rows = (rows - kernel) // stride + 1
         super().__init__(
-            depthwise,
-            nn.BatchNorm2d(channels),
-            nn.Conv2d(channels, width, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
+            *_unit(channels, width, (kernel, columns), stride),
+            *_unit(width, width, (_odd(rows // 3), 1)),
+            *_unit(width, width, (_odd(rows // 3), 1)),
             GlobalAverage(),
             nn.Linear(width, classes),
         )
+
+
+def _odd(most: int) -> int:
+    """The greatest odd number up to `most`; 1 at least."""
+    return max(most, 1) - 1 | 1
+
+
+def _unit(inputs: int, outputs: int, kernel: tuple[int, int], stride: int = 1) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, inputs, kernel, (stride, 1), groups=inputs, bias=False),
+        nn.BatchNorm2d(inputs),
+        nn.Conv2d(inputs, outputs, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    ]
 
 
 class ExitNetwork(nn.Module):
@@ -106,6 +119,11 @@ class ExitNetwork(nn.Module):
             self._heads[place] = f"head{number}"
             channels, rows, columns = shapes[place - 1]
             self.add_module(f"head{number}", Head(channels, rows, columns, closing.out_features))
+
+    @property
+    def backbone(self) -> nn.Sequential:
+        """The network without exits, of the same layers."""
+        return nn.Sequential(*(self.get_submodule(layer_name(number)) for number in range(self._depth)))
 
     @property
     def heads(self) -> list[Head]:

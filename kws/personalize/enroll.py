@@ -13,10 +13,9 @@ from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 from mcu_codegen.users import gates
 from mcu_codegen.users.blob import labels_of, user_groups
-from mcu_codegen.users.exits import NEVER, exits_of
+from mcu_codegen.users.exits import ALWAYS, NEVER, exits_of
 from mcu_codegen.users.gates import Gates
 from mcu_codegen.users.learning import NO_LABEL
-from mcu_codegen.users.learnt import ALWAYS
 from mcu_codegen.users.user import User
 
 from ..data import audio

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,11 +12,23 @@ from mcu_codegen.users.learning import NO_LABEL, Learner, Teachable, Utterances
 from mcu_codegen.users.learnt import Learnt
 from mcu_codegen.users.thresholds import bypass
 
+from .fine_tuning import Cost
 from .protocol import UNKNOWN, Trial
 
 FULL, FACTORY = "full network", "factory exits"
 LABELLED, UNLABELLED, MIXED = "own exits, labelled", "own exits, unlabelled", "own exits, half labelled"
 BYPASS, ANOTHER, EQUAL = "own exits, labelled, bypass", "another user's exits", "factory exits, as many MACs"
+OWN = (LABELLED, UNLABELLED, MIXED, BYPASS)
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """Another way to answer one person."""
+
+    macs: float  # of an inference, as a share of the network without exits
+    answer: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    """From rows of clips to learn from, their labels and rows of others: int8 scores [N, labels] of these."""
+    learning: Callable[[int], Cost] | None = None  # what learning of so many utterances costs
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,8 @@ class Subject:
     thresholds: tuple[int, ...]  # the factory's
     costs: np.ndarray  # of stopping at each exit, as shares of the network without exits
     choose: Callable[[float], Sequence[int]]  # the factory's thresholds for another loss on validation clips
+    learning: Callable[[int], Cost] | None = None  # what learning of so many utterances costs, where it is known
+    yardsticks: Mapping[str, Yardstick] = field(default_factory=dict)
 
     def heard(self, rows: np.ndarray, labels: np.ndarray) -> Utterances:
         """A buffer of these clips with labels int[N], NO_LABEL where there is none."""
@@ -44,7 +58,8 @@ class Outcome:
 
     accuracy: np.ndarray
     macs: np.ndarray  # mean, as a share of the network without exits
-    exit: np.ndarray  # mean; 0 is the first
+    exit: np.ndarray  # mean; 0 is the first, the number of early exits where there are none
+    training: Cost | None = None
 
 
 def compare(subject: Subject, labels: np.ndarray, trials: Sequence[Trial]) -> dict[str, Outcome]:
@@ -77,6 +92,13 @@ def compare(subject: Subject, labels: np.ndarray, trials: Sequence[Trial]) -> di
     }
     whole = found[FULL]
     found[FULL] = replace(whole, macs=np.ones_like(whole.macs))  # it needs no heads
+    heard = round(np.mean([len(trial.enrol) for trial in trials]))
+    if subject.learning:
+        for name in OWN:
+            found[name] = replace(found[name], training=subject.learning(heard))
+    for name, yardstick in subject.yardsticks.items():
+        answers = _outcome([_answered(subject, yardstick, labels, trial) for trial in trials])
+        found[name] = replace(answers, training=yardstick.learning and yardstick.learning(heard))
     found[EQUAL] = _equal(everybody, subject.choose, float(found[LABELLED].macs.mean()))
     return found
 
@@ -101,8 +123,15 @@ def _judged(
     return float(np.mean(chosen == trial.truth)), float(subject.costs[exits].mean()), float(exits.mean())
 
 
+def _answered(subject: Subject, yardstick: Yardstick, labels: np.ndarray, trial: Trial) -> tuple[float, float, float]:
+    scores = yardstick.answer(trial.enrol, labels[trial.enrol], trial.query)
+    right = decided(scores, trial.allowed) == trial.truth
+    return float(right.mean()), yardstick.macs, len(subject.costs) - 1.0
+
+
 def _outcome(results: Sequence[tuple[float, float, float]]) -> Outcome:
-    return Outcome(*np.array(results).T)
+    accuracy, macs, exit = np.array(results).T
+    return Outcome(accuracy, macs, exit)
 
 
 def _labels(labels: np.ndarray, share: float) -> np.ndarray:
@@ -130,5 +159,10 @@ def _equal(
     cheap = next((each for each in steps if each.macs.mean() < macs), steps[-1])
     span = dear.macs.mean() - cheap.macs.mean()
     share = 1.0 if span <= 0 else float(np.clip((macs - cheap.macs.mean()) / span, 0, 1))
-    pairs = ((dear.accuracy, cheap.accuracy), (dear.macs, cheap.macs), (dear.exit, cheap.exit))
-    return Outcome(*(share * first + (1 - share) * second for first, second in pairs))
+
+    def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return share * first + (1 - share) * second
+
+    return Outcome(
+        between(dear.accuracy, cheap.accuracy), between(dear.macs, cheap.macs), between(dear.exit, cheap.exit)
+    )

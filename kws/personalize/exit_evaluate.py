@@ -6,30 +6,21 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 
 from mcu_codegen import files
 from mcu_codegen.errors import InputError
-from mcu_codegen.formats import tflite
 from mcu_codegen.report import Table
-from mcu_codegen.users.exits import exits_of
-from mcu_codegen.users.learning import NO_LABEL, Learner, Utterances
-from mcu_codegen.users.regression import Rates
 
 from ..data import task as task_options
 from ..data.task import Examples, Task
-from ..models.exits import ExitNetwork
-from ..quantization import exits as quantized
 from ..training import checkpoint
 from ..training.checkpoint import Checkpoint
-from ..training.inference import exit_scores, features_of, outputs, window_of
-from . import exit_plots, thresholds
+from . import exit_plots
 from .exit_comparison import FACTORY, FULL, LABELLED, UNLABELLED, Subject, compare
-from .exit_training import EXITS
-from .float_heads import FloatHead, codes_of
+from .exit_subjects import heard_by, labels_of, opened, subject
+from .fine_tuning import Cost
 from .protocol import Speakers, Trial, interval, per_speaker, worst_tenth
 
 BUFFERS = (10, 20, 30)  # utterances
@@ -45,6 +36,7 @@ class Row:
     accuracy: np.ndarray
     macs: float
     exit: float
+    training: Cost | None  # of one user
 
 
 @dataclass(frozen=True)
@@ -53,6 +45,11 @@ class Judgement:
 
     title: str
     rows: dict[str, Row]
+
+    @property
+    def counted(self) -> bool:
+        """Whether the cost of learning is known."""
+        return any(row.training for row in self.rows.values())
 
     def text(self) -> str:
         """For a terminal."""
@@ -69,10 +66,12 @@ class Judgement:
                 f"{np.mean(row.accuracy < full):.0%}",
                 f"{100 * (row.accuracy - full).mean():+.2f} [{_interval(row.accuracy - full)}]",
                 f"{100 * (row.accuracy - full).max():+.1f}",
+                *(_cost(row.training) if self.counted else ()),
             )
             for name, row in self.rows.items()
         ]
         columns = ("", "MACs", "", "exit", "mean", "median", "worst 10 %", "harmed", "this - full, points", "most")
+        counted = ("learning: MACs", "bytes") if self.counted else ()
         own = self.rows[LABELLED].accuracy
         pairs = [
             f"own, labelled - {name}: {100 * (own - self.rows[name].accuracy).mean():+.2f}"
@@ -80,7 +79,7 @@ class Judgement:
             for name in self.rows
             if name not in (FULL, LABELLED)
         ]
-        return f"{self.title}: {len(full)} speakers\n{Table(columns, lines).text()}\n" + "\n".join(pairs)
+        return f"{self.title}: {len(full)} speakers\n{Table((*columns, *counted), lines).text()}\n" + "\n".join(pairs)
 
     def summary(self) -> dict[str, object]:
         """For machines."""
@@ -90,74 +89,13 @@ class Judgement:
         }
 
 
+def _cost(training: Cost | None) -> tuple[str, str]:
+    return ("", "") if training is None else (f"{training.macs / 1e6:,.1f} M", f"{training.bytes:,}")
+
+
 def _interval(values: np.ndarray) -> str:
     low, high = interval(values)
     return f"{100 * low:+.2f}, {100 * high:+.2f}"
-
-
-def integer(path: Path, task: Task, examples: Examples) -> Subject:
-    """From a .tflite of `kws quantize RUN/exits.pt`."""
-    graph = tflite.read(path)
-    found, window = exits_of(graph), window_of(graph)
-    if not found:
-        raise InputError(f"{path}: no exits; a model made from an {EXITS} of `kws train --exits` is accepted")
-    codes = features_of(examples, window)[:, None, ..., None]
-    parts = [
-        Utterances.of(graph, codes[at : at + 256], [NO_LABEL] * len(codes[at : at + 256]))
-        for at in range(0, len(codes), 256)
-    ]
-    features = zip(*(part.features for part in parts), strict=True)
-    clips = Utterances(
-        tuple(np.concatenate(each) for each in features),
-        np.concatenate([part.scores for part in parts]),
-        np.full(len(codes), NO_LABEL),
-        len(codes),
-    )
-    costs = graph.metadata["exits"]["costs"]
-    validation = exit_scores(graph, features_of(task.validation, window))
-    choose = cache(partial(thresholds.choose, validation, task.validation.labels, costs))
-    return Subject(clips, Learner.of(graph), tuple(each.threshold for each in found), np.array(costs), choose)
-
-
-def _held(path: Path) -> Checkpoint:
-    """The checkpoint with exits of a run, or of such a file itself."""
-    return checkpoint.load(path if path.suffix == ".pt" else path / EXITS)
-
-
-def real(path: Path, task: Task, examples: Examples) -> Subject:
-    """From the checkpoint of `kws train --exits`, in real numbers."""
-    held = _held(path)
-    network = held.network()
-    if not isinstance(network, ExitNetwork):
-        raise InputError(f"{path}: no exits; an --out folder of `kws train --exits` is accepted")
-    spec = held.window.front_end
-    seen: list[list[np.ndarray]] = [[] for _ in network.heads]
-    hooks = [
-        head[-1].register_forward_pre_hook(lambda _layer, given, kept=kept: kept.append(given[0].numpy()))
-        for head, kept in zip(network.heads, seen, strict=True)
-    ]
-    last = outputs(network, features_of(examples, held.window), spec)[-1]
-    for hook in hooks:
-        hook.remove()
-    clips = Utterances(
-        tuple(np.concatenate(each) for each in seen),
-        codes_of(last.numpy()),
-        np.full(len(last), NO_LABEL),
-        len(last),
-    )
-    answers = outputs(network, features_of(task.validation, held.window), spec)
-    validation = np.stack([codes_of(each.numpy()) for each in answers])
-    window = held.window.frames(held.window.length)
-    costs = network.costs(window, spec.coefficients)
-    choose = cache(partial(thresholds.choose, validation, task.validation.labels, costs))
-    heads = []
-    for head in network.heads:
-        weights, bias = (head[-1].get_parameter(name).detach().double().numpy() for name in ("weight", "bias"))
-        heads.append(FloatHead(weights, bias, quantized.DEFAULTS.rate))
-    constants = quantized.constants(
-        [Rates((), ())] * len(heads), validation, task.validation.labels, quantized.DEFAULTS
-    )
-    return Subject(clips, Learner(tuple(heads), constants), tuple(choose()), np.array(costs), choose)
 
 
 def judge(title: str, subjects: Sequence[Subject], labels: np.ndarray, trials: Sequence[Trial]) -> Judgement:
@@ -170,7 +108,12 @@ def judge(title: str, subjects: Sequence[Subject], labels: np.ndarray, trials: S
     return Judgement(
         title,
         {
-            name: Row(mean(name, "accuracy"), float(mean(name, "macs").mean()), float(mean(name, "exit").mean()))
+            name: Row(
+                mean(name, "accuracy"),
+                float(mean(name, "macs").mean()),
+                float(mean(name, "exit").mean()),
+                outcomes[0][name].training,
+            )
             for name in outcomes[0]
         },
     )
@@ -206,16 +149,15 @@ def configure(parser: argparse._ArgumentGroup) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`kws evaluate MODEL... --exits`: prints the tables, and writes JSON and pictures into --out."""
-    first = options.model[0]
-    integers = first.suffix == ".tflite"
-    if integers:
-        graph = tflite.read(first)
-        labels, window = graph.metadata.get("labels", []), window_of(graph)
-    else:
-        labels, window = (held := _held(first)).labels, held.window
-    task = task_options.again(options, labels, window.length)
+    small = options.small or []
+    models = [opened(path) for path in options.model]
+    if small and (len(small) != len(models) or not all(isinstance(each, Checkpoint) for each in models)):
+        raise InputError("--small: goes with runs of `kws train --exits`, one for each")
+    task = task_options.again(options, labels_of(models[0]), heard_by(models[0]).length)
     examples: Examples = getattr(task, options.split)
-    subjects = [(integer if integers else real)(each, task, examples) for each in options.model]
+    others: Sequence[Checkpoint | None] = [checkpoint.load(checkpoint.of_run(path)) for path in small]
+    others = others or [None] * len(models)
+    subjects = [subject(model, task, examples, other) for model, other in zip(models, others, strict=True)]
     speakers = Speakers(examples, task.labels, options.keywords, options.each)
     results = evaluate(subjects, task, examples, speakers, options.draws)
     summary = {name: result.summary() for name, result in results.items()}

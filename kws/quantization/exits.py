@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcu_codegen.graph import Graph
-from mcu_codegen.users.exits import exits_of
+from mcu_codegen.users.exits import exits_of, stopped
 from mcu_codegen.users.learning_constants import Constants
 from mcu_codegen.users.regression import Rates, rates_of
-from mcu_codegen.users.thresholds import UNIT, losses
+from mcu_codegen.users.thresholds import UNIT, Point, alone, losses
 
 from ..personalize import thresholds
 from ..training.inference import exit_scores
@@ -25,9 +25,8 @@ class Learning:
     epochs: int = 4
     margin: int = 4  # the least error that teaches, in 1/256 of probability
     sure: int = 90  # code from which the last exit teaches
-    tolerance: int = 2  # per mille of utterances that an exit may lose
-    prior: int = 100  # utterances that the validation speakers count for
-    rows: int = 12  # of the table of the prior
+    tolerance: int = 2  # per mille of utterances that stopping may lose
+    prior: int = 200  # utterances that the validation speakers count for
     capacity: int = 30
     fewest: int = 10
     bypass_utterances: int = 20
@@ -44,7 +43,7 @@ def stop(
     [N, frames, coefficients] of validation clips with labels int[N]. `costs` are those of stopping at each exit."""
     scores = exit_scores(graph, codes)
     graph.metadata["exits"] = {
-        "thresholds": thresholds.choose(scores, labels, costs),
+        "thresholds": list(thresholds.choose(scores, labels, costs)),
         "costs": [round(cost, 4) for cost in costs],
     }
     rates = []
@@ -53,32 +52,32 @@ def stop(
         weights = graph.tensors[operator.inputs[1]].quantization
         assert weights is not None
         rates.append(rates_of(learning.rate, graph.tensors[each.features].scale, np.array(weights.scale)))
-    graph.metadata["exits"]["learning"] = constants(rates, scores, labels, learning).metadata()
+    graph.metadata["exits"]["learning"] = constants(rates, scores, labels, costs, learning).metadata()
 
 
-def constants(rates: Sequence[Rates], scores: np.ndarray, labels: np.ndarray, learning: Learning) -> Constants:
-    """How exits of these `rates` learn, from int8 `scores` [exits, N, labels] of validation clips, labels int[N]."""
+def constants(
+    rates: Sequence[Rates], scores: np.ndarray, labels: np.ndarray, costs: Sequence[float], learning: Learning
+) -> Constants:
+    """How exits of these `rates` learn, from int8 `scores` [exits, N, labels] of validation clips, labels int[N], and
+    the `costs` of stopping at each."""
+
+    def lost(limits: Sequence[int]) -> int:
+        taken = stopped(scores[:-1], limits)
+        total = losses(scores[taken, np.arange(len(labels))], scores[-1], labels).sum()
+        return round(learning.prior * UNIT * int(total) / len(labels))
+
+    bypasses = [alone(exit, len(rates), 0).thresholds for exit in range(len(rates))]
     return Constants(
         learning.epochs,
         tuple(rates),
         learning.margin,
         learning.sure,
         learning.tolerance,
-        tuple(_prior(row, scores[-1], labels, learning) for row in scores[:-1]),
+        learning.prior * UNIT,
+        tuple(Point(each, lost(each)) for each in thresholds.points(scores, labels, costs)),
+        tuple(map(lost, bypasses)),
         learning.capacity,
         learning.fewest,
         learning.bypass_utterances,
         learning.every,
-    )
-
-
-def _prior(
-    scores: np.ndarray, last: np.ndarray, labels: np.ndarray, learning: Learning
-) -> tuple[tuple[int, int, int], ...]:
-    """Rows of code, weight and loss of an exit: equal parts of the clips, by rising code, each by its lowest code."""
-    highest, lost = scores.max(1), losses(scores, last, labels)
-    parts = np.array_split(np.argsort(highest, kind="stable"), min(learning.rows, len(labels)))
-    whole = learning.prior * UNIT / len(labels)
-    return tuple(
-        (int(highest[part].min()), round(whole * len(part)), round(whole * int(lost[part].sum()))) for part in parts
     )

@@ -9,6 +9,7 @@ from ..users.learning_constants import constants_of, heads_of
 from .regression import regression
 from .text import CRC32, Origin, banner, header
 from .thresholds import thresholds
+from .utterances import BUFFER, KEPT
 
 
 def emit_learning(
@@ -22,8 +23,10 @@ def emit_learning(
     memory = arena == "caller"
     values = {
         "core": regression(name, heads, constants.rates),
-        "thresholds": thresholds(constants),
+        "thresholds": thresholds(constants, name),
         "crc32": CRC32,
+        "kept": KEPT,
+        "buffer": BUFFER,
         "capacity": str(constants.capacity),
         "every": str(constants.every),
         "no_label": str(NO_LABEL),
@@ -57,32 +60,7 @@ _HEADER = """
 #include "name.h"
 #include "name_user.h"
 
-#define NAME_BUFFER_UTTERANCES $capacity$
-#define NAME_NO_LABEL ($no_label$)
-
-/* What is kept of an utterance. */
-typedef struct {
-    int8_t features[NAME_EXIT_FEATURE_BYTES];
-    int8_t scores[NAME_USER_LABELS]; /* of the last exit */
-    int8_t label; /* 0, 1, ..., or NAME_NO_LABEL */
-    uint32_t crc; /* of all of the above */
-} name_utterance;
-
-/* The latest utterances; utterance i, from 0, is at place i % NAME_BUFFER_UTTERANCES. */
-typedef struct {
-    uint32_t heard; /* utterances, ever */
-    uint32_t learnt; /* those of them that were heard when the user was learnt last */
-    name_utterance utterances[NAME_BUFFER_UTTERANCES];
-} name_buffer;
-
-/* Forget all utterances. */
-void name_buffer_reset(name_buffer *buffer);
-
-/* Run the whole network on one utterance, and keep what exits learn from. `label` is what was said, or NAME_NO_LABEL.
-   Returns 1 where it is time to learn ($every$ utterances after the last time, $fewest$ at first), else 0; -1 where
-   there is no such label, and nothing is kept. */
-int name_user_hear($parameter$name_buffer *buffer, const $input$ *input, int32_t label);
-
+$kept$
 /* What learning returns. */
 #define NAME_LEARN_DONE 0
 #define NAME_LEARN_MORE 1 /* steps are to come */
@@ -101,8 +79,8 @@ typedef struct {
     int32_t epoch;
     uint8_t before; /* which exits met the goal at the last estimate */
     uint8_t folds[NAME_BUFFER_UTTERANCES];
-    int8_t codes[NAME_BUFFER_UTTERANCES]; /* highest scores of the exit, and what is lost by leaving with them */
-    int8_t losses[NAME_BUFFER_UTTERANCES];
+    int8_t codes[NAME_EXITS][NAME_BUFFER_UTTERANCES]; /* highest scores, and what is lost by leaving with them */
+    int8_t losses[NAME_EXITS][NAME_BUFFER_UTTERANCES];
     int16_t weights[$weights$]; /* masters of one head */
     int32_t biases[NAME_USER_LABELS];
 } name_learner;
@@ -123,39 +101,7 @@ _SOURCE = """\
 
 $crc32$
 $core$
-static uint32_t crc_of(const name_utterance *utterance)
-{
-    uint32_t crc = crc32(0u, utterance->features, sizeof utterance->features);
-
-    crc = crc32(crc, utterance->scores, sizeof utterance->scores);
-    return crc32(crc, &utterance->label, 1u);
-}
-
-void name_buffer_reset(name_buffer *buffer)
-{
-    buffer->heard = 0;
-    buffer->learnt = 0;
-}
-
-static int32_t count_of(const name_buffer *buffer)
-{
-    return buffer->heard < NAME_BUFFER_UTTERANCES ? (int32_t)buffer->heard : NAME_BUFFER_UTTERANCES;
-}
-
-int name_user_hear($parameter$name_buffer *buffer, const $input$ *input, int32_t label)
-{
-    name_utterance *const utterance = &buffer->utterances[buffer->heard % NAME_BUFFER_UTTERANCES];
-
-    if (label < NAME_NO_LABEL || label >= NAME_USER_LABELS) {
-        return -1;
-    }
-    (void)name_invoke_all($argument$input, utterance->features, utterance->scores);
-    utterance->label = (int8_t)label;
-    utterance->crc = crc_of(utterance);
-    buffer->heard++;
-    return buffer->heard - buffer->learnt >= $every$u && count_of(buffer) >= $fewest$;
-}
-
+$buffer$
 /* The first of the highest scores. */
 static int32_t best(const int8_t *scores)
 {
@@ -269,40 +215,39 @@ static void judge(name_learner *learner, const pupil *self, int32_t place)
     const name_utterance *const utterance = &learner->buffer->utterances[place];
     int16_t x[$features$];
     int8_t scores[NAME_USER_LABELS];
-    int32_t said, last;
+    int32_t said, last, lost;
 
     features_of(self, utterance, x);
     head_scores(self, x, scores);
     said = best(scores);
     last = best(utterance->scores);
-    learner->codes[place] = scores[said];
+    learner->codes[learner->exit][place] = scores[said];
     if (utterance->label < 0) {
-        learner->losses[place] = said != last;
+        lost = said != last;
     } else {
-        learner->losses[place] = (int8_t)((last == utterance->label) - (said == utterance->label));
+        lost = (last == utterance->label) - (said == utterance->label);
     }
+    learner->losses[learner->exit][place] = (int8_t)lost;
 }
 
 $thresholds$
-/* One exit has learnt. */
+/* All exits have learnt. */
 static void finish(name_learner *learner)
 {
     name_user *const user = learner->user;
 
-    user->thresholds[learner->exit] = (int16_t)estimate(learner);
-    if (meets_goal(learner)) {
-        user->met = (uint8_t)(user->met | 1u << learner->exit);
-    }
-    learner->part = 0;
-    learner->exit++;
-    if (learner->exit == NAME_EXITS) {
-        user->bypass = 0;
-        while (user->bypass < NAME_EXITS && (user->met & learner->before & 1u << user->bypass) == 0u) {
-            user->bypass++;
+    choose_point(learner);
+    for (int32_t exit = 0; exit < NAME_EXITS; exit++) {
+        if (meets_goal(learner, exit)) {
+            user->met = (uint8_t)(user->met | 1u << exit);
         }
-        user->learnt = 1;
-        learner->buffer->learnt = learner->heard;
     }
+    user->bypass = 0;
+    while (user->bypass < NAME_EXITS && (user->met & learner->before & 1u << user->bypass) == 0u) {
+        user->bypass++;
+    }
+    user->learnt = 1;
+    learner->buffer->learnt = learner->heard;
 }
 
 int name_learner_step(name_learner *learner)
@@ -342,11 +287,16 @@ int name_learner_step(name_learner *learner)
         }
         learner->epoch = 0;
         learner->part++;
-        if (learner->part == $parts$) {
-            finish(learner);
-        }
     }
-    return learner->exit == NAME_EXITS ? NAME_LEARN_DONE : NAME_LEARN_MORE;
+    if (learner->part == $parts$) {
+        learner->part = 0;
+        learner->exit++;
+    }
+    if (learner->exit < NAME_EXITS) {
+        return NAME_LEARN_MORE;
+    }
+    finish(learner);
+    return NAME_LEARN_DONE;
 }
 
 int name_user_learn(name_learner *learner, name_buffer *buffer, const name_user *before, name_user *user)

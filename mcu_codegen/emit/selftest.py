@@ -124,7 +124,7 @@ def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequen
         outputs = [each.name for each in results]
         calls.append(f"{plan.name}_reset({'arena' if arena == 'caller' else ''});")
         if entry is plan.graph.main and plan.exits:
-            results += _of_exits(plan, values)
+            results += _of_exits(plan, known)
             calls.append(f"{plan.name}_invoke_all({', '.join([*given, 'features', *outputs])});")
             last.append(f"exit_taken[0] = (int8_t){plan.name}_{entry.name}({', '.join([*given, 'exit_scores'])});")
         else:
@@ -152,11 +152,12 @@ def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequen
     )
 
 
-def _of_exits(plan: Plan, values: Mapping[int, np.ndarray]) -> list[_Result]:
-    """What the early exits make of the golden input, of which `values` are: all heads' inputs, and where it stops."""
-    inputs = np.concatenate([values[each.features].ravel() for each in plan.exits])
+def _of_exits(plan: Plan, known: Mapping[int, np.ndarray]) -> list[_Result]:
+    """What the early exits make of the golden input, of which everything is `known`: all heads' inputs, and where
+    it stops."""
+    inputs = np.concatenate([known[each.features].ravel() for each in plan.exits])
     scores = [
-        values[index].reshape(1, -1) for index in (*(each.scores for each in plan.exits), plan.graph.main.outputs[0])
+        known[index].reshape(1, -1) for index in (*(each.scores for each in plan.exits), plan.graph.main.outputs[0])
     ]
     (taken,) = stopped(np.stack(scores[:-1]), [each.threshold for each in plan.exits])
     return [

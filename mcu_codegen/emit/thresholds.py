@@ -1,91 +1,89 @@
-"""Thresholds and the goal of bypass as C, as `users.thresholds` specifies them."""
+"""A user's thresholds and the goal of bypass as C, as `users.thresholds` specifies them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from string import Template
 
 from ..users.exits import NEVER
 from ..users.learning_constants import Constants
-from ..users.thresholds import PER_MILLE, UNIT
+from ..users.thresholds import PER_MILLE, UNIT, Point
 
 
-def thresholds(constants: Constants) -> str:
-    """Constants and two static functions of a ``name_learner`` whose codes and losses of one exit are complete:
-    estimate, its threshold, and meets_goal."""
-    rows = [row for each in constants.prior for row in each]
-    starts = [sum(map(len, constants.prior[:number])) for number in range(len(constants.prior) + 1)]
-    values = {
-        "rows": ", ".join(f"{{{code}, {loss}}}" for code, _, loss in rows) or "{0, 0}",
-        "starts": _numbers(starts),
-        "weights": _numbers(sum(weight for _, weight, _ in each) for each in constants.prior),
-        "unit": str(UNIT),
-        "per_mille": str(PER_MILLE),
-        "tolerance": str(constants.tolerance),
-        "bypass": str(constants.bypass_utterances),
-        "never": str(NEVER),
-    }
-    text = _SOURCE
-    for key, value in values.items():
-        text = text.replace(f"${key}$", value)
-    return text
+def thresholds(constants: Constants, name: str) -> str:
+    """Constants and two static functions of a `name`_learner whose codes and losses are complete: choose_point, which
+    sets the thresholds of its user, and meets_goal."""
+    return _SOURCE.substitute(
+        name=name,
+        NAME=name.upper(),
+        points=_rows(constants.points),
+        alone=_rows(constants.bypasses),
+        weight=constants.prior,
+        unit=UNIT,
+        per_mille=PER_MILLE,
+        tolerance=constants.tolerance,
+        bypass=constants.bypass_utterances,
+        never=NEVER,
+    )
 
 
-def _numbers(values: Iterable[int]) -> str:
-    return ", ".join(map(str, values))
+def _rows(points: Sequence[Point]) -> str:
+    return ",\n".join(f"    {{{{{', '.join(map(str, each.thresholds))}}}, {each.loss}}}" for each in points)
 
 
-_SOURCE = """\
-#define UNIT $unit$ /* the weight of one utterance */
+_SOURCE = Template("""\
+#define UNIT $unit /* the weight of one utterance */
 
-/* Losses of training speakers by code, one exit after the other: where those of each begin, and what all weigh. */
-static const struct {
-    int16_t code;
+/* Thresholds of all exits together, and what training speakers lose with them. */
+typedef struct {
+    int16_t thresholds[${NAME}_EXITS];
     int32_t loss;
-} prior[] = {$rows$};
-static const int16_t prior_starts[] = {$starts$};
-static const int32_t prior_weights[] = {$weights$};
+} point;
 
-/* What is lost by leaving with all of code `from` and more, in 1/UNIT of an utterance. */
-static int32_t lost(const name_learner *learner, int32_t from)
+/* Operating points, each cheaper than the one before; then everything answered by one exit alone. */
+static const point points[] = {
+$points
+};
+static const point alone[${NAME}_EXITS] = {
+$alone
+};
+
+/* Whether no more is lost than may be, by utterances and training speakers together. */
+static int is_good(const ${name}_learner *learner, const point *at)
 {
-    int32_t sum = 0;
+    int32_t lost = at->loss;
 
     for (int32_t i = 0; i < learner->count; i++) {
-        sum += learner->codes[i] >= from ? UNIT * learner->losses[i] : 0;
+        int32_t exit = 0;
+
+        while (exit < ${NAME}_EXITS && learner->codes[exit][i] < at->thresholds[exit]) {
+            exit++;
+        }
+        lost += exit < ${NAME}_EXITS ? UNIT * learner->losses[exit][i] : 0;
     }
-    for (int32_t i = prior_starts[learner->exit]; i < prior_starts[learner->exit + 1]; i++) {
-        sum += prior[i].code >= from ? prior[i].loss : 0;
-    }
-    return sum;
+    return $per_mille * lost <= $tolerance * (UNIT * learner->count + $weight);
 }
 
-/* The threshold of this exit. */
-static int32_t estimate(const name_learner *learner)
+/* The thresholds of the last point that is good. */
+static void choose_point(const ${name}_learner *learner)
 {
-    const int32_t most = $tolerance$ * (UNIT * learner->count + prior_weights[learner->exit]);
-    int32_t lowest = $never$;
+    int16_t *const thresholds = learner->user->thresholds;
 
-    for (int32_t i = 0; i < learner->count; i++) {
-        if (learner->codes[i] < lowest && $per_mille$ * lost(learner, learner->codes[i]) <= most) {
-            lowest = learner->codes[i];
+    for (int32_t exit = 0; exit < ${NAME}_EXITS; exit++) {
+        thresholds[exit] = $never;
+    }
+    for (uint32_t i = 0; i < sizeof points / sizeof points[0]; i++) {
+        if (is_good(learner, &points[i])) {
+            for (int32_t exit = 0; exit < ${NAME}_EXITS; exit++) {
+                thresholds[exit] = points[i].thresholds[exit];
+            }
         }
     }
-    for (int32_t i = prior_starts[learner->exit]; i < prior_starts[learner->exit + 1]; i++) {
-        if (prior[i].code < lowest && $per_mille$ * lost(learner, prior[i].code) <= most) {
-            lowest = prior[i].code;
-        }
-    }
-    return lowest;
 }
 
-/* Whether this exit meets the goal of bypass. */
-static int meets_goal(const name_learner *learner)
+/* Whether an exit meets the goal of bypass. */
+static int meets_goal(const ${name}_learner *learner, int32_t exit)
 {
-    int32_t sum = 0;
-
-    for (int32_t i = 0; i < learner->count; i++) {
-        sum += learner->losses[i];
-    }
-    return learner->count >= $bypass$ && $per_mille$ * sum <= $tolerance$ * learner->count;
+    return learner->count >= $bypass && is_good(learner, &alone[exit]);
 }
-"""
+""")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from ..graph import Graph
 from ..users.blob import Kind
-from ..users.exits import NEVER
+from ..users.exits import ALWAYS, NEVER
 from ..users.learning_constants import heads_of
-from ..users.learnt import ALWAYS
 from ..users.regression import MOST_BIAS, MOST_WEIGHT
 from .user_part import Part, Section
 

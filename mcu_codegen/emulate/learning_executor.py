@@ -12,12 +12,14 @@ from pathlib import Path
 from string import Template
 
 from ..emit.cortex_m.instruction_sets import RENDERERS
+from ..emit.cortex_m.switchable import SWITCHABLE
 from ..emit.learning import emit_learning
 from ..emit.model import emit_model
 from ..emit.portable.renderer import Renderer
 from ..emit.user import emit_user
 from ..graph import Graph
 from ..targets import Target
+from ..users.gates import Gates
 from . import host
 from .build import RUNTIME, build, stubs
 from .machine import Machine
@@ -204,10 +206,11 @@ int main(void)
 class HostLearningExecutor:
     """On this host."""
 
-    def __init__(self, model: Graph, *, sanitize: Sequence[str] = ()) -> None:
-        """`sanitize` as in `host.build_shared_library`. Raises InputError where the exits cannot be learnt."""
+    def __init__(self, model: Graph, gates: Gates | None = None, *, sanitize: Sequence[str] = ()) -> None:
+        """`gates` as in `sources_of`, `sanitize` as in `host.build_shared_library`. Raises InputError where the exits
+        cannot be learnt."""
         self.name = "host, learning"
-        sources = sources_of(model, RENDERERS["portable"]()) | {"main.c": _exercise(model, _ON_HOST) + _HOST_RUN}
+        sources = sources_of(model, "portable", gates) | {"main.c": _exercise(model, _ON_HOST) + _HOST_RUN}
         self._library = ctypes.CDLL(str(host.build_shared_library(sources, sanitize=sanitize)))
 
     def run(self, given: bytes, room: int) -> bytes:
@@ -220,12 +223,15 @@ class HostLearningExecutor:
 class CoreLearningExecutor:
     """On an emulated core."""
 
-    def __init__(self, model: Graph, target: Target, machine: Machine, toolchain: Toolchain) -> None:
-        """Builds; `machine` emulates `target`. Raises InputError where the exits cannot be learnt."""
+    def __init__(
+        self, model: Graph, target: Target, machine: Machine, toolchain: Toolchain, gates: Gates | None = None
+    ) -> None:
+        """Builds; `machine` emulates `target`, `gates` as in `sources_of`. Raises InputError where the exits cannot be
+        learnt."""
         self.name = f"{target.name} {machine.name} {toolchain.name}, learning"
         self._machine = machine
         self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
-        sources = sources_of(model, RENDERERS[target.instruction_set]())
+        sources = sources_of(model, target.instruction_set, gates)
         sources |= {"main.c": _exercise(model, _ON_CORE) + _CORE_RUN, **stubs(*RUNTIME)}
         self._program = build(Path(self._folder.name), sources, target, toolchain)
 
@@ -244,11 +250,15 @@ class CoreLearningExecutor:
         return sum(first.instructions)
 
 
-def sources_of(model: Graph, renderer: Renderer) -> dict[str, str]:
-    """The network, its users and their learning."""
+def sources_of(model: Graph, instruction_set: str, gates: Gates | None = None) -> dict[str, str]:
+    """The network, its users and their learning; with `gates` a switchable network, where those are open at
+    first."""
+    renderer: Renderer = RENDERERS[instruction_set]()
+    if gates is not None:
+        renderer = SWITCHABLE[instruction_set]("speed", model, None, gates)
     network = emit_model(model, renderer=renderer)
     del network["kws_model_selftest.c"]
-    return network | emit_user(model, None) | emit_learning(model)
+    return network | emit_user(model, None, gates=gates) | emit_learning(model)
 
 
 def _exercise(model: Graph, platform: str) -> str:

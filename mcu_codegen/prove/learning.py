@@ -22,7 +22,7 @@ from ..listen.decision import SILENCE, UNKNOWN
 from ..targets import Target
 from ..users.blob import Content, blob, labels_of, read_blob, user_groups
 from ..users.exits import answers
-from ..users.gates import all_open
+from ..users.gates import Gates, all_open, open_channels
 from ..users.learning import Learner, Step, Utterances
 from ..users.learning_constants import heads_of
 from ..users.learnt import with_exits
@@ -136,17 +136,17 @@ def compared(done: Comparison, wanted: Sequence[tuple[str, bytes]], found: bytes
     return done if at == len(found) else replace(done, trouble=f"{len(found)} bytes of answers; {at} are expected")
 
 
-def expected(model: Graph, given: Given) -> list[tuple[str, bytes]]:
-    """The answers by NumPy, each part named."""
-    learner, last = Learner.of(model), given.heard[-1:]
-    heard = Utterances.of(model, given.heard, given.labels)
+def expected(model: Graph, given: Given, gates: Gates | None = None) -> list[tuple[str, bytes]]:
+    """The answers by NumPy, each part named. `gates` are those that are open, all where there are none."""
+    learner, judge = Learner.of(model), _Judge(model, given.heard[-1:], gates)
+    heard = Utterances.of(model, given.heard, given.labels, gates)
     parts = [("heard", data) for data in _heard(learner, heard)]
     shown = _Heads(heads_of(model))
     for number, stored in enumerate(given.buffers):
-        parts += [(f"buffer {number}, {what}", data) for what, data in _learnt(model, learner, stored, shown, last)]
+        parts += [(f"buffer {number}, {what}", data) for what, data in _learnt(model, learner, stored, shown, judge)]
     for number, each in enumerate(given.blobs):
         status, content = read_blob(model, each)
-        parts.append((f"blob {number}", struct.pack("<i", status) + _shown(model, content, last)))
+        parts.append((f"blob {number}", struct.pack("<i", status) + judge.show(content)))
     return parts
 
 
@@ -182,7 +182,7 @@ class _Heads:
 
 
 def _learnt(
-    model: Graph, learner: Learner, stored: Stored, heads: _Heads, last: np.ndarray
+    model: Graph, learner: Learner, stored: Stored, heads: _Heads, judge: _Judge
 ) -> Iterator[tuple[str, bytes]]:
     status = stored.status(learner)
     if status != MORE:
@@ -198,15 +198,24 @@ def _learnt(
         before = step
     yield "the last step", heads.show(DONE)
     learnt = learner.learn(stored.utterances, stored.met)
-    shown = _shown(model, Content(all_open(user_groups(model)), [True] * len(labels_of(model)), learnt), last)
+    shown = judge.show(Content(all_open(user_groups(model)), [True] * len(labels_of(model)), learnt))
     yield "user", shown + shown
 
 
-def _shown(model: Graph, content: Content, source: np.ndarray) -> bytes:
-    """A user as a blob, and what the network, with all gates open, says with it to `source`."""
-    words = [label for label, may in zip(labels_of(model), content.words, strict=True) if may]
-    words = [label for label in words if label not in (SILENCE, UNKNOWN)]
-    data = blob(model, content.gates, words or None, content.learnt)
-    graph = model if content.learnt is None else with_exits(model, content.learnt)
-    chosen, scores = answers(graph, NumpyExecutor(graph).run([source]))
-    return struct.pack("<I", len(data)) + data + struct.pack("<i", int(chosen[0])) + scores.tobytes()
+@dataclass(frozen=True)
+class _Judge:
+    """What a network with some gates open says of one input."""
+
+    model: Graph
+    source: np.ndarray  # int8 (1, *input shape)
+    gates: Gates | None
+
+    def show(self, content: Content) -> bytes:
+        """A user as a blob, and what is said with her exits; her gates are for the caller to set."""
+        words = [label for label, may in zip(labels_of(self.model), content.words, strict=True) if may]
+        words = [label for label in words if label not in (SILENCE, UNKNOWN)]
+        data = blob(self.model, content.gates, words or None, content.learnt)
+        graph = self.model if content.learnt is None else with_exits(self.model, content.learnt)
+        opened = None if self.gates is None else open_channels(graph, self.gates)
+        chosen, scores = answers(graph, NumpyExecutor(graph, opened).run([self.source]))
+        return struct.pack("<I", len(data)) + data + struct.pack("<i", int(chosen[0])) + scores.tobytes()

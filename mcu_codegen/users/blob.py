@@ -29,10 +29,10 @@ import numpy as np
 from ..errors import InputError
 from ..graph import Graph
 from ..listen.decision import allowed, keywords
-from .exits import NEVER, exits_of
+from .exits import ALWAYS, NEVER, exits_of
 from .gates import Gates, Group, all_open, check_gates, groups
 from .learning_constants import heads_of
-from .learnt import ALWAYS, Learnt, check_learnt, fits
+from .learnt import Learnt, check_learnt, fits
 
 MAGIC, VERSION = b"KWSU", 2
 _HEADER, _SECTION, _CRC = 14, 3, 4  # bytes

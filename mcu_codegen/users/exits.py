@@ -16,8 +16,8 @@ import numpy as np
 from ..errors import InputError
 from ..graph import Graph, Operator, Tensor
 
-NEVER = 128
-"""The threshold that no score reaches."""
+ALWAYS, NEVER = -128, 128
+"""The thresholds that every score reaches, and none."""
 
 _SCORES = (1 / 256, -128)  # scale and zero point
 
@@ -30,7 +30,7 @@ class Exit:
     scores: int  # that tensor, int8 [1, labels]
     head: int  # position of its FULLY_CONNECTED in main.operators
     features: int  # the tensor that FULLY_CONNECTED reads
-    threshold: int  # the factory's, -128..NEVER
+    threshold: int  # the factory's, ALWAYS..NEVER
 
 
 def exits_of(graph: Graph) -> tuple[Exit, ...]:
@@ -77,8 +77,8 @@ def _exits(graph: Graph) -> tuple[Exit, ...]:
     if not isinstance(thresholds, list) or len(thresholds) != len(outputs) - 1 or not thresholds:
         raise InputError(f"found thresholds {thresholds!r} for {len(outputs)} outputs; one an output but the last")
     for threshold in thresholds:
-        if type(threshold) is not int or not -128 <= threshold <= NEVER:
-            raise InputError(f"threshold {threshold!r}; accepted are integers from -128 to {NEVER}")
+        if type(threshold) is not int or not ALWAYS <= threshold <= NEVER:
+            raise InputError(f"threshold {threshold!r}; accepted are integers from {ALWAYS} to {NEVER}")
     if any(tensor.persistent for tensor in graph.tensors):
         raise InputError("persistent tensors would be behind the time after a stop; none are accepted")
     shape = graph.tensors[outputs[-1]].shape

@@ -33,7 +33,7 @@ from .gates import Gates, open_channels
 from .learning_constants import Constants, constants_of, heads_of
 from .learnt import Learnt
 from .regression import Rates
-from .thresholds import bypass, losses, meets_goal, threshold
+from .thresholds import bypass, losses
 
 NO_LABEL = -1
 PARTS = 3
@@ -141,7 +141,7 @@ class Learner:
         targets, taught = self._targets(utterances)
         folds = _folds(np.where(labels < 0, utterances.scores.argmax(axis=1), labels))
         order = np.array(_order(len(labels)))
-        learnt, limits, now = [], [], []
+        learnt, codes, lost = [], [], []
         for number, features in enumerate(utterances.features):
             head, rates = self.heads[number], constants.rates[number]
             scores = np.empty_like(utterances.scores)
@@ -152,16 +152,18 @@ class Learner:
                     head = after
                     yield Step(number, part, head)
                 scores[folds == part] = head.scores(features[folds == part])
-            lost = losses(scores, utterances.scores, labels)
-            limits.append(threshold(scores.max(axis=1), lost, constants.prior[number], constants.tolerance))
-            now.append(meets_goal(lost, constants.tolerance, constants.bypass_utterances))
+            codes.append(scores.max(axis=1))
+            lost.append(losses(scores, utterances.scores, labels))
             learnt.append(head)
+        heard, goal = (np.stack(codes), np.stack(lost)), constants.goal
+        enough = len(labels) >= constants.bypass_utterances
+        now = tuple(enough and goal.good(each, *heard) for each in constants.bypasses)
         before = [False] * len(now) if met is None else met
         return Learnt(
             tuple(head.weights for head in learnt),
             tuple(head.bias for head in learnt),
-            tuple(limits),
-            tuple(now),
+            goal.choose(constants.points, *heard),
+            now,
             bypass(before, now),
         )
 

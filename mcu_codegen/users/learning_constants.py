@@ -3,8 +3,8 @@
 Under "exits", "learning" is an object of these fields:
 
     {"epochs": 3, "rates": [[weight shifts by label, bias shifts by label] by early exit], "margin": 4, "sure": 90,
-     "tolerance": 5, "prior": [[[code, weight, loss], ...] by early exit], "capacity": 30, "fewest": 10,
-     "bypass_utterances": 20, "every": 5}
+     "tolerance": 5, "prior": 25600, "points": [[[threshold by early exit], loss], ...], "alone": [loss by early exit],
+     "capacity": 30, "fewest": 10, "bypass_utterances": 20, "every": 5}
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 from .. import lower
 from ..errors import InputError
 from ..graph import Graph
-from .exits import exits_of
+from .exits import ALWAYS, NEVER, exits_of
 from .regression import MOST_BIAS_SHIFT, MOST_WEIGHT_SHIFT, Head, Rates, check_head, head_of
-from .thresholds import MOST_PRIOR, MOST_UTTERANCES, PER_MILLE
+from .thresholds import MOST_POINTS, MOST_PRIOR, MOST_UTTERANCES, PER_MILLE, Goal, Point, alone
 
 MOST_EPOCHS = 255
 MOST_EXITS = 8  # bits of a byte
@@ -33,17 +33,29 @@ class Constants:
     margin: int  # of an error, in 1/256, from which a label learns
     sure: int  # the score code from which the last exit teaches
     tolerance: int  # per mille of utterances
-    prior: tuple[tuple[tuple[int, int, int], ...], ...]  # by early exit, rows of code, weight and loss
+    prior: int  # its weight, in 1/UNIT of an utterance
+    points: tuple[Point, ...]  # each cheaper than the one before
+    alone: tuple[int, ...]  # what the prior loses where everything is answered by one early exit, in 1/UNIT
     capacity: int  # utterances of the buffer
     fewest: int  # utterances from which exits learn
     bypass_utterances: int  # utterances from which blocks may be bypassed
     every: int  # new utterances after which exits are to be learnt again
 
+    @property
+    def goal(self) -> Goal:
+        return Goal(self.tolerance, self.prior)
+
+    @property
+    def bypasses(self) -> tuple[Point, ...]:
+        """By early exit, that of answering everything by it."""
+        return tuple(alone(exit, len(self.alone), loss) for exit, loss in enumerate(self.alone))
+
     def metadata(self) -> dict[str, Any]:
         """As the metadata hold it."""
         rates = [[list(each.weights), list(each.biases)] for each in self.rates]
-        prior = [[list(row) for row in rows] for rows in self.prior]
-        return {field.name: getattr(self, field.name) for field in fields(self)} | {"rates": rates, "prior": prior}
+        points = [[list(point.thresholds), point.loss] for point in self.points]
+        changed = {"rates": rates, "points": points, "alone": list(self.alone)}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | changed
 
 
 def heads_of(graph: Graph) -> tuple[Head, ...]:
@@ -83,11 +95,10 @@ def _constants(found: object, exits: int, labels: int) -> Constants:
     if not isinstance(found, Mapping) or set(found) != set(names):
         raise InputError(f"found {found!r}; an object of {', '.join(names)} is accepted")
     capacity = _integer("capacity", found["capacity"], 1, MOST_UTTERANCES)
-    prior = tuple(
-        tuple(_row(row) for row in _list("prior", rows, None)) for rows in _list("prior", found["prior"], exits)
-    )
-    if (most := max(sum(weight for _, weight, _ in rows) for rows in prior)) > MOST_PRIOR:
-        raise InputError(f"prior: its rows weigh {most}; up to {MOST_PRIOR} is accepted")
+    prior = _integer("prior", found["prior"], 0, MOST_PRIOR)
+    points = [_list("points", pair, 2) for pair in _list("points", found["points"], None)]
+    if not 1 <= len(points) <= MOST_POINTS:
+        raise InputError(f"points: found {len(points)}; 1 to {MOST_POINTS} are accepted")
     rates = []
     for pair in _list("rates", found["rates"], exits):
         weights, biases = (_list("rates", shifts, labels) for shifts in _list("rates", pair, 2))
@@ -104,17 +115,19 @@ def _constants(found: object, exits: int, labels: int) -> Constants:
         _integer("sure", found["sure"], -128, 127),
         _integer("tolerance", found["tolerance"], 0, PER_MILLE),
         prior,
+        tuple(
+            Point(
+                tuple(_integer("threshold", code, ALWAYS, NEVER) for code in _list("points", codes, exits)),
+                _integer("loss of a point", loss, -prior, prior),
+            )
+            for codes, loss in points
+        ),
+        tuple(_integer("alone", loss, -prior, prior) for loss in _list("alone", found["alone"], exits)),
         capacity,
         _integer("fewest", found["fewest"], 1, capacity),
         _integer("bypass_utterances", found["bypass_utterances"], 1, MOST_UTTERANCES),
         _integer("every", found["every"], 1, MOST_UTTERANCES),
     )
-
-
-def _row(row: object) -> tuple[int, int, int]:
-    code, weight, loss = _list("prior", row, 3)
-    weight = _integer("weight of prior", weight, 0, MOST_PRIOR)
-    return _integer("code of prior", code, -128, 127), weight, _integer("loss of prior", loss, -weight, weight)
 
 
 def _list(name: str, found: object, length: int | None) -> list[Any]:

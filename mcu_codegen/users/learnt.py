@@ -8,12 +8,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..graph import Entry, Graph
-from .exits import NEVER, exits_of
+from .exits import ALWAYS, NEVER, exits_of
 from .learning_constants import heads_of
 from .regression import MOST_BIAS, MOST_WEIGHT
-
-ALWAYS = -128
-"""The threshold that every score reaches."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,19 +1,23 @@
-"""Where one user's inference stops: a threshold an exit, and which exit later blocks are never run after.
+"""Where one user's inference stops: the thresholds of all exits together, and which exit later blocks are never run
+after.
 
-Both compare an exit with the whole network on the utterances of a buffer, with scores of heads that did not learn from
-the utterance they score. The *loss* of leaving with one of them is
+Both compare what a stop answers with the whole network, on the utterances of a buffer and with scores of heads that
+did not learn from the utterance they score. The *loss* of answering with other scores than the network's is
 
-- without a label: 1 where the exit's best label is another than the network's, else 0 (agreement);
-- with one: 1 where the network is right and the exit is not, -1 the other way round, else 0 (accuracy).
+- without a label: 1 where their best label is another than the network's, else 0 (agreement);
+- with one: 1 where the network is right and they are not, -1 the other way round, else 0 (accuracy).
 
-The best label is the first one of the highest score. A *prior* of training speakers is a few rows of code, weight and
-loss, in 1/`UNIT` of an utterance: pseudo-utterances without which a buffer of ten would say too much.
+The best label is the first one of the highest score. An utterance's loss under some thresholds is that of the first
+exit that is sure, and 0 where none is.
 
-The threshold of an exit is the lowest code t among those of buffer and prior at which leaving is good enough: the
-losses of all that reach t or more, times 1000, do not exceed `tolerance` times the weight of everything; `NEVER`
-where there is none. A code that nobody was heard with is no threshold, for nothing is known of it.
+Thresholds are not estimated one by one, for then each exit could lose what all may lose together: the metadata list
+*operating points*, thresholds of all exits that were chosen together on training speakers, each point cheaper than the
+one before. With each stands what those speakers lose there, as a *prior* of so many pseudo-utterances, without which a
+buffer of ten would say too much. A point is good enough where the losses of buffer and prior, times 1000, do not exceed
+`tolerance` times the weight of both; weights and losses are in 1/`UNIT` of an utterance. A user's thresholds are those
+of the last point that is good enough; `NEVER` for all exits where there is none.
 
-An exit *meets the goal* where leaving with every utterance of the buffer is good enough, without the prior. Bypass is a
+An exit *meets the goal* where answering everything by it alone is good enough, with a prior of its own. Bypass is a
 state machine whose state is which exits did at the last estimate:
 
     bypass after an estimate = the first exit that meets the goal in this estimate and met it in the one before, if any.
@@ -25,15 +29,51 @@ buffer always run the whole network. Below `bypass_utterances` no exit meets the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from .exits import NEVER
+from .exits import ALWAYS, NEVER, stopped
 
 UNIT = 256
 PER_MILLE = 1000
 MOST_UTTERANCES = 255
+MOST_POINTS = 64
 MOST_PRIOR = 1 << 20  # in 1/UNIT: a sum of losses times 1000, buffer included, is below 2^31
+
+
+@dataclass(frozen=True)
+class Point:
+    """Thresholds of the early exits, and what the prior loses with them."""
+
+    thresholds: tuple[int, ...]
+    loss: int  # in 1/UNIT of an utterance
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How much may be lost."""
+
+    tolerance: int  # per mille of utterances
+    weight: int  # of the prior, in 1/UNIT of an utterance
+
+    def good(self, point: Point, codes: np.ndarray, lost: np.ndarray) -> bool:
+        """Whether `point` is good enough for utterances with highest scores `codes` and losses `lost`, both
+        int [early exits, N]."""
+        taken = stopped(codes[..., np.newaxis], point.thresholds)
+        whole = np.vstack([lost, np.zeros((1, lost.shape[1]), np.int64)])
+        sum_of_losses = UNIT * int(whole[taken, np.arange(len(taken))].sum()) + point.loss
+        return PER_MILLE * sum_of_losses <= self.tolerance * (UNIT * len(taken) + self.weight)
+
+    def choose(self, points: Sequence[Point], codes: np.ndarray, lost: np.ndarray) -> tuple[int, ...]:
+        """The thresholds of the last of `points` that is good enough."""
+        good = [point.thresholds for point in points if self.good(point, codes, lost)]
+        return good[-1] if good else (NEVER,) * len(codes)
+
+
+def alone(exit: int, exits: int, loss: int) -> Point:
+    """Where everything is answered by one of so many early exits."""
+    return Point(tuple(ALWAYS if each == exit else NEVER for each in range(exits)), loss)
 
 
 def losses(scores: np.ndarray, last: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -44,24 +84,6 @@ def losses(scores: np.ndarray, last: np.ndarray, labels: np.ndarray) -> np.ndarr
     chosen, final = scores.argmax(axis=1), last.argmax(axis=1)
     accuracy = (final == labels).astype(np.int64) - (chosen == labels)
     return np.where(labels < 0, chosen != final, accuracy)
-
-
-def threshold(codes: np.ndarray, lost: np.ndarray, prior: Sequence[tuple[int, int, int]], tolerance: int) -> int:
-    """Of an exit whose highest scores are `codes` int [N], with losses `lost`, -1..1.
-
-    `prior` holds rows of code, weight and loss; `tolerance` is per mille.
-    """
-    table = np.array(prior, np.int64).reshape(-1, 3)
-    every = np.concatenate([codes.astype(np.int64), table[:, 0]])
-    weighted = np.concatenate([UNIT * lost.astype(np.int64), table[:, 2]])
-    most = tolerance * (UNIT * len(codes) + int(table[:, 1].sum()))
-    good = [int(code) for code in every if PER_MILLE * int(weighted[every >= code].sum()) <= most]
-    return min(good, default=NEVER)
-
-
-def meets_goal(lost: np.ndarray, tolerance: int, fewest: int) -> bool:
-    """Whether an exit alone is good enough for utterances with losses `lost`."""
-    return len(lost) >= fewest and PER_MILLE * int(lost.sum()) <= tolerance * len(lost)
 
 
 def bypass(before: Sequence[bool], now: Sequence[bool]) -> int:
