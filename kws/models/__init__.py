@@ -33,6 +33,7 @@ MODELS: dict[str, Architecture] = {
         f"res1d-{size}": Architecture(partial(res1d.res1d, width), "logmel40-20ms", res1d.BANDS, res1d.CONTEXT)
         for size, width in res1d.WIDTHS.items()
     },
+    "res1d-wide": Architecture(res1d.wide, "logmel40-20ms", res1d.BANDS, res1d.CONTEXT),
     **{
         f"bc-resnet-{scale}": Architecture(
             partial(bc_resnet.bc_resnet, scale), "logmel40-20ms", bc_resnet.BANDS, bc_resnet.CONTEXT
