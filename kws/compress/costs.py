@@ -98,10 +98,11 @@ def configure(parser: argparse._ArgumentGroup) -> None:
 def bounds_of(options: argparse.Namespace) -> dict[str, int]:
     """What the options of `configure` ask for. Raises InputError for what is no number."""
     asked = {name: getattr(options, name) for name in UNITS}
-    return {name: _number(name, text) for name, text in asked.items() if text is not None}
+    return {name: number(name, text) for name, text in asked.items() if text is not None}
 
 
-def _number(name: str, text: str) -> int:
+def number(name: str, text: str) -> int:
+    """A bound as options spell it: 24k of bytes is 24 KiB, 1.5M of anything else is 1,500,000."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text)
     value = float(match[1]) * (1024 if UNITS[name] == "bytes" else 1000) ** " kM".index(match[2] or " ") if match else 0
     if value < 1:
