@@ -16,6 +16,7 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.listen.frontend import FrontEnd
 
 from ..data import augment
+from ..data.corpus import UNKNOWN
 from ..training.checkpoint import Checkpoint
 from ..training.distillation import softened_divergence
 from ..training.inference import real
@@ -55,13 +56,15 @@ class Teacher:
                 f" accepted, this one knows {', '.join(held.labels)}"
             )
         self.network = held.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._places = torch.tensor([held.labels.index(label) for label in student.labels])
+        # words that the student lacks are unknown ones to it
+        meant = [label if label in student.labels else UNKNOWN for label in held.labels]
+        self._places = [torch.tensor([label == each for each in meant]) for label in student.labels]
 
     @torch.no_grad()
     def __call__(self, features: Tensor) -> Tensor:
         """Its logits of the student's labels, [N, labels]."""
         logits: Tensor = self.network(features)
-        return logits[:, self._places]
+        return torch.stack([logits[:, place].logsumexp(1) for place in self._places], 1)
 
 
 def teach(
