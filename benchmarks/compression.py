@@ -44,7 +44,7 @@ from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.report import Table
 
-METHOD = Method(step=0.4, epochs=1, last_epochs=8)
+METHOD = Method(step=0.4, epochs=1, last_epochs=4)
 QUICK = Method(step=0.7, epochs=1, last_epochs=1)  # for boards, where fitting is what counts
 SEED = 0
 

@@ -114,10 +114,9 @@ class Pruning:
         """What pruning has left, fine-tuned for longer. Raises InputError where a bound is exceeded."""
         over = self.board.costs(self.model).above(self.bounds)
         if over:
-            raise InputError(
-                f"{_too_little(self.bounds, over, self.model)}, the narrowest found that loses no more than --max-drop"
-                f" {self.goal.max_drop} points; its rounds are in {self.out}"
-            )
+            drop, short = self.goal.max_drop, _too_little(self.bounds, over, self.model)
+            allowed = "" if drop is None else f" that loses no more than --max-drop {drop} points"
+            raise InputError(f"{short}, the narrowest found{allowed}; its rounds are in {self.out}")
         student = copy.deepcopy(self.network)
         self._teach(student, self.method.last_epochs, "last round")
         return self._checkpoint(student, self.model)
