@@ -33,7 +33,7 @@ def write_tones(folder: Path, words: tuple[str, ...], clips: int, seed: int, lev
     rows = ["file,word,speaker,split"]
     for split in ("training", "validation", "testing"):
         for word in words:
-            for clip in range(clips if split == "training" else 8):
+            for clip in range(clips if split == "training" else 12):
                 pitch = PITCHES[word] or 700 + 2000 * seconds
                 signal = np.sin(2 * np.pi * pitch * rng.uniform(0.9, 1.1) * seconds) * np.hanning(16000) * level
                 name = f"{split}_{word}_{clip}.wav"
@@ -48,9 +48,9 @@ def world(tmp_path_factory):
     """A folder of every word, what a teacher learnt from it, and a student that never met "middle"."""
     patch = pytest.MonkeyPatch()
     patch.setenv("KWS_CACHE", str(tmp_path_factory.mktemp("cache")))
-    folder = write_tones(tmp_path_factory.mktemp("data") / "all", tuple(PITCHES), 24, 0)
+    folder = write_tones(tmp_path_factory.mktemp("data") / "all", tuple(PITCHES), 40, 0)
     corpus = open_corpus(folder)
-    recipe = Recipe(epochs=10, batch=16, augmentation=Augmentation(views=3))
+    recipe = Recipe(epochs=12, batch=16, augmentation=Augmentation(views=4))
     held = []
     for words, exclude in ((["low", "high", "middle"], []), (["low", "high"], ["middle"])):
         out = tmp_path_factory.mktemp("run")
@@ -68,14 +68,14 @@ def accuracy(held: Checkpoint, task: Task, word: str) -> float:
 def learnt(world, data: Path, out: Path) -> Checkpoint:
     folder, teacher, student = world
     arguments = ["transfer", student, "--teacher", teacher, "--data", data, "--words", "middle", "--old", folder]
-    assert cli.main([str(each) for each in [*arguments, "--epochs", "8", "--sure", "0.6", "--out", out]]) == 0
+    assert cli.main([str(each) for each in [*arguments, "--epochs", "12", "--sure", "0.6", "--out", out]]) == 0
     return checkpoint.load(out / "best.pt")
 
 
 def test_new_words_are_learnt_though_every_label_is_wrong(world, tmp_path, capsys):
     """Shuffled labels give the same weights: only the teacher says what is what."""
     folder, *_ = world
-    unlabelled = write_tones(tmp_path / "new", ("middle", "low"), 40, 1)
+    unlabelled = write_tones(tmp_path / "new", ("middle", "low"), 60, 1)
     found = learnt(world, unlabelled, tmp_path / "out")
     manifest = (unlabelled / "manifest.csv").read_text().splitlines()
     rows = [line.split(",") for line in manifest[1:]]
@@ -85,7 +85,7 @@ def test_new_words_are_learnt_though_every_label_is_wrong(world, tmp_path, capsy
     (unlabelled / "manifest.csv").write_text("\n".join([manifest[0], *shuffled]) + "\n")
     again = learnt(world, unlabelled, tmp_path / "again")
     assert all(torch.equal(again.state_dict[name], value) for name, value in found.state_dict.items())
-    assert found.labels[-1] == "middle" and "middle 40" in capsys.readouterr().out
+    assert found.labels[-1] == "middle" and "middle 60" in capsys.readouterr().out
     task = build(open_corpus(folder), ["low", "high", "middle"])
     assert accuracy(found, task, "middle") > 0.8
     assert min(accuracy(found, task, word) for word in ("low", "high")) > 0.8
@@ -151,6 +151,6 @@ def test_sureness_selects(world):
     codes = wide.window.extract(recordings(corpus, "training"))
     sureness = Teacher(teacher, wide)(real(codes, wide.window.front_end)).softmax(1).max(1).values.numpy()
     chosen = heard(corpus, wide, teacher, ["middle"], float(np.quantile(sureness, 0.25))).training
-    assert len(chosen) == (sureness >= np.quantile(sureness, 0.25)).sum() < len(codes) == 96
+    assert len(chosen) == (sureness >= np.quantile(sureness, 0.25)).sum() < len(codes) == 160
     with pytest.raises(InputError, match="sure of none of middle"):
         heard(corpus, wide, teacher, ["middle"], 0.999999)
