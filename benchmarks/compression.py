@@ -105,7 +105,7 @@ class Campaign:
         for way in (each for each in RANKS if each in ways):
             found.append(self.row(way, self.pruned(f"{way}-{instructions}", goal, RANKS[way])))
         folder = self.out / f"attention-{instructions}"
-        epochs = METHOD.epochs * len(from_json((folder / "rounds.json").read_text())[1:]) + METHOD.last_epochs
+        epochs = METHOD.epochs * len(from_json((folder / "rounds.json").read_text())[1:-1]) + METHOD.last_epochs
         for way, teachers in (("scratch", []), ("taught", [self.held])):
             if way in ways:
                 name = f"{way}-{instructions}"

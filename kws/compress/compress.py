@@ -62,9 +62,9 @@ def compress(
         if not (over := found.above(goal.bounds)):
             break
         run.tighten(over)  # trained weights are not quite those that stood for them
-    checkpoint.save(out / BEST, result)
+    run.finish(result, found)
     right = Result.of(task.labels, run.validation[1], scores(integer, run.validation[0]).argmax(1)).balanced
-    print(f"{out / BEST}: {run.model}, {found.text()}; int8 {right:.2%} of validation clips (balanced)")
+    print(f"{out / BEST}: int8 {right:.2%} of validation clips (balanced)")
     return result
 
 

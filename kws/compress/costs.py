@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -61,7 +62,7 @@ class Board:
 
         Raises InputError where no emulator here counts instructions of the target.
         """
-        return self.costs_of(representative(model, self.labels, self.window), model)
+        return _costs(self, model)
 
     def costs_of(self, graph: Graph, model: str) -> Costs:
         """Of `graph`, which is the network called `model`; from the cache where that C was measured before."""
@@ -86,6 +87,11 @@ class Board:
         network = build(model, self.labels)
         found = count(network, self.window.frames(LENGTH), self.window.front_end.coefficients)
         return {"params": found.parameters, "macs": found.macs}
+
+
+@functools.cache
+def _costs(board: Board, model: str) -> Costs:
+    return board.costs_of(representative(model, board.labels, board.window), model)
 
 
 def configure(parser: argparse._ArgumentGroup) -> None:

@@ -1,4 +1,4 @@
-"""A student learns: from labels where there are any, and from a larger network's answers and attention."""
+"""A student learns: from labels, and from a larger network's answers and attention."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..training.recipe import Recipe, ramp
 from .attention import distance, observed
 
 Epoch = Callable[[int], tuple[np.ndarray, np.ndarray]]
-"""From an epoch's number to int8 features [N, frames, coefficients] and labels int64[N], -1 where there is none."""
+"""From an epoch's number to int8 features [N, frames, coefficients] and labels int64[N]."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Teacher:
 
 def teach(
     student: nn.Module,
-    teacher: Teacher | None,
+    teacher: Teacher,
     examples: Epoch,
     epochs: int,
     lesson: Lesson,
@@ -77,7 +77,7 @@ def teach(
     seed: Sequence[int],
     title: str,
 ) -> None:
-    """Train `student` in place. The parts of the loss that a `teacher` is needed for are zero where there is none."""
+    """Train `student` in place."""
     student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker on a CPU
     weights = list(student.parameters())
     optimizer = torch.optim.AdamW(
@@ -88,7 +88,7 @@ def teach(
         fused=True,
     )
     student.train()
-    with observed(student) as own, observed(teacher.network if teacher else nn.Identity()) as shown:
+    with observed(student) as own, observed(teacher.network) as shown:
         for epoch in range(epochs):
             codes, targets = examples(epoch)
             rng = np.random.default_rng([*seed, epoch])
@@ -103,19 +103,11 @@ def teach(
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 features, labels = real(codes[rows], front_end), torch.from_numpy(targets[rows])
-                answers = teacher(features) if teacher else None
-                outputs = student(features)
-                loss = lesson.labels * _from_labels(outputs, labels, lesson.label_smoothing)
-                if answers is not None:
-                    loss = loss + lesson.answers * softened_divergence(outputs, answers)
-                    loss = loss + lesson.attention * distance(list(own.values()), list(shown.values()))
+                answers, outputs = teacher(features), student(features)
+                loss = lesson.labels * cross_entropy(outputs, labels, label_smoothing=lesson.label_smoothing)
+                loss = loss + lesson.answers * softened_divergence(outputs, answers)
+                loss = loss + lesson.attention * distance(list(own.values()), list(shown.values()))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
     student.eval()
-
-
-def _from_labels(outputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """The cross-entropy, a mean over all examples, to which those without a label add nothing."""
-    total = cross_entropy(outputs, labels, ignore_index=-1, label_smoothing=smoothing, reduction="sum")
-    return total / len(labels)

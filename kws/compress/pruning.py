@@ -21,11 +21,11 @@ from ..data.task import Task
 from ..evaluate import Result
 from ..models.narrow import narrowed
 from ..training import checkpoint
-from ..training.checkpoint import Checkpoint
+from ..training.checkpoint import BEST, Checkpoint
 from ..training.inference import features_of, logits, real
 from ..training.recipe import Augmentation, views
 from . import rounds
-from .costs import UNITS, Board
+from .costs import UNITS, Board, Costs
 from .filters import Rank, without
 from .learning import Lesson, Teacher, teach
 from .rounds import Round
@@ -126,6 +126,13 @@ class Pruning:
         for name, excess in over.items():
             self.bounds[name] -= excess
 
+    def finish(self, result: Checkpoint, costs: Costs) -> None:
+        """What it came to, beside the rounds. It can be taken up again from before the last lesson only."""
+        accuracy = self._accuracy(result.network())
+        self.rounds.append(Round(len(self.rounds), self.model, 0.0, accuracy, True, costs))
+        self._show()
+        checkpoint.save(self.out / BEST, result)
+
     def _refuse_what_nothing_keeps(self) -> None:
         held = models.widths_of(self.network)
         narrowest = models.name_with(self.model, [min(self.method.granule, width) for width in held])
@@ -175,12 +182,16 @@ class Pruning:
         number = len(self.rounds)
         done = Round(number, model, self.step, accuracy, kept, self.board.costs(model))
         self.rounds.append(done)
-        print(done.text(), flush=True)
         checkpoint.save(self.out / f"round-{number}.pt", self._checkpoint(network, model))
-        text = rounds.to_json(self.rounds)
-        files.write_all(self.out, {ROUNDS: text, "rounds.png": rounds.picture(self.rounds, self.goal.bounds)})
-        state = {"identity": self._identity, "model": self.model, "step": self.step, "rounds": text}
-        checkpoint.write_tensors(self.out / STATE, state | {"state_dict": self.network.state_dict()})
+        self._show()
+        state = {"identity": self._identity, "model": self.model, "step": self.step}
+        state |= {"rounds": rounds.to_json(self.rounds), "state_dict": self.network.state_dict()}
+        checkpoint.write_tensors(self.out / STATE, state)
+
+    def _show(self) -> None:
+        print(self.rounds[-1].text(), flush=True)
+        picture = rounds.picture(self.rounds, self.goal.bounds)
+        files.write_all(self.out, {ROUNDS: rounds.to_json(self.rounds), "rounds.png": picture})
 
 
 def _too_little(bounds: Mapping[str, int], over: Mapping[str, int], model: str) -> str:

@@ -16,14 +16,15 @@ from .costs import SAID, Costs
 class Round:
     number: int  # 0: the network that it began with
     model: str  # its name tells its widths
-    step: float  # the share of the channels that was to go
+    step: float  # the share of the channels that was to go; 0: the last lesson
     accuracy: float  # balanced, on validation clips, of the float network
     kept: bool  # False: rolled back
     costs: Costs
 
     def text(self) -> str:
         back = "" if self.kept else "; rolled back"
-        return f"round {self.number}: {self.model}, {self.accuracy:.2%}, {self.costs.text()}{back}"
+        title = f"round {self.number}" if self.step else "last"
+        return f"{title}: {self.model}, {self.accuracy:.2%}, {self.costs.text()}{back}"
 
 
 def to_json(rounds: Sequence[Round]) -> str:
