@@ -42,6 +42,7 @@ from kws.training.recipe import Augmentation, Recipe
 from mcu_codegen import targets
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
+from mcu_codegen.prove.measure import measure
 from mcu_codegen.report import Table
 
 METHOD = Method(step=0.4, epochs=1, last_epochs=4)
@@ -80,7 +81,6 @@ class Campaign:
     def __init__(self, held: Checkpoint, task: Task, board: Board, views: int, out: Path) -> None:
         self.held, self.task, self.board, self.out = held, task, board, out
         self.augmentation = Augmentation(views)
-        self.codes = features_of(task.testing, held.window)
 
     def pruned(self, name: str, goal: Goal, rank: Rank, method: Method = METHOD) -> Checkpoint:
         folder = self.out / name
@@ -96,7 +96,8 @@ class Campaign:
 
     def row(self, name: str, held: Checkpoint) -> Row:
         graph = quantize(held, self.task).graph
-        right = scores(graph, self.codes).argmax(1) == self.task.testing.labels
+        codes = features_of(self.task.testing, held.window)
+        right = scores(graph, codes).argmax(1) == self.task.testing.labels
         return Row(name, held.model, self.board.costs_of(graph, held.model), right)
 
     def at(self, instructions: int, ways: Sequence[str]) -> list[Row]:
@@ -127,9 +128,12 @@ class Campaign:
             except InputError as error:
                 rows.append((*asked, "-", "-", "-", f"refused: {error}"))
                 continue
-            row = self.row("", held)
-            kept = "fits" if not row.costs.above(bounds) else f"exceeds {row.costs.above(bounds)}"
-            rows.append((*asked, *(f"{asdict(row.costs)[name]:,}" for name in bounds), f"{kept}: {row.model}"))
+            found = measure(quantize(held, self.task).graph, self.board.target, self.board.toolchain)
+            taken = {name: getattr(found, name) for name in bounds}
+            kept = all(taken[name] <= most for name, most in bounds.items())
+            rows.append(
+                (*asked, *(f"{each:,}" for each in taken.values()), f"{held.model} {'fits' if kept else 'DOES NOT'}")
+            )
         return Table(("flash", "RAM", "instructions", "its flash", "its RAM", "its instructions", ""), rows)
 
 
@@ -172,11 +176,11 @@ def main() -> None:
     task = task_options.again(options, held.labels)
     board = Board(targets.find("cortex-m4"), toolchain.choose(), len(held.labels), held.window)
     campaign = Campaign(held, task, board, options.views, options.out)
-    large = campaign.row("large network", held)
-    beside = [campaign.row(f"{each.name}", checkpoint.load(checkpoint.of_run(each))) for each in options.beside]
+    others = {"large network": options.run} | {each.name: each for each in options.beside}
     for text in options.instructions:
         found = campaign.at(number("instructions", text), options.ways)
-        print(table([large, *found, *beside], found[0]).text(), flush=True)
+        rows = [campaign.row(name, checkpoint.load(checkpoint.of_run(path))) for name, path in others.items()]
+        print(table([*rows, *found], found[0]).text(), flush=True)
     if options.boards:
         print(campaign.boards(options.boards).text())
 

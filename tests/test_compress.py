@@ -94,6 +94,7 @@ def test_looking_alike_does_not_depend_on_width_or_scale():
     assert float(attention.distance([torch.rand(2, 3, 9, 1), one[1]], one)) == pytest.approx(0, abs=1e-6)  # the last
 
 
+@pytest.mark.slow
 def test_weights_that_stand_for_trained_ones_cost_the_same(held, task, board):  # noqa: F811
     real_one = board.costs_of(quantize(held, task).graph, LARGE)
     stand_in = board.costs(LARGE)
@@ -134,6 +135,7 @@ def test_a_run_like_any_other(compressed, task, held):  # noqa: F811
     assert float((after.argmax(1).numpy() == task.validation.labels).mean()) > 0.6
 
 
+@pytest.mark.slow
 def test_no_more_goes_than_must(held, task, board, tmp_path):  # noqa: F811
     method = dataclasses.replace(METHOD, granule=1)
     run = Pruning(held, task, board, Goal({"params": 1200}), method, 0, tmp_path, attention.of_filters, FEW)
@@ -143,6 +145,7 @@ def test_no_more_goes_than_must(held, task, board, tmp_path):  # noqa: F811
     assert 1100 < board.costs(run.model).params <= 1200
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_same_bits(compressed, held, task, board, goal, tmp_path, monkeypatch):  # noqa: F811
     whole, result = compressed
     teach = pruning.teach
@@ -164,6 +167,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(compressed, held, task, boa
     assert (tmp_path / "rounds.json").read_text() == (whole / "rounds.json").read_text()
 
 
+@pytest.mark.slow
 def test_what_loses_too_much_is_rolled_back(held, task, board, tmp_path, capsys):  # noqa: F811
     """A teacher of nothing: every round ends with a network that says the same of all clips."""
     spoilt = dataclasses.replace(METHOD.lesson, learning_rate=1e3, labels=0, answers=0)
@@ -183,6 +187,7 @@ def test_a_bound_that_nothing_keeps_is_refused(held, task, board, tmp_path):  # 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_exits_and_gates_still_train_on_it(compressed, task, tmp_path):  # noqa: F811
     _, result = compressed
     exits = train_exits(result, task, ExitRecipe((1,), epochs=1, batch=16), 0, tmp_path, augmentation=FEW)

@@ -110,6 +110,7 @@ def test_words_that_a_student_lacks_are_unknown_to_it(world):
     torch.testing.assert_close(asked[:, [0, 2, 3]], whole[:, [0, 2, 3]])
 
 
+@pytest.mark.slow
 def test_new_data_of_the_same_words(world, tmp_path):
     folder, teacher, student = (world[0], *(checkpoint.load(each / "best.pt") for each in world[1:]))
     new = build(open_corpus(write_tones(tmp_path / "quiet", ("low", "high", "chirp"), 30, 2, 0.01)), student.labels[2:])
@@ -144,6 +145,7 @@ def test_teachers_that_cannot_teach_are_refused(world, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_sureness_selects(world):
     folder, teacher, student = (world[0], *(checkpoint.load(each / "best.pt") for each in world[1:]))
     wide = with_words(student, ["middle"])
