@@ -116,9 +116,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"{more[0]}: goes without {kind}")
     for name, places in _BELONGS.items():
         if getattr(options, name) and kind not in places:
-            raise InputError(
-                f"--{name.replace('_', '-')}: goes {f'without {kind}' if '' in places else f'with {" or ".join(places)}'}"
-            )
+            fits = f"without {kind}" if "" in places else f"with {' or '.join(places)}"
+            raise InputError(f"--{name.replace('_', '-')}: goes {fits}")
     if len(options.model) > 1 and kind in ("", "--stream"):
         raise InputError(f"{options.model[1]}: one MODEL is accepted; several with --personal or --exits")
     if kind:

@@ -120,6 +120,15 @@ def part(recordings: Sequence[Samples], split: str) -> list[Samples]:
     return [recording[len(recording) * start // 10 : len(recording) * stop // 10] for recording in recordings]
 
 
+def _noises(corpus: Corpus) -> Sequence[Samples]:
+    return corpus.noises or noise.generated(np.random.default_rng(0))
+
+
+def training_noises(corpus: Corpus) -> tuple[Samples, ...]:
+    """`Task.noises` of a task from `corpus`."""
+    return tuple(part(_noises(corpus), "training"))
+
+
 def build(
     corpus: Corpus,
     words: Sequence[str] = CORE_WORDS,
@@ -147,7 +156,7 @@ def build(
                 f"class '{label}' has {held[label]} training clips; at least {min_clips} are needed (--min-clips)"
             )
 
-    noises = corpus.noises or noise.generated(np.random.default_rng(0))
+    noises = _noises(corpus)
     identity = [_VERSION, corpus.fingerprint, *labels, "exclude", *sorted(excluded)]
     identity += [length] if length != LENGTH else []
 
@@ -180,8 +189,22 @@ def build(
         examples("training"),
         examples("validation"),
         examples("testing"),
-        tuple(part(noises, "training")),
+        training_noises(corpus),
     )
+
+
+def recordings(corpus: Corpus, split: str, length: int = LENGTH) -> Samples:
+    """Every clip of a split, int16[N, length], in the order of the corpus; nobody asks what is said."""
+    clips = [clip for clip in corpus.clips if clip.split == split]
+
+    def write(folder: Path) -> None:
+        corpus.load()
+        array = np.lib.format.open_memmap(folder / "audio.npy", "w+", np.int16, (len(clips), length))
+        for row, clip in enumerate(progress(clips, f"{corpus.name} {split}", len(clips), "clip")):
+            array[row] = fitted(corpus.audio(clip), length)
+        array.flush()
+
+    return np.load(cached("recordings", [corpus.fingerprint, split, length], write) / "audio.npy", "r")
 
 
 def default_words(corpus: Corpus, exclude: Sequence[str]) -> list[str]:

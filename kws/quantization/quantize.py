@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -116,7 +117,7 @@ def quantize(
     codes = nncf_quantize.read(network, folded, front_end)
     shape = (1, 1, *calibration.shape[1:])
     traced = trace(folded)
-    graph, names = export.to_graph(held.model.replace("-", "_"), traced, codes, shape, metadata, answers)
+    graph, names = export.to_graph(re.sub(r"\W", "_", held.model), traced, codes, shape, metadata, answers)
     if isinstance(source, ExitNetwork):
         stop(graph, source.costs(*shape[2:]), features_of(task.validation, held.window), task.validation.labels)
     if not isinstance(source, GatedNetwork):

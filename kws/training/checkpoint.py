@@ -30,7 +30,7 @@ _FORMAT = 1
 class Checkpoint:
     """A trained network. `recipe` records how it was trained; nothing reads it back but people."""
 
-    model: str  # a name of models.MODELS
+    model: str  # a name that models.find knows
     labels: tuple[str, ...]
     front_end: str  # a name of frontend.PRESETS
     state_dict: dict[str, Tensor]

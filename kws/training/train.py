@@ -48,7 +48,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     task_options.configure(parser)
     network = parser.add_mutually_exclusive_group()
     network.add_argument(
-        "--model", default=models.DEFAULT, choices=models.MODELS, help="network (default: %(default)s)"
+        "--model",
+        default=models.DEFAULT,
+        metavar="NAME",
+        help=f"of {', '.join(models.MODELS)}, perhaps with the channels of its groups, as res1d-l:64,48"
+        " (default: %(default)s)",
     )
     network.add_argument(
         "--start", type=Path, metavar="RUN", help="with --gates or --exits: give them to this trained network"

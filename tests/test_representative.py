@@ -1,0 +1,37 @@
+"""Networks that nobody trained, as integer graphs: every one exports, and its C agrees with NumPy."""
+
+import numpy as np
+import pytest
+
+from kws.features import Window
+from kws.models import MODELS, find
+from kws.quantization.representative import representative
+from mcu_codegen import targets
+from mcu_codegen.execute.numpy_executor import NumpyExecutor
+from mcu_codegen.formats import tflite
+from mcu_codegen.graph import Graph
+from mcu_codegen.prove import parity
+
+
+def exported(name: str) -> Graph:
+    architecture = find(name)
+    graph = representative(name, 4, Window(architecture.front_end, architecture.context))
+    return tflite.read_bytes(tflite.write(graph), "model")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_exports_and_uses_its_ranges(name):
+    graph = exported(name)
+    shape = graph.tensors[graph.main.inputs[0]].shape
+    codes = np.random.default_rng(0).integers(-128, 128, (1, *shape), np.int8)
+    values = NumpyExecutor(graph).run([codes])
+    for operator in graph.main.operators[:-1]:  # the last are shares
+        held = values[operator.outputs[0]]
+        assert len(np.unique(held)) > min(held.size, 20) // 2, graph.tensors[operator.outputs[0]].name
+
+
+def test_the_wide_network_gives_the_same_bytes_everywhere():
+    graph = exported("res1d-wide:8,8,12,16")
+    executors = parity.executors(graph, [targets.find("cortex-m4"), targets.find("cortex-m0")])
+    report = parity.compare(graph, executors, parity.random_inputs(graph, 3))
+    assert report.passed, report.table().text()
