@@ -185,6 +185,12 @@ class Layers:
         )
         self.convolution(source, self.between(1, 10), (1, 1), (1, 1))
 
+    def five_rows(self) -> None:
+        """What a step of five columns multiplies with: pixels, or windows of them."""
+        depth, window = self.one(1, 7, 16, 40, 64, 65, 130), (1, self.one(1, 1, 1, 2, 4))
+        source = self.input(1, 1, 5 + (window[1] > 1), depth)
+        self.convolution(source, self.between(1, 10), window, (1, 1))
+
     def any_fully_connected(self) -> None:
         depth, outputs = self.one(1, 15, 64, 200, 700), self.between(1, 10)
         source, output = self.input(1, depth), self.activation((1, outputs))
@@ -209,6 +215,17 @@ class Layers:
             if self.rng.random() < 0.15:
                 scales = tuple(float(np.float32(2.0**each)) for each in self.rng.uniform(-32, 3, channels))
                 weights.quantization = Quantization(scales, (0,) * channels, 3)
+
+    def any_step(self) -> None:
+        """As few rows as a step of a stream has, from an image that may be written over."""
+        rows, columns = self.one(1, 1, 2, 5), self.one(1, 3, 5, 6, 11)
+        channels, stride = self.one(4, 8, 20, 64, self.between(1, 40)), (self.one(1, 1, 2), self.one(1, 1, 2))
+        window = (3, 3) if self.rng.random() < 0.5 else (self.between(1, 6), 1 if columns > 1 else self.between(1, 5))
+        inputs = [(n - 1) * step + size for n, step, size in zip((rows, columns), stride, window, strict=True)]
+        source = self.convolution(self.input(1, *inputs, 2), channels, (1, 1), (1, 1))
+        output = self.activation((1, rows, columns, channels))
+        constants = self.constants((1, *window, channels), 3, source, output)
+        self.append("DEPTHWISE_CONV_2D", source, output, DepthwiseConv2D("VALID", stride), *constants)
 
     def in_place(self) -> None:
         """The way of a DS-CNN: after the first layer all can lie in one place."""
@@ -263,5 +280,7 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "mean": Layers.any_mean,
     "add": Layers.any_add,
     "repeated": Layers.any_repeated,
+    "step": Layers.any_step,
+    "five rows": Layers.five_rows,
 }
 """By name, what draws one or more layers."""

@@ -11,7 +11,6 @@ from torch import fx, nn
 from mcu_codegen.graph import Graph, Quantization
 
 from .. import models
-from ..data.task import LENGTH
 from ..features import Window
 from ..models.layers import LAYERS
 from ..models.tracing import module_of, trace
@@ -43,7 +42,7 @@ def representative(model: str, labels: int, window: Window) -> Graph:
         if isinstance(module, LAYERS):
             codes.weights[node.name] = _weights(module, codes.activations, node, rng)
             codes.biases[node.name] = rng.normal(0, 1, module.get_parameter("weight").shape[0])
-    shape = (1, 1, window.frames(LENGTH), front_end.coefficients)
+    shape = (1, 1, window.frames(window.length), front_end.coefficients)
     return to_graph(re.sub(r"\W", "_", model), traced, codes, shape, {})[0]
 
 

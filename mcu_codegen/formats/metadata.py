@@ -13,7 +13,7 @@ from .names import printable
 MAX_METADATA_BYTES = 1 << 20
 
 METADATA = "mcu_codegen"
-"""Name of the metadata block that holds front end, labels, decision, gates and exits as JSON."""
+"""Name of the metadata block that holds front end, labels, decision, gates, exits and the like as JSON."""
 
 INITIAL = METADATA + ".initial."
 """+ the tensor's index: the initial value of a persistent tensor, since LiteRT refuses a variable with a buffer."""
@@ -27,6 +27,7 @@ _TYPES = {
     "model": str,
     "words": list,
     "exits": dict,
+    "streaming": bool,
 }
 
 

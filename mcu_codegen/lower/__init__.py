@@ -51,6 +51,7 @@ from .movement import (
 )
 from .phases import lower_batch_to_space, lower_space_to_batch
 from .pooling import AveragePool, MaxPool, Mean, Pool, Position, lower_mean, lower_pool, lower_position
+from .stepping import MeanOfSums, ShiftIn, SlidingSum, lower_mean_of_sums, lower_shift_in, lower_sliding_sum
 
 __all__ = [
     "Add",
@@ -67,6 +68,7 @@ __all__ = [
     "Lowered",
     "MaxPool",
     "Mean",
+    "MeanOfSums",
     "Multiply",
     "Piece",
     "Pool",
@@ -74,6 +76,8 @@ __all__ = [
     "Prelu",
     "Rearrange",
     "Requantization",
+    "ShiftIn",
+    "SlidingSum",
     "Softmax",
     "Walk",
     "activation_range",
@@ -99,6 +103,9 @@ Lowered = (
     | Rearrange
     | Gather
     | Bilinear
+    | ShiftIn
+    | SlidingSum
+    | MeanOfSums
 )
 
 
@@ -156,4 +163,7 @@ _LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
     "PAD": lower_pad,
     "SPACE_TO_BATCH_ND": lower_space_to_batch,
     "BATCH_TO_SPACE_ND": lower_batch_to_space,
+    "SHIFT_IN": lower_shift_in,
+    "SLIDING_SUM": lower_sliding_sum,
+    "MEAN_OF_SUMS": lower_mean_of_sums,
 }

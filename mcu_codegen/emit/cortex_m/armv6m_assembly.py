@@ -36,7 +36,7 @@ _FORMS = """
     pop                       {L, pc}
     bx                        lr
     b                         @-2048..2046
-    beq bne bcs               @-256..254
+    beq bne bcs bcc           @-256..254
 """
 
 SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")

@@ -29,7 +29,7 @@ FORMS = """
     clz                        R, R
     ubfx                       R, R, #0..16, #16
     ubfx                       R, R, #0..27, #5
-    lsl                        R, R, #0..31
+    lsl lsls                   R, R, #0..31
     lsr lsrs asr               R, R, #1..32
     lsl lsr asr                R, R, R
     cmp                        R, R

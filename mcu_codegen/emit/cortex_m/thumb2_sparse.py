@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..kernel import Helper
+from ... import lower
+from ..kernel import Helper, Kernel, Site
 from .armv7m import Armv7mRenderer
 from .dsp import DspRenderer
 from .sparse import SparseBlocks
@@ -74,6 +75,11 @@ class SparseArmv7mRenderer(_SparseThumb2, Armv7mRenderer):
 
 class SparseDspRenderer(_SparseThumb2, DspRenderer):
     """Cortex-M4, M7, M33."""
+
+    def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
+        # what has kernels of its own for some numbers of rows has them for dense weights
+        own = super(DspRenderer, self) if self.is_sparse(op) else super()
+        return own.convolution(op, site)
 
     def turn(self, depth: int, rows: int, pitch: int) -> Thumb2Assembly:
         raw, pairs = [f"r{2 + row}" for row in range(rows)], [f"r{6 + row}" for row in range(rows)]

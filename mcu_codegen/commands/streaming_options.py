@@ -1,0 +1,46 @@
+"""The options by which a verb takes a network as a step: one meaning wherever they stand."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..errors import InputError
+from ..graph import Graph
+from ..listen.step import step_of
+from ..users.exits import exits_of
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add them."""
+    parser.add_argument(
+        "--streaming",
+        action=argparse.BooleanOptionalAction,
+        help="a step instead of the whole network: new frames in, the scores of the last window out (default: where the"
+        " model says that it was trained for it)",
+    )
+    parser.add_argument(
+        "--rows-per-step",
+        type=int,
+        metavar="N",
+        help="new frames of a step: more cost less each, fewer answer sooner (default: as few as the network's strides"
+        " allow)",
+    )
+
+
+def chosen(options: argparse.Namespace, graph: Graph) -> bool:
+    """Whether the options ask for a step; or, where they say nothing, whether `graph` does and can have one as it is
+    asked for. Raises InputError where options disagree."""
+    whole = [f"--{name}" for name in ("switchable", "enrol", "learn") if getattr(options, name, None)]
+    streaming = options.streaming
+    if streaming is None:
+        streaming = bool(graph.metadata.get("streaming")) and not whole and not exits_of(graph)
+    if options.rows_per_step is not None and not streaming:
+        raise InputError(f"--rows-per-step {options.rows_per_step}: accepted with --streaming")
+    if streaming and whole:
+        raise InputError(f"{whole[0]}: accepted without --streaming; a step has fixed channels and one entry")
+    return bool(streaming)
+
+
+def heard(options: argparse.Namespace, graph: Graph) -> Graph:
+    """`graph`, or its step where one is `chosen`."""
+    return step_of(graph, options.rows_per_step) if chosen(options, graph) else graph
