@@ -77,9 +77,9 @@ class SparseDspRenderer(_SparseThumb2, DspRenderer):
     """Cortex-M4, M7, M33."""
 
     def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
-        # what has kernels of its own for some numbers of rows has them for dense weights
-        own = super(DspRenderer, self) if self.is_sparse(op) else super()
-        return own.convolution(op, site)
+        if self.is_sparse(op):  # the kernel of five rows is one of dense weights
+            return super(DspRenderer, self).convolution(op, site)
+        return super().convolution(op, site)
 
     def turn(self, depth: int, rows: int, pitch: int) -> Thumb2Assembly:
         raw, pairs = [f"r{2 + row}" for row in range(rows)], [f"r{6 + row}" for row in range(rows)]
