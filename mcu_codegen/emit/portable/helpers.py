@@ -76,6 +76,13 @@ static inline int8_t ${prefix}_quantize(int32_t accumulator, int32_t multiplier,
 """,
         ("requantize",),
     ),
+    "word": Helper("""\
+/* An int32 that lies anywhere, its lowest byte first. */
+static inline int32_t ${prefix}_word(const uint8_t *from)
+{
+    return (int32_t)(from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24);
+}
+"""),
     "dot4": _dot4("dot4", "int8_t"),
     "dot4_wide": _dot4("dot4_wide", "int16_t"),
     "sum4": Helper("""\
