@@ -168,6 +168,17 @@ def examine(data: bytes) -> bool:
     return True
 
 
+def examine_again(data: bytes) -> None:
+    """`examine` what is written of an accepted file, but for layers that were uint8, which cannot be written."""
+    graph = tflite.read_bytes(data, "accepted.tflite")
+    try:
+        written = tflite.write(graph)
+    except InputError as error:
+        assert "no file holds" in str(error), error
+    else:
+        examine(written)
+
+
 def mutate_bytes(data: bytes, rng: np.random.Generator) -> bytes:
     """One to four changes to the bytes."""
     result = bytearray(data)
@@ -274,7 +285,7 @@ def main() -> int:
         try:
             if examine(data):
                 accepted += 1
-                examine(tflite.write(tflite.read_bytes(data, "accepted.tflite")))
+                examine_again(data)
         except Exception:
             broken += 1
             traceback.print_exc()

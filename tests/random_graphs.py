@@ -74,6 +74,7 @@ class _Graphs(Computing, Moving):
         if not inputs or self.chance(0.3):
             inputs.append(self.activation(self.image()))
         values = [*self.states, *inputs, *(index for index in renamed.values() if index in written)]
+        values = [index for index in values if self.tensors[index].dtype == "int8"]  # positions are no codes
         draws = [self.convolution, self.depthwise, self.fully_connected, self.pool, self.mean]
         draws += [self.pairwise, self.softmax, self.rename, self.update_state]
         draws += [self.function, self.transpose, self.strided_slice, self.concatenation, self.pad]

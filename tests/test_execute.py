@@ -56,7 +56,7 @@ def test_tinygrad_agrees_on_a_random_graph_with_state() -> None:
 @needs_tinygrad
 @pytest.mark.slow
 def test_tinygrad_agrees_on_every_kind_of_operator() -> None:
-    graphs = [random_graph(seed, operators=30) for seed in (399, 500, 532, 436, 221)]
+    graphs = [random_graph(seed, operators=30) for seed in (230, 409, 627, 614, 604)]
     assert {operator.kind for graph in graphs for operator in graph.main.operators} == OPTIONS.keys()
     assert any(tensor.persistent for graph in graphs for tensor in graph.tensors)
     for graph in graphs:

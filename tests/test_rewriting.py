@@ -199,6 +199,26 @@ def test_unpack(axis: int) -> None:
 
 
 @needs_litert
+@pytest.mark.parametrize("begin, size", [((0, 1, 2), (2, 2, -1)), ((1, 0, 0), (1, 3, 4))])
+def test_slice(begin: tuple[int, ...], size: tuple[int, ...]) -> None:
+    shape = (2, 3, 4)
+    out = tuple(whole - first if n < 0 else n for first, n, whole in zip(begin, size, shape, strict=True))
+    tensors = [activation(shape, HALF), integers(*begin), integers(*size), activation(out, HALF)]
+    cut = Operator("SLICE", (0, 1, 2), (3,), NoOptions())
+    assert_as_litert(file(tensors, (0,), (3,), [cut]), 7, "STRIDED_SLICE")
+
+
+@needs_litert
+@pytest.mark.parametrize("times", [(1, 1, 1), (1, 3, 1), (2, 1, 3), (2, 2, 2)])
+def test_tile(times: tuple[int, ...]) -> None:
+    shape = (2, 3, 4)
+    out = tuple(size * n for size, n in zip(shape, times, strict=True))
+    tensors = [activation(shape, HALF), integers(*times), activation(out, HALF)]
+    tile = Operator("TILE", (0, 1), (2,), NoOptions())
+    assert_as_litert(file(tensors, (0,), (2,), [tile]), 7, "CONCATENATION", "RESHAPE")
+
+
+@needs_litert
 @pytest.mark.parametrize(
     "axes, keep",
     [((1, 2), False), ((-1,), True), ((0, 1, 2, 3), True), ((0, 2), False), ((1, 3), True), ((1, 2, 3), False)],

@@ -85,6 +85,12 @@ def _sliced(operator: Operator, values: Values, _: Tensor) -> np.ndarray:
     return np.asarray(source[tuple(index)])
 
 
+def _cut(_: Operator, values: Values, output: Tensor) -> np.ndarray:
+    source, begin, _size = values
+    chosen = (slice(first, first + size) for first, size in zip(begin.reshape(-1).tolist(), output.shape, strict=True))
+    return np.asarray(source[tuple(chosen)])
+
+
 def _joined(operator: Operator, values: Values, output: Tensor) -> np.ndarray:
     if sum(value.size for value in values) != math.prod(output.shape):
         raise ValueError
@@ -117,6 +123,7 @@ _FOLDS: dict[str, Callable[[Operator, Values, Tensor], np.ndarray]] = {
     "PACK": _packed,
     "GATHER": _gathered,
     "STRIDED_SLICE": _sliced,
+    "SLICE": _cut,
     "CONCATENATION": _joined,
     "RESHAPE": _reshaped,
     "SQUEEZE": _reshaped,

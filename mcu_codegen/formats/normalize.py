@@ -44,6 +44,8 @@ FILE_ONLY: dict[str, type] = CONSTANT_ONLY | {
     "SPLIT": Split,
     "SPLIT_V": Split,
     "UNPACK": Unpack,
+    "SLICE": NoOptions,
+    "TILE": NoOptions,
     "REDUCE_MAX": Mean,
     "TRANSPOSE_CONV": TransposeConv,
 }

@@ -93,6 +93,8 @@ OPERATORS: dict[str, OperatorRow] = {
     "SPLIT": OperatorRow(2, "SplitOptions", (2, 2), outputs=MAX_OPERANDS),
     "CONCATENATION": OperatorRow(2, "ConcatenationOptions", (1, MAX_OPERANDS), fixed={"fused_activation_function": 0}),
     "SPLIT_V": OperatorRow(2, "SplitVOptions", (3, 3), outputs=MAX_OPERANDS),
+    "SLICE": OperatorRow(2, "SliceOptions", (3, 3)),
+    "TILE": OperatorRow(1, "TileOptions", (2, 2)),
     "UNPACK": OperatorRow(2, "UnpackOptions", (1, 1), outputs=MAX_OPERANDS),
     "PACK": OperatorRow(2, "PackOptions", (1, MAX_OPERANDS), derived=lambda sources, _: {"values_count": len(sources)}),
     "GATHER": OperatorRow(2, "GatherOptions", (2, 2), fixed={"batch_dims": 0}),

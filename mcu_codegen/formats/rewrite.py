@@ -99,6 +99,39 @@ def _slices(
     return slices
 
 
+def _slice(made: Made, operator: Operator) -> list[Operator]:
+    source, begin_index, size_index = operator.inputs
+    begin, size = made.constant(begin_index, "begin"), made.constant(size_index, "size")
+    shape = made.tensors[source].shape
+    if not len(begin) == len(size) == len(shape):
+        raise InputError(
+            f"'{made.tensors[source].name}' {shape}: begin {begin} and size {size} are not one for each axis"
+        )
+    end = [whole if n == -1 else first + n for first, n, whole in zip(begin, size, shape, strict=True)]
+    if any(not 0 <= first < last <= whole for first, last, whole in zip(begin, end, shape, strict=True)):
+        raise InputError(f"'{made.tensors[source].name}' {shape} has no part from {begin} to {end}")
+    return [made.slice(source, operator.outputs[0], begin, end)]
+
+
+def _tile(made: Made, operator: Operator) -> list[Operator]:
+    """One concatenation for each axis along which the input is repeated."""
+    source, output = operator.inputs[0], made.tensors[operator.outputs[0]]
+    times, shape = made.constant(operator.inputs[1], "multiples"), list(made.tensors[source].shape)
+    if output.shape != tuple(size * n for size, n in zip(shape, times, strict=False)) or len(times) != len(shape):
+        raise InputError(f"'{output.name}' {output.shape} is not {times} times '{made.tensors[source].name}' {shape}")
+    axes = [axis for axis, n in enumerate(times) if n > 1]
+    if not axes:
+        return [made.reshape(source, operator.outputs[0])]
+    operators = []
+    for axis in reversed(axes):
+        shape[axis] *= times[axis]
+        last = axis == axes[0]
+        grown = operator.outputs[0] if last else made.like(source, f"{output.name}/{axis}", tuple(shape))
+        operators.append(Operator("CONCATENATION", (source,) * times[axis], (grown,), Concatenation(axis)))
+        source = grown
+    return operators
+
+
 def _concatenation(made: Made, operator: Operator) -> list[Operator]:
     """Inputs on another scale than the output's are requantised; the reference's own kernels refuse them."""
     output = made.tensors[operator.outputs[0]]
@@ -164,6 +197,8 @@ _REWRITES: dict[str, Callable[[Made, Operator], list[Operator]]] = {
     "SPLIT": _split,
     "SPLIT_V": _split_v,
     "UNPACK": _unpack,
+    "SLICE": _slice,
+    "TILE": _tile,
     "CONCATENATION": _concatenation,
     "CONV_2D": _convolution,
     "TRANSPOSE_CONV": convolution_of_phases,

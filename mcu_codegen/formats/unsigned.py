@@ -18,7 +18,7 @@ _WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 _SHIFTABLE = _WEIGHTED | {
     *("AVERAGE_POOL_2D", "MAX_POOL_2D", "ADD", "SUB", "MUL", "SOFTMAX", "LOGISTIC", "TANH", "RELU", "RELU6"),
     *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "STRIDED_SLICE", "CONCATENATION", "PACK", "PAD", "GATHER"),
-    *("SPLIT", "SPLIT_V", "UNPACK", "RESIZE_NEAREST_NEIGHBOR"),
+    *("SPLIT", "SPLIT_V", "UNPACK", "SLICE", "TILE", "RESIZE_NEAREST_NEIGHBOR"),
 }
 """Kinds whose reference kernels for uint8 compute what those for int8 do, on shifted codes."""
 

@@ -18,7 +18,8 @@ from .tflite_schema import BUILTIN_OPERATORS, IDENTIFIER, SCHEMA, TENSOR_TYPES, 
 
 
 def write(graph: Graph) -> bytes:
-    """The bytes of a ``.tflite`` file that LiteRT accepts. The same graph always gives the same bytes.
+    """The bytes of a ``.tflite`` file that LiteRT accepts. The same graph always gives the same bytes. Raises InputError
+    where the format cannot say what the graph does, as it is with layers that were uint8.
 
     Reading them gives an equal graph again, with the SHA-256 of these bytes, unless an operator lists an optional input
     as -1 at the end. So that entries can share tensors, the subgraph of each entry holds all tensors of the graph.
@@ -75,11 +76,13 @@ def _operator_code(kind: str) -> dict[str, Any]:
 def _operator(graph: Graph, operator: Operator, kinds: list[str]) -> dict[str, Any]:
     row = OPERATORS[operator.kind]
     sources = [graph.tensors[index] for index in operator.inputs if index >= 0]
+    name = graph.tensors[operator.outputs[0]].name
+    if {"int8", "uint8"} <= {source.dtype for source in sources}:  # weights of uint8 layers, read as int8 layers
+        raise InputError(f"operator {operator.kind} (tensor '{name}'): no file holds int8 with weights of uint8")
     options = dict(row.fixed) | row.derived(sources, graph.tensors[operator.outputs[0]])
     for field in dataclasses.fields(operator.options):
         if field.name not in OPTION_FIELDS:
             if getattr(operator.options, field.name) != field.default:
-                name = graph.tensors[operator.outputs[0]].name
                 raise InputError(f"operator {operator.kind} (tensor '{name}'): no file holds its option {field.name}")
             continue
         options |= OPTION_FIELDS[field.name].write(getattr(operator.options, field.name))
