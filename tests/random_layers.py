@@ -60,7 +60,7 @@ class Layers:
 
     def constants(self, shape: tuple[int, ...], axis: int, source: int, output: int) -> tuple[int, int]:
         """Weights and bias whose accumulators fill the range of codes, or reach near 2^30, within codes or far
-        beyond, or fall short of a code."""
+        beyond, or fall short of a code; some channels are dead or nearly so."""
         channels = shape[axis]
         spread = self.one(1, 20, 127)
         weights = self.rng.integers(-spread, spread + 1, shape).astype(np.int8)
@@ -69,7 +69,12 @@ class Layers:
         if self.rng.random() < 0.2:
             bias = self.rng.choice([-1, 1], channels) * self.rng.uniform(0.9, 1, channels) * 2**29
             exponent = self.rng.uniform(*((-24, -20) if self.one(0, 1) else (-12, -1)), channels)
-        real = 2.0 ** np.clip(exponent, -23.9, -1.1)
+        exponent = np.clip(exponent, -23.9, -1.1)
+        if self.rng.random() < 0.3:
+            dead = self.rng.random(channels) < 0.4
+            exponent[dead] = self.rng.uniform(-45, -22, dead.sum())
+            bias[dead] = self.rng.choice([0, 1, -1], dead.sum()) * self.rng.uniform(0.9, 1.1, dead.sum()) * 2**30
+        real = 2.0**exponent
         ratio = self.tensors[output].scale / self.tensors[source].scale
         zeros = (0,) * channels
         scales = Quantization(tuple(float(np.float32(value * ratio)) for value in real), zeros, axis)
@@ -77,6 +82,10 @@ class Layers:
             self.new(shape, "int8", scales, weights),
             self.new((channels,), "int32", Quantization(scales.scale, zeros), bias.astype(np.int32)),
         )
+
+    def fused(self) -> str:
+        """An activation; its clamp falls where the output's scale puts it."""
+        return ("NONE", "NONE", "NONE", "RELU", "RELU6", "RELU_N1_TO_1")[self.between(0, 5)]
 
     def append(self, kind: str, source: int, output: int, options: object, *constants: int) -> int:
         self.operators.append(Operator(kind, (source, *constants), (output,), options))
@@ -92,7 +101,7 @@ class Layers:
         shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), window, stride, strict=True)]
         output = self.activation((1, *shape, channels))
         constants = self.constants((channels, *window, depth), 0, source, output)
-        return self.append("CONV_2D", source, output, Conv2D(padding, stride), *constants)
+        return self.append("CONV_2D", source, output, Conv2D(padding, stride, activation=self.fused()), *constants)
 
     def depthwise(
         self, source: int, stride: tuple[int, int] = (1, 1), window: tuple[int, int] = (3, 3), dilation: int = 1
@@ -105,7 +114,7 @@ class Layers:
         shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), reach, stride, strict=True)]
         output = self.activation((1, *shape, channels))
         constants = self.constants((1, *window, channels), 3, source, output)
-        options = DepthwiseConv2D(padding, stride, (dilation, 1))
+        options = DepthwiseConv2D(padding, stride, (dilation, 1), self.fused())
         return self.append("DEPTHWISE_CONV_2D", source, output, options, *constants)
 
     # What one test draws many times
@@ -189,7 +198,7 @@ class Layers:
         depth, outputs = self.one(1, 15, 64, 200, 700), self.between(1, 10)
         source, output = self.input(1, depth), self.activation((1, outputs))
         constants = self.constants((outputs, depth), 0, source, output)
-        self.append("FULLY_CONNECTED", source, output, FullyConnected(), *constants)
+        self.append("FULLY_CONNECTED", source, output, FullyConnected(self.fused()), *constants)
 
     def any_column_of_many(self) -> None:
         """A depthwise convolution over one column of pixels: few outputs and many, one after another in place; weights

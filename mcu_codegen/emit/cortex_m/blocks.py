@@ -14,7 +14,8 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, fill
-from .assembly import GUARD
+from .assembly import GUARD, Scaled
+from .equivalent import equivalent
 from .guard import guard
 
 
@@ -51,6 +52,7 @@ class BlockRenderer(Renderer):
     together = 2  # channels that a product computes in a round, that is, with one row of the stream
     instruction_set: str  # as in targets.Target.instruction_set
     granule = 4  # the bytes of a row are a multiple of it
+    bound = 2**30  # accumulators that requantisation takes are smaller
     farthest = 0  # bytes between the beginnings of rows that `pack` takes, at most; 0: they are neighbours
     unrolled: tuple[int, ...]  # in the order of OPTIMIZE, how many steps a product does without a jump, at most
 
@@ -59,11 +61,16 @@ class BlockRenderer(Renderer):
         self.helpers: dict[str, Helper] = {**HELPERS, "window_row": _WINDOW_ROW, GUARD: guard(self.instruction_set)}
         self.most = self.unrolled[OPTIMIZE.index(optimize)]
 
-    def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
+    def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
+        if isinstance(lowered, Scaled):
+            lowered = equivalent(lowered, self.bound)
+        return super().render(lowered, site)
+
+    def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
         """Whether `product` computes `op` exactly as (channels, depth) weights; else it is rendered as portable C."""
         raise NotImplementedError
 
-    def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
+    def product(self, op: Scaled, depth: int, channels: int, rows: int) -> Product:
         """The kernels for `rows` rows (1 to `block`) of `depth` inputs; adds their helpers to `helpers`."""
         raise NotImplementedError
 
@@ -71,7 +78,7 @@ class BlockRenderer(Renderer):
         """The helper that packs `rows` rows of `depth` inputs that begin `pitch` bytes apart; `farthest` or less."""
         raise NotImplementedError
 
-    def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+    def stream(self, op: Scaled, weights: np.ndarray) -> Array:
         """The constants of `multiply`, a row a round, in the order in which it reads them. Its role is ``stream``."""
         raise NotImplementedError
 
@@ -177,13 +184,13 @@ class BlockRenderer(Renderer):
         )
         return Gathering("", "", window, 0, ("window_row",))
 
-    def matrix(self, op: lower.Convolution | lower.FullyConnected, rows: int, site: Site) -> Kernel:
+    def matrix(self, op: Scaled, rows: int, site: Site) -> Kernel:
         depth = op.weights.size // len(op.weights)
         if depth % self.granule or not self.multiplies(op, len(op.weights), depth):
             return super().matrix(op, rows, site)
         return self.products(op, rows, depth, site)
 
-    def products(self, op: lower.Convolution | lower.FullyConnected, rows: int, pitch: int, site: Site) -> Kernel:
+    def products(self, op: Scaled, rows: int, pitch: int, site: Site) -> Kernel:
         """A block of rows, which begin `pitch` bytes apart, at a time; then the rest."""
         channels = len(op.weights)
         depth = op.weights.size // channels
@@ -224,7 +231,7 @@ class BlockRenderer(Renderer):
             macs=rows * op.weights.size,
         )
 
-    def rounds(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+    def rounds(self, op: Scaled, weights: np.ndarray) -> Array:
         """The stream of all channels; where they do not go up in rounds, the last ones stand in a round of their own
         together with channels that are computed twice."""
         channels = len(weights)

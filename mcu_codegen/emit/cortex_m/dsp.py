@@ -17,8 +17,9 @@ from functools import partial
 import numpy as np
 
 from .assembly import divisor, gap
+from .clamp import Clamp
 from .thumb2 import Thumb2Renderer, pair_product, sums
-from .thumb2_assembly import Thumb2Assembly, add_to
+from .thumb2_assembly import Thumb2Assembly, add_to, to_codes
 
 
 class DspRenderer(Thumb2Renderer):
@@ -58,8 +59,10 @@ class DspRenderer(Thumb2Renderer):
         shifted = ["lsr r6, r4, #16", "pkhbt r6, r6, r5, lsl #16", "lsr r8, r5, #16", "pkhbt r8, r8, r7, lsl #16"]
         return [*pairs, *shifted, "mov r4, r7", "stm r1!, {r5, r6, r7, r8}"]
 
-    def requantize(self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
-        return requantize(registers, multiplier, twice_addend, shift)
+    def requantize(
+        self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str, clamp: Clamp
+    ) -> list[str]:
+        return requantize(registers, multiplier, twice_addend, shift, clamp)
 
     def pack_rows(self, depth: int, rows: int, pitch: int) -> Thumb2Assembly:
         raw = [f"r{2 + row}" for row in range(rows)]
@@ -87,7 +90,7 @@ class DspRenderer(Thumb2Renderer):
             ],
         )
 
-    def multiply_rows(self, depth: int, channels: int, rows: int) -> Thumb2Assembly:
+    def multiply_rows(self, depth: int, channels: int, rows: int, clamp: Clamp) -> Thumb2Assembly:
         first, second = sums(rows)
         # single loads in a row take a cycle each after the first; the later pair is as quick as one LDRD
         inputs = [f"ldr {register}, [r0], #4" for register in ("r2", "r3")[:rows]]
@@ -98,12 +101,19 @@ class DspRenderer(Thumb2Renderer):
             source = "r2" if row % 2 == 0 else "r3"
             step += [f"smlad {a}, {source}, {w}, {a}" for a, w in ((first[row], "r12"), (second[row], "lr"))]
         most = self.most if rows > 1 else self.most // 4  # what is left over is not worth the flash
-        finish = partial(requantize, multiplier="r2", twice_addend="r3", shift="r12")
+        finish = partial(requantize, multiplier="r2", twice_addend="r3", shift="r12", clamp=clamp)
         steps = depth // 2
         return pair_product(step, steps, divisor(steps, most), 2 * depth * rows, depth, channels, rows, finish)
 
     def depthwise_rows(
-        self, height: int, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
+        self,
+        height: int,
+        columns: int,
+        row_bytes: int,
+        pitch: int,
+        channels: int,
+        stride: tuple[int, int],
+        clamp: Clamp,
     ) -> Thumb2Assembly:
         """r4.. sum up the columns; r9.. hold a row of the plane, two columns a register; r3 and lr its weights."""
         totals = [f"r{4 + column}" for column in range(columns)]
@@ -149,7 +159,7 @@ class DspRenderer(Thumb2Renderer):
                 *(line for at in offsets for line in (*load, f"ldrd r3, lr, [sp, #{at}]", *products)),
                 *add_to("r0", 2 * (stride[0] - height) * pitch),
                 "ldm r1, {r9, r10, r11}",
-                *requantize(totals, "r9", "r10", "r11"),
+                *requantize(totals, "r9", "r10", "r11", clamp),
                 *(f"strb {total}, [r2, #{column * channels}]" for column, total in enumerate(totals)),
                 *add_to("r2", row_bytes),
                 "ldr r3, [sp, #40]",
@@ -182,15 +192,9 @@ class WideDspRenderer(DspRenderer):
         return halves.astype("<i2").reshape(channels // 2, 2 * depth).view(np.int8)
 
 
-def requantize(registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
+def requantize(registers: Sequence[str], multiplier: str, twice_addend: str, shift: str, clamp: Clamp) -> list[str]:
     """Doubled accumulators to int8 codes, in place."""
     lines = []
-    for r in registers:
-        lines += [
-            f"smmulr {r}, {r}, {multiplier}",
-            f"add {r}, {r}, {r}, asr #31",
-            f"add {r}, {r}, {twice_addend}, asr #1",
-            f"asr {r}, {r}, {shift}",
-            f"ssat {r}, #8, {r}",
-        ]
+    for r, code in zip(registers, to_codes(registers, twice_addend, shift, clamp), strict=True):
+        lines += [f"smmulr {r}, {r}, {multiplier}", *code]
     return lines

@@ -20,11 +20,12 @@ from .mve_assembly import (
     ACCUMULATORS,
     OFFSETS,
     VECTOR,
+    Coding,
     MveAssembly,
+    coding_of,
     eight_codes,
     requantize,
-    shift_suffix,
-    shifts_by_product,
+    sixteen_codes,
     spread,
     tails,
     vectors_of,
@@ -70,8 +71,9 @@ class MveColumns(Renderer):
         _, taps, _, channels = op.weights.shape
         top, (stride, _) = op.pads[0], op.stride
         outputs = site.output.shape[1]
-        name = f"column_{taps}_{stride}_{top}_{channels}{shift_suffix(op)}"
-        self.helpers[name] = _column(taps, stride, top, channels, shifts_by_product(op)).helper(name)
+        coding = coding_of(op)
+        name = f"column_{taps}_{stride}_{top}_{channels}{coding.suffix}"
+        self.helpers[name] = _column(taps, stride, top, channels, coding).helper(name)
         stream = _column_stream(op)
         # eight outputs are computed at a time, and a window is read as a vector
         strip_bytes = ((-(-outputs // 8) * 8 - 1) * stride // VECTOR + 2) * VECTOR
@@ -79,7 +81,7 @@ class MveColumns(Renderer):
             """
             $each_channel
                 ${prefix}_$name(input, scratch, stream + $words * channel, output, $inside, $outputs,
-                    $zero_point);
+                    $addend);
             }
             """,
             prefix=site.prefix,
@@ -88,7 +90,7 @@ class MveColumns(Renderer):
             words=stream.values.shape[1],
             inside=min(site.inputs[0].shape[1], (outputs - 1) * stride + taps - top),
             outputs=outputs,
-            zero_point=op.requantization.zero_point,
+            addend=coding.addend,
         )
         helpers: tuple[str, ...] = (name,)
         if any(op.pads):
@@ -105,8 +107,9 @@ class MveColumns(Renderer):
     def _across(self, op: lower.Convolution, site: Site) -> Kernel:
         """Output by output."""
         _, taps, _, channels = op.weights.shape
-        name = f"across_{taps}_{op.stride[0]}_{channels}{shift_suffix(op)}"
-        self.helpers[name] = _across(taps, op.stride[0], channels, shifts_by_product(op)).helper(name)
+        coding = coding_of(op)
+        name = f"across_{taps}_{op.stride[0]}_{channels}{coding.suffix}"
+        self.helpers[name] = _across(taps, op.stride[0], channels, coding).helper(name)
         return Kernel(
             f"{site.prefix}_{name}(input, stream, output, {site.output.shape[1]});",
             # written over its input, an output reaches only the first pixel of its window or those before
@@ -123,8 +126,8 @@ def _column_stream(op: lower.Convolution) -> Array:
     return words(packed(np.pad(weights, ((0, 0), (0, -taps % 4)))), tails(op, folded_bias(op, weights)))
 
 
-def _column(taps: int, stride: int, top: int, channels: int, by_product: bool) -> MveAssembly:
-    """r1 reads the strip, r3 writes, r11 counts down; q6 holds zero points, q7 the offsets of eight pixels."""
+def _column(taps: int, stride: int, top: int, channels: int, coding: Coding) -> MveAssembly:
+    """r1 reads the strip, r3 writes, r11 counts down; q6 holds the addends, q7 the offsets of eight pixels."""
     shifted = _SHIFTED[: (VECTOR - taps) // stride + 1 if stride <= 4 else 1]  # VSHLC shifts by up to 32 bits
     weights = [f"mov r12, #{taps}", "vctp.8 r12", "vpst", f"vldrbt.u8 q0, [r2], #{-(-taps // 4) * 4}"]
     for before, after in pairwise(shifted):
@@ -145,7 +148,7 @@ def _column(taps: int, stride: int, top: int, channels: int, by_product: bool) -
             "int8_t *output",
             "int32_t inside",
             "int32_t outputs",
-            "int32_t zero_point",
+            "int32_t addend",
         ),
         [
             "push {r4-r11, lr}",
@@ -167,7 +170,7 @@ def _column(taps: int, stride: int, top: int, channels: int, by_product: bool) -
             "vdup.16 q6, r12",
             "2:",
             *body,
-            *eight_codes("r5", ("r7", "r9"), "q6", by_product),
+            *eight_codes("r5", ("r7", "r9"), "q6", coding),
             "vctp.16 r11",
             "vpst",
             "vstrbt.16 q3, [r3, q7]",
@@ -181,7 +184,7 @@ def _column(taps: int, stride: int, top: int, channels: int, by_product: bool) -
 
 
 def _across_stream(op: lower.Convolution) -> Array:
-    """The zero point; then per sixteen channels their biases, the weights of each tap, multipliers and what shifts.
+    """The addend of codes; then per sixteen channels biases, the weights of each tap, multipliers and what shifts.
 
     Four vectors of 32 bits hold every fourth channel, in the order in which products are taken apart.
     """
@@ -197,11 +200,11 @@ def _across_stream(op: lower.Convolution) -> Array:
     bias, multipliers, shifts = map(by_turns, tails(op, folded_bias(op, weights.T)).T)
     scalings = np.stack([each.reshape(-1, 4, 4) for each in (multipliers, shifts)], axis=2)
     rows = words(bias, packed(groups.reshape(len(groups), -1)), scalings.reshape(len(groups), -1)).values
-    zero_point = np.array([op.requantization.zero_point & 0xFFFFFFFF], np.uint32)
-    return Array("stream", "uint32_t", np.concatenate([zero_point, rows.reshape(-1)]))
+    addend = np.array([coding_of(op).addend & 0xFFFFFFFF], np.uint32)
+    return Array("stream", "uint32_t", np.concatenate([addend, rows.reshape(-1)]))
 
 
-def _across(taps: int, stride: int, channels: int, by_product: bool) -> MveAssembly:
+def _across(taps: int, stride: int, channels: int, coding: Coding) -> MveAssembly:
     """r0 reads pixels, r1 the stream, r2 writes, r3 counts outputs, lr channels; q4-q7 are accumulators."""
     vectors = vectors_of(channels)
     near = channels <= _REACH
@@ -222,9 +225,8 @@ def _across(taps: int, stride: int, channels: int, by_product: bool) -> MveAssem
             body += [f"vadd.i32 {bottom}, {bottom}, q0", f"vadd.i32 {top}, {top}, q1"]
     for vector in ("q4", "q5", "q6", "q7"):
         body += ["vldrw.u32 q0, [r1], #16", "vldrw.u32 q1, [r1], #16"]
-        body += requantize(vector, ("q0", "q1"), by_product, "q2")
-    for bottom, top in (("q4", "q5"), ("q6", "q7")):
-        body += [f"vqmovnb.s32 {bottom}, {bottom}", f"vqmovnt.s32 {bottom}, {top}", f"vqadd.s16 {bottom}, {bottom}, r4"]
+        body += requantize(vector, ("q0", "q1"), coding.by_product, "q2")
+    body += sixteen_codes(("q4", "q5", "q6", "q7"), "r4", coding.clamp, "r12")
     return MveAssembly(
         f"A depthwise convolution by {taps} x 1, stride {stride}, of {channels} channels.",
         ("const int8_t *input", "const uint32_t *stream", "int8_t *output", "int32_t outputs"),
@@ -239,8 +241,6 @@ def _across(taps: int, stride: int, channels: int, by_product: bool) -> MveAssem
             "dlstp.8 lr, r6",
             "2:",
             *body,
-            "vqmovnb.s16 q4, q4",
-            "vqmovnt.s16 q4, q6",
             "vstrb.8 q4, [r2], #16",
             *add_to("r0", VECTOR - taps * channels),
             "letp lr, 2b",

@@ -10,8 +10,21 @@ from ... import lower
 from ...memory import Demand
 from ..kernel import times
 from ..portable.renderer import Array, Kernel, Site, fill
-from .assembly import REACH, Assembly, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
+from .assembly import (
+    REACH,
+    Assembly,
+    Scaled,
+    folded_bias,
+    packed,
+    planes,
+    requantizes,
+    rounding,
+    scaling,
+    windows,
+    words,
+)
 from .blocks import BlockRenderer, Product, pack_name
+from .clamp import Clamp, clamp_of
 from .thumb2_addition import Thumb2Addition
 from .thumb2_assembly import Thumb2Assembly, add_to
 from .thumb2_columns import Thumb2Columns, widen
@@ -34,7 +47,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         wide."""
         raise NotImplementedError
 
-    def multiply_rows(self, depth: int, channels: int, rows: int) -> Assembly:
+    def multiply_rows(self, depth: int, channels: int, rows: int, clamp: Clamp) -> Assembly:
         """See `pair_product`."""
         raise NotImplementedError
 
@@ -47,20 +60,28 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         raise NotImplementedError
 
     def depthwise_rows(
-        self, height: int, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
+        self,
+        height: int,
+        columns: int,
+        row_bytes: int,
+        pitch: int,
+        channels: int,
+        stride: tuple[int, int],
+        clamp: Clamp,
     ) -> Assembly:
         """`columns` columns of every row of output of a window of `height` rows, from one plane. Parameters: plane,
         stream, output, rows."""
         raise NotImplementedError
 
-    def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
+    def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
         # pairs of channels, and offsets within one instruction's reach
         return requantizes(op) and channels > 1 and max(channels, depth) * (self.block - 1) < REACH
 
-    def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
+    def product(self, op: Scaled, depth: int, channels: int, rows: int) -> Product:
         # a single row has no neighbour whose distance would matter
-        multiply = f"multiply_{depth}x{rows}" + (f"_{channels}" if rows > 1 else "")
-        self.helpers[multiply] = self.multiply_rows(depth, channels, rows).helper(multiply)
+        clamp = clamp_of(op.requantization)
+        multiply = f"multiply_{depth}x{rows}" + (f"_{channels}" if rows > 1 else "") + clamp.suffix
+        self.helpers[multiply] = self.multiply_rows(depth, channels, rows, clamp).helper(multiply)
         return Product(self.pack(depth, rows, depth), multiply, self.element_bytes * depth * rows)
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
@@ -68,13 +89,13 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         self.helpers[name] = self.pack_rows(depth, rows, pitch).helper(name)
         return name
 
-    def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+    def stream(self, op: Scaled, weights: np.ndarray) -> Array:
         """Per pair of channels: two biases, the weights of both, the first multiplier, a word that holds both shifts
         and, in its upper half, `rounding`; the second multiplier."""
         pairs = len(weights) // 2
         bias = self.scale * folded_bias(op, weights).reshape(pairs, 2)
         multipliers, shifts = (each.reshape(pairs, 2) for each in scaling(op, len(weights)))
-        word = shifts[:, :1] + (shifts[:, 1:] << 8) + (rounding(op) << 16)
+        word = shifts[:, :1] + (shifts[:, 1:] << 8) + (_rounding(op) << 16)
         return words(bias, packed(self.interleave(weights)), multipliers[:, :1], word, multipliers[:, 1:])
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
@@ -85,6 +106,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         if not planes(op) or not requantizes(op) or _COLUMNS * channels > REACH:
             return super().depthwise(op, site)
         top, _, left, _ = op.pads
+        clamp = clamp_of(op.requantization)
         chunks, pitch = self.chunks(columns, op.stride[1])
         plane_rows = (rows - 1) * op.stride[0] + height
         inside = min(input_columns, pitch - left)
@@ -95,7 +117,8 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         calls = []
         for start, size in chunks:
             name = f"rows_{height}_{size}_{columns * channels}_{pitch}_{channels}_{op.stride[0]}_{op.stride[1]}"
-            helpers[name] = self.depthwise_rows(height, size, columns * channels, pitch, channels, op.stride)
+            name += clamp.suffix
+            helpers[name] = self.depthwise_rows(height, size, columns * channels, pitch, channels, op.stride, clamp)
             calls.append(
                 f"{site.prefix}_{name}(plane + {start * op.stride[1]}, {constants},"
                 f" output + {start * channels}, {rows});"
@@ -135,7 +158,12 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         """Per channel: the bias, the words of `windows`, the multiplier."""
         channels = op.weights.shape[3]
         bias = self.scale * folded_bias(op, op.weights.reshape(-1, channels).T)
-        return words(bias[:, None], windows(op), scaling(op, channels)[0][:, None])
+        return words(bias[:, None], windows(op, _rounding(op)), scaling(op, channels)[0][:, None])
+
+
+def _rounding(op: Scaled) -> int:
+    """Of codes that are moved as `to_codes` wants them."""
+    return rounding(op, clamp_of(op.requantization).top)
 
 
 def sums(rows: int) -> tuple[list[str], list[str]]:

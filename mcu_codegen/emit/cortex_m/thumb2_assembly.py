@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .assembly import Assembly
+from .clamp import Clamp
 from .ranges import Ranges, encodable
 
 FORMS = """
@@ -16,7 +19,7 @@ FORMS = """
     add sub                    sp, #0..508/4
     add                        R, sp, #0..1020/4
     add adds                   R, R, R
-    add                        R, R, R, asr #1..32
+    add bic                    R, R, R, asr #1..32
     add                        R, R, R, lsr #1..32
     add                        R, R, R, lsl #0..31
     sub                        R, R, R
@@ -77,6 +80,24 @@ def constant(register: str, value: int) -> list[str]:
     """`register` becomes `value`, 0 or more."""
     upper = [f"movt {register}, #{value >> 16}"] if value >> 16 else []
     return [f"movw {register}, #{value & 0xFFFF}", *upper]
+
+
+def to_codes(registers: Sequence[str], twice_addend: str, shift: str, clamp: Clamp) -> list[list[str]]:
+    """Of each register, what makes doubling high products, rounded half up, int8 codes in place. `twice_addend` is for
+    codes moved up by `clamp.top`."""
+    return [[line.replace("=", r) for line in _to_code(twice_addend, shift, clamp)] for r in registers]
+
+
+def _to_code(twice_addend: str, shift: str, clamp: Clamp) -> list[str]:
+    lines = [
+        f"{'bic' if clamp.rectified else 'add'} =, =, =, asr #31",  # half away from zero, or nothing below zero
+        f"add =, =, {twice_addend}, asr #1",
+        f"asr =, =, {shift}",
+        "ssat =, #8, =",
+    ]
+    if clamp.whole or clamp.rectified:
+        return lines + ([f"sub =, =, #{clamp.top}"] if clamp.top else [])
+    return [*lines, f"sub =, =, #{clamp.top + clamp.bottom}", "ssat =, #8, =", f"add =, =, #{clamp.bottom}"]
 
 
 class Thumb2Assembly(Assembly):
