@@ -232,6 +232,18 @@ class Layers:
         output = self.new((1, 1, 1, channels), "int8", self.tensors[source].quantization or Quantization((), ()))
         self.append("AVERAGE_POOL_2D", source, output, Pool2D("VALID", (1, 1), (rows, columns)))
 
+    def any_window(self) -> None:
+        """Pooling by windows, many of which cross an edge; the channels of some come in fours."""
+        rows, columns, channels = self.between(1, 9), self.between(1, 9), self.one(4, 8, 20, 24, self.between(1, 40))
+        window, stride = (self.between(1, 4), self.between(1, 4)), (self.between(1, 3), self.between(1, 3))
+        fits = window[0] <= rows and window[1] <= columns
+        padding = "VALID" if fits and self.rng.random() < 0.5 else "SAME"
+        shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), window, stride, strict=True)]
+        source = self.input(1, rows, columns, channels)
+        output = self.new((1, *shape, channels), "int8", self.tensors[source].quantization or Quantization((), ()))
+        kind = ("MAX_POOL_2D", "AVERAGE_POOL_2D")[self.between(0, 1)]
+        self.append(kind, source, output, Pool2D(padding, stride, window, self.fused()))
+
     def any_add(self) -> None:
         """Equal scales, and scales far apart."""
         shape = (1, self.between(1, 5), self.between(1, 5), self.between(1, 9))
@@ -269,6 +281,7 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "column of many": Layers.any_column_of_many,
     "in place": Layers.in_place,
     "pool": Layers.any_pool,
+    "window": Layers.any_window,
     "mean": Layers.any_mean,
     "add": Layers.any_add,
     "repeated": Layers.any_repeated,

@@ -18,11 +18,12 @@ import numpy as np
 
 from .assembly import divisor, gap
 from .clamp import Clamp
+from .dsp_pooling import DspPooling
 from .thumb2 import Thumb2Renderer, pair_product, sums
 from .thumb2_assembly import Thumb2Assembly, add_to, to_codes
 
 
-class DspRenderer(Thumb2Renderer):
+class DspRenderer(DspPooling, Thumb2Renderer):
     """Cortex-M4, M7, M33."""
 
     instruction_set = "dsp"

@@ -39,12 +39,13 @@ from .mve_assembly import (
 )
 from .mve_columns import MveColumns
 from .mve_planes import MvePlanes
+from .mve_pooling import MvePooling
 from .thumb2_assembly import add_to, constant
 
 _LOOPED = 4  # vectors of a row in a round of its loop
 
 
-class MveRenderer(MveAddition, MveColumns, MvePlanes, BlockRenderer):
+class MveRenderer(MveAddition, MvePooling, MveColumns, MvePlanes, BlockRenderer):
     """Cortex-M55."""
 
     instruction_set = "mve"

@@ -37,7 +37,8 @@ _FORMS = """
     vadd.i16 vadd.i32                Q, Q, Q
     vqadd.u16                        Q, Q, Q
     vqadd.u16                        Q, Q, R
-    vmax.s8 vmin.s8                  Q, Q, Q
+    vmax.s8 vmax.s16                 Q, Q, Q
+    vmin.s8 vmin.s16                 Q, Q, Q
     vadd.i16 vadd.i32                Q, Q, R
     vqadd.s16                        Q, Q, Q
     vqadd.s16                        Q, Q, R
@@ -53,15 +54,15 @@ _FORMS = """
     vshr.u16                         Q, Q, #1..16
     vshlc                            Q, R, #1..32
     vmovlb.s16 vmovlt.s16            Q, Q
-    vmovnt.i16                       Q, Q
+    vmovnt.i16 vmovnt.i32            Q, Q
     vqmovnb.s16 vqmovnt.s16          Q, Q
     vqmovnb.s32 vqmovnt.s32          Q, Q
     vqmovunb.s32 vqmovunt.s32        Q, Q
     vqrshrnb.s16                     Q, Q, #1..8
     vqrshrnb.s32                     Q, Q, #1..16
-    vldrb.u8 vldrb.u16 vldrb.s32     Q, [R]
+    vldrb.u8 vldrb.u16 vldrb.s16 vldrb.s32  Q, [R]
     vldrb.u8 vldrb.s32               Q, [R, #-127..127]
-    vldrb.u8 vldrb.s32               Q, [R], #-127..127
+    vldrb.u8 vldrb.s16 vldrb.s32     Q, [R], #-127..127
     vldrb.u16 vldrbt.u16             Q, [R, Q]
     vldrbt.u8                        Q, [R]
     vldrbt.u8                        Q, [R], #-127..127

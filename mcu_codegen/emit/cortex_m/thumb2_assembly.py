@@ -58,7 +58,8 @@ _DSP_FORMS = """
     sxtb16                     R, R, ror #8..24/8
     sxtab16                    R, R, R
     sxtab16                    R, R, R, ror #8..24/8
-    sadd16 smmulr              R, R, R
+    sadd16 smmulr ssub8 sel    R, R, R
+    sxth                       R, R
     smlad smlabt smlatb        R, R, R, R
     pkhbt                      R, R, R, lsl #1..31
 """
