@@ -144,8 +144,10 @@ def _each_window(op: lower.Pool, site: Site, body: str, inside: str | None, once
     """
     _, rows, columns, channels = site.inputs[0].shape
     run = ""
+    (first_row, end_row), (first, end) = (_inside(op, site, axis) for axis in (0, 1))
+    if first_row >= end_row or first >= end:
+        inside = None
     if inside is not None:
-        (first_row, end_row), (first, end) = (_inside(op, site, axis) for axis in (0, 1))
         run = fill(
             """
             if (y >= $first_row && y < $end_row && x == $first) {
