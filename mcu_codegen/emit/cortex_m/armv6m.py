@@ -165,18 +165,26 @@ def _rounding(op: Scaled) -> int:
 
 def _pack(name: str, depth: int, rows: int, pitch: int) -> Helper:
     """For every two inputs, and every pair of rows, two words."""
-    lines = []
-    for row in range(0, rows, 2):
-        for k in (0, 1):
-            first = f"(uint32_t)input[{row * pitch + k}]"
-            second = f" + ((uint32_t)input[{(row + 1) * pitch + k}] << 16)" if row + 1 < rows else ""
-            lines.append(f"        *to++ = {first}{second};")
-    body = "\n".join(lines)
+
+    def pairs(inputs: int, indent: str) -> str:
+        """Of each pair of rows, so many inputs; of a last one alone, the word that would be the next's is left out."""
+        lines = []
+        for row in range(0, rows, 2):
+            for k in range(inputs):
+                first = f"(uint32_t)input[{row * pitch + k}]"
+                second = f" + ((uint32_t)input[{(row + 1) * pitch + k}] << 16)" if row + 1 < rows else ""
+                lines.append(f"{indent}*to++ = {first}{second};\n")
+            lines += [f"{indent}to++;\n"] if inputs == 1 else []
+        return "".join(lines)
+
+    even = depth - depth % 2
+    loop = f"    for (const int8_t *const end = input + {even}; input != end; input += 2) {{\n"
+    loop += f"{pairs(2, '        ')}    }}\n"
     return Helper(
         f"/* Pairs up {rows} rows of {depth} inputs. */\n"
         f"static void ${{prefix}}_{name}(const int8_t *input, void *wide)\n{{\n"
         f"    uint32_t *to = (uint32_t *)wide;\n\n"
-        f"    for (const int8_t *const end = input + {depth}; input != end; input += 2) {{\n{body}\n    }}\n}}\n"
+        f"{loop if even else ''}{pairs(1, '    ') if depth % 2 else ''}}}\n"
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from .assembly import divisor, gap
 from .clamp import Clamp
-from .thumb2 import Thumb2Renderer, pair_product, sums
+from .thumb2 import Thumb2Renderer, pair_product, row_loop, sums
 from .thumb2_assembly import Thumb2Assembly, add_to, to_codes
 
 
@@ -53,16 +53,16 @@ class Armv7mRenderer(Thumb2Renderer):
         registers = [f"r{3 + row}" for row in range(rows)]
         loads = [f"ldrsb {register}, [r0, #{row * pitch}]" for row, register in enumerate(registers) if row]
         store = f"stm r1!, {{{', '.join(registers)}}}" if rows > 1 else f"str {registers[0]}, [r1], #4"
+        each = [*loads, f"ldrsb {registers[0]}, [r0], #1", store]
+        whole = depth - depth % 4
+        loop = [*add_to("r2", whole, "r0"), "1:", *each * 4, "cmp r0, r2", "bne 1b"]
         return Thumb2Assembly(
             f"Widens {rows} x {depth} inputs, by turns.",
             ("const int8_t *input", "void *wide"),
             [
                 "push {r4-r7}",
-                *add_to("r2", depth, "r0"),
-                "1:",
-                *[*loads, f"ldrsb {registers[0]}, [r0], #1", store] * 4,
-                "cmp r0, r2",
-                "bne 1b",
+                *(loop if whole else []),
+                *each * (depth - whole),
                 "pop {r4-r7}",
                 "bx lr",
             ],
@@ -70,6 +70,8 @@ class Armv7mRenderer(Thumb2Renderer):
 
     def multiply_rows(self, depth: int, channels: int, rows: int, clamp: Clamp) -> Thumb2Assembly:
         first, second = sums(rows)
+        if rows == 1:
+            return self._multiply_row(depth, channels, clamp)
         step = ["ldrsb r12, [r1], #1", "ldrsb lr, [r1], #1"]
         for row in range(rows):
             if row % 2 == 0:
@@ -78,6 +80,20 @@ class Armv7mRenderer(Thumb2Renderer):
             step += [f"mla {total}, {source}, {w}, {total}" for total, w in ((first[row], "r12"), (second[row], "lr"))]
         requantize = partial(_requantize, multiplier="r2", twice_addend="r3", shift="r12", spare="lr", clamp=clamp)
         return pair_product(step, depth, divisor(depth, self.most), 4 * depth * rows, depth, channels, rows, requantize)
+
+    def _multiply_row(self, depth: int, channels: int, clamp: Clamp) -> Thumb2Assembly:
+        """Four inputs at a time, in registers that sum up more rows elsewhere."""
+        step = ["ldm r0!, {r2, r3, r5, r6}"]
+        for source in ("r2", "r3", "r5", "r6"):
+            step += [
+                "ldrsb r12, [r1], #1",
+                "ldrsb lr, [r1], #1",
+                f"mla r4, {source}, r12, r4",
+                f"mla r8, {source}, lr, r8",
+            ]
+        finish = partial(_requantize, multiplier="r2", twice_addend="r3", shift="r12", spare="lr", clamp=clamp)
+        lines = row_loop(step, depth // 4, 2 * self.most)
+        return pair_product(lines, 1, 1, 4 * depth, depth, channels, 1, finish)
 
     def depthwise_rows(
         self,

@@ -9,11 +9,12 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..kernel import times
-from ..portable.renderer import Array, Kernel, Site, fill
+from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill
 from .assembly import (
     REACH,
     Assembly,
     Scaled,
+    divisor,
     folded_bias,
     packed,
     planes,
@@ -26,7 +27,7 @@ from .assembly import (
 from .blocks import BlockRenderer, Product, pack_name
 from .clamp import Clamp, clamp_of
 from .thumb2_addition import Thumb2Addition
-from .thumb2_assembly import Thumb2Assembly, add_to
+from .thumb2_assembly import Thumb2Assembly, add_to, constant
 from .thumb2_columns import Thumb2Columns, widen
 
 _COLUMNS = 5  # columns that a depthwise kernel computes at a time, at most
@@ -40,6 +41,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
     plane."""
 
     farthest = REACH // (BlockRenderer.block - 1)
+    copied = (16, 2)  # in the order of OPTIMIZE, how many words are copied without a jump, at most
     scale: int  # of accumulators: 2 where a kernel doubles one operand
 
     def pack_rows(self, depth: int, rows: int, pitch: int) -> Assembly:
@@ -74,8 +76,16 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         raise NotImplementedError
 
     def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
-        # pairs of channels, and offsets within one instruction's reach
-        return requantizes(op) and channels > 1 and max(channels, depth) * (self.block - 1) < REACH
+        return requantizes(op) and channels > 1  # for they come in pairs
+
+    def rows_together(self, channels: int, pitch: int) -> int:
+        """As many as offsets reach, with two bytes to spare."""
+        return min(self.block, (REACH - 2) // max(channels, pitch) + 1)
+
+    def window(self, height: int, row_bytes: int, pitch: int) -> str | None:
+        name = f"window_{height}x{row_bytes}_{pitch}"
+        self.helpers[name] = _window(height, row_bytes, pitch, self.copied[OPTIMIZE.index(self.optimize)]).helper(name)
+        return name
 
     def product(self, op: Scaled, depth: int, channels: int, rows: int) -> Product:
         # a single row has no neighbour whose distance would matter
@@ -161,9 +171,39 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         return words(bias[:, None], windows(op, _rounding(op)), scaling(op, channels)[0][:, None])
 
 
+def row_loop(step: list[str], steps: int, most: int) -> list[str]:
+    """`step` again and again for `pair_product`, where one row leaves r7 to count; `most` as in `unrolled`."""
+    unrolled = divisor(steps, max(most // 8, 1)) if steps else 0
+    if unrolled == steps:
+        return step * steps
+    return [*constant("r7", steps // unrolled), "2:", *step * unrolled, "subs r7, #1", "bne 2b"]
+
+
 def _rounding(op: Scaled) -> int:
     """Of codes that are moved as `to_codes` wants them."""
     return rounding(op, clamp_of(op.requantization).top)
+
+
+def _window(height: int, row_bytes: int, pitch: int, most: int) -> Thumb2Assembly:
+    """Words need not be aligned. r3 counts words, r12 rows."""
+    words, rest = divmod(row_bytes, 4)
+    unrolled = divisor(words, most) if words else 0
+    row: list[str] = []
+    for word in range(unrolled):
+        row += [f"ldr r2, [r0, #{4 * word}]", f"str r2, [r1, #{4 * word}]"]
+    row += [f"{line}" for register in ("r0", "r1") if words for line in add_to(register, 4 * unrolled)]
+    if words > unrolled:
+        row = [*constant("r3", words // unrolled), "1:", *row, "subs r3, #1", "bne 1b"]
+    for size, form in ((2, "h"), (1, "b")):
+        row += [f"ldr{form} r2, [r0], #{size}", f"str{form} r2, [r1], #{size}"] if rest & size else []
+    if height > 1:
+        back = add_to("r0", pitch - row_bytes) if pitch != row_bytes else []
+        row = [*constant("r12", height), "2:", *row, *back, "subs r12, #1", "bne 2b"]
+    return Thumb2Assembly(
+        f"Copies {height} rows of {row_bytes} bytes, {pitch} bytes apart, side by side.",
+        ("const int8_t *from", "int8_t *to"),
+        [*row, "bx lr"],
+    )
 
 
 def sums(rows: int) -> tuple[list[str], list[str]]:
