@@ -104,17 +104,22 @@ class Layers:
         return self.append("CONV_2D", source, output, Conv2D(padding, stride, activation=self.fused()), *constants)
 
     def depthwise(
-        self, source: int, stride: tuple[int, int] = (1, 1), window: tuple[int, int] = (3, 3), dilation: int = 1
+        self,
+        source: int,
+        stride: tuple[int, int] = (1, 1),
+        window: tuple[int, int] = (3, 3),
+        dilation: tuple[int, int] = (1, 1),
+        multiplier: int = 1,
     ) -> int:
-        """`dilation` is over rows."""
         _, rows, columns, channels = self.tensors[source].shape
-        reach = ((window[0] - 1) * dilation + 1, window[1])
+        channels *= multiplier
+        reach = [(size - 1) * step + 1 for size, step in zip(window, dilation, strict=True)]
         fits = reach[0] <= rows and reach[1] <= columns
         padding = "VALID" if fits and self.rng.random() < 0.4 else "SAME"
         shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), reach, stride, strict=True)]
         output = self.activation((1, *shape, channels))
         constants = self.constants((1, *window, channels), 3, source, output)
-        options = DepthwiseConv2D(padding, stride, (dilation, 1), self.fused())
+        options = DepthwiseConv2D(padding, stride, dilation, self.fused(), multiplier)
         return self.append("DEPTHWISE_CONV_2D", source, output, options, *constants)
 
     # What one test draws many times
@@ -131,6 +136,16 @@ class Layers:
         )
         self.depthwise(source, (self.one(1, 1, 2), self.one(1, 1, 2)), (height, 3))
 
+    def any_depthwise_window(self) -> None:
+        """Windows of any shape, dilated both ways, on images of any size, many of them smaller; some with a multiplier,
+        mostly of a single channel."""
+        rows, columns = self.between(1, 10), self.between(1, 10)
+        multiplier = self.one(1, 1, 1, 2, 8)
+        channels = self.one(4, 8, 12, 20, 36, self.between(1, 9)) if multiplier == 1 else self.one(1, 1, 1, 3)
+        window, stride = (self.between(1, 5), self.between(1, 5)), (self.between(1, 3), self.between(1, 3))
+        dilation = (1, 1) if max(stride) > 1 else (self.one(1, 1, 2), self.one(1, 1, 2, 3))
+        self.depthwise(self.input(1, rows, columns, channels), stride, window, dilation, multiplier)
+
     def any_column(self) -> None:
         """A k x 1 kernel, mostly on an image of width 1, whose stride in x then does not matter; by chance dilated."""
         dilation = self.one(1, 1, 2, 4)
@@ -138,7 +153,7 @@ class Layers:
         reach = (taps - 1) * dilation + 1
         source = self.input(1, max(1, reach + self.between(-2, 30)), width, self.one(1, 2, 4, 8, 13))
         stride = (self.one(1, 1, 1, 2, 3, 4, 5), self.between(1, 2) if width == 1 else 1)
-        self.depthwise(source, stride, (taps, 1), dilation)
+        self.depthwise(source, stride, (taps, 1), (dilation, 1))
 
     def extreme_column(self) -> None:
         """Multipliers at the ends of their range, and accumulators near the end of what kernels of Cortex-M0 take; and
@@ -272,6 +287,7 @@ class Layers:
 KINDS: dict[str, Callable[[Layers], None]] = {
     "convolution": Layers.any_convolution,
     "depthwise": Layers.any_depthwise,
+    "depthwise window": Layers.any_depthwise_window,
     "column": Layers.any_column,
     "extreme column": Layers.extreme_column,
     "stem": Layers.any_stem,

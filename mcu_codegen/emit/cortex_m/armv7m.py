@@ -49,6 +49,13 @@ class Armv7mRenderer(Thumb2Renderer):
     ) -> list[str]:
         return _requantize_doubled(registers, multiplier, twice_addend, shift, "r12", clamp)
 
+    def tap(self, pointer: str, offset: int) -> list[str]:
+        lines = []
+        for channel, total in enumerate(("r4", "r5", "r6", "r7")):
+            lines += [f"ldrsb r8, [{pointer}, #{offset + channel}]", "ldrsb r9, [r1], #1"]
+            lines.append(f"mla {total}, r8, r9, {total}")
+        return lines
+
     def pack_rows(self, depth: int, rows: int, pitch: int) -> Thumb2Assembly:
         registers = [f"r{3 + row}" for row in range(rows)]
         loads = [f"ldrsb {register}, [r0, #{row * pitch}]" for row, register in enumerate(registers) if row]

@@ -97,6 +97,9 @@ class BlockRenderer(Renderer):
 
     def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
         """Copies a block of windows, row by row, side by side, and multiplies it as a matrix."""
+        if op.depth_multiplier > 1 and site.inputs[0].shape[3] == 1:
+            # of a single channel, nothing is left that would be depthwise
+            op = replace(op, weights=np.ascontiguousarray(op.weights.transpose(3, 1, 2, 0)), depth_multiplier=0)
         channels, height, width, depth = op.weights.shape
         pointwise = (height, width, op.stride, any(op.pads)) == (1, 1, (1, 1), False)
         if op.depthwise or pointwise:

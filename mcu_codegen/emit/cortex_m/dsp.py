@@ -65,6 +65,13 @@ class DspRenderer(DspPooling, Thumb2Renderer):
     ) -> list[str]:
         return requantize(registers, multiplier, twice_addend, shift, clamp)
 
+    def tap(self, pointer: str, offset: int) -> list[str]:
+        lines = [f"ldr r8, [{pointer}, #{offset}]", "ldr r9, [r1], #4"]
+        for word, odd in (("r8", "r10"), ("r9", "r12")):
+            lines += [f"sxtb16 {odd}, {word}, ror #8", f"sxtb16 {word}, {word}"]
+        lines += ["smlabb r4, r8, r9, r4", "smlabb r5, r10, r12, r5"]
+        return [*lines, "smlatt r6, r8, r9, r6", "smlatt r7, r10, r12, r7"]
+
     def pack_rows(self, depth: int, rows: int, pitch: int) -> Thumb2Assembly:
         raw = [f"r{2 + row}" for row in range(rows)]
         pairs = [f"r{6 + row}" for row in range(rows)]

@@ -26,6 +26,7 @@ from .assembly import (
 )
 from .blocks import BlockRenderer, Product, pack_name
 from .clamp import Clamp, clamp_of
+from .thumb2_across import Thumb2Across
 from .thumb2_addition import Thumb2Addition
 from .thumb2_assembly import Thumb2Assembly, add_to, constant
 from .thumb2_columns import Thumb2Columns, widen
@@ -36,7 +37,7 @@ Requantize = Callable[[Sequence[str]], list[str]]
 """Turns accumulators in registers into int8 codes; r2 is the multiplier, r3 twice the addend, r12 the shift."""
 
 
-class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
+class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer):
     """Convolutions two channels and up to four rows at a time; depthwise convolutions by 3 x 3 and 1 x 3 plane by
     plane."""
 

@@ -61,6 +61,7 @@ _DSP_FORMS = """
     sadd16 smmulr ssub8 sel    R, R, R
     sxth                       R, R
     smlad smlabt smlatb        R, R, R, R
+    smlabb smlatt              R, R, R, R
     pkhbt                      R, R, R, lsl #1..31
 """
 
