@@ -93,7 +93,7 @@ def images() -> Graph:
 def columns() -> Graph:
     layers = Layers(6)
     for taps, stride, dilation, *image in COLUMNS:
-        layers.depthwise(layers.input(1, *image), (stride, 1), (taps, 1), dilation)
+        layers.depthwise(layers.input(1, *image), (stride, 1), (taps, 1), (dilation, 1))
     return layers.graph()
 
 

@@ -60,7 +60,7 @@ class Layers:
 
     def constants(self, shape: tuple[int, ...], axis: int, source: int, output: int) -> tuple[int, int]:
         """Weights and bias whose accumulators fill the range of codes, or reach near 2^30, within codes or far
-        beyond, or fall short of a code."""
+        beyond, or fall short of a code; some channels are dead or nearly so."""
         channels = shape[axis]
         spread = self.one(1, 20, 127)
         weights = self.rng.integers(-spread, spread + 1, shape).astype(np.int8)
@@ -69,7 +69,12 @@ class Layers:
         if self.rng.random() < 0.2:
             bias = self.rng.choice([-1, 1], channels) * self.rng.uniform(0.9, 1, channels) * 2**29
             exponent = self.rng.uniform(*((-24, -20) if self.one(0, 1) else (-12, -1)), channels)
-        real = 2.0 ** np.clip(exponent, -23.9, -1.1)
+        exponent = np.clip(exponent, -23.9, -1.1)
+        if self.rng.random() < 0.3:
+            dead = self.rng.random(channels) < 0.4
+            exponent[dead] = self.rng.uniform(-45, -22, dead.sum())
+            bias[dead] = self.rng.choice([0, 1, -1], dead.sum()) * self.rng.uniform(0.9, 1.1, dead.sum()) * 2**30
+        real = 2.0**exponent
         ratio = self.tensors[output].scale / self.tensors[source].scale
         zeros = (0,) * channels
         scales = Quantization(tuple(float(np.float32(value * ratio)) for value in real), zeros, axis)
@@ -77,6 +82,10 @@ class Layers:
             self.new(shape, "int8", scales, weights),
             self.new((channels,), "int32", Quantization(scales.scale, zeros), bias.astype(np.int32)),
         )
+
+    def fused(self) -> str:
+        """An activation; its clamp falls where the output's scale puts it."""
+        return ("NONE", "NONE", "NONE", "RELU", "RELU6", "RELU_N1_TO_1")[self.between(0, 5)]
 
     def append(self, kind: str, source: int, output: int, options: object, *constants: int) -> int:
         self.operators.append(Operator(kind, (source, *constants), (output,), options))
@@ -92,20 +101,25 @@ class Layers:
         shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), window, stride, strict=True)]
         output = self.activation((1, *shape, channels))
         constants = self.constants((channels, *window, depth), 0, source, output)
-        return self.append("CONV_2D", source, output, Conv2D(padding, stride), *constants)
+        return self.append("CONV_2D", source, output, Conv2D(padding, stride, activation=self.fused()), *constants)
 
     def depthwise(
-        self, source: int, stride: tuple[int, int] = (1, 1), window: tuple[int, int] = (3, 3), dilation: int = 1
+        self,
+        source: int,
+        stride: tuple[int, int] = (1, 1),
+        window: tuple[int, int] = (3, 3),
+        dilation: tuple[int, int] = (1, 1),
+        multiplier: int = 1,
     ) -> int:
-        """`dilation` is over rows."""
         _, rows, columns, channels = self.tensors[source].shape
-        reach = ((window[0] - 1) * dilation + 1, window[1])
+        channels *= multiplier
+        reach = [(size - 1) * step + 1 for size, step in zip(window, dilation, strict=True)]
         fits = reach[0] <= rows and reach[1] <= columns
         padding = "VALID" if fits and self.rng.random() < 0.4 else "SAME"
         shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), reach, stride, strict=True)]
         output = self.activation((1, *shape, channels))
         constants = self.constants((1, *window, channels), 3, source, output)
-        options = DepthwiseConv2D(padding, stride, (dilation, 1))
+        options = DepthwiseConv2D(padding, stride, dilation, self.fused(), multiplier)
         return self.append("DEPTHWISE_CONV_2D", source, output, options, *constants)
 
     # What one test draws many times
@@ -122,6 +136,16 @@ class Layers:
         )
         self.depthwise(source, (self.one(1, 1, 2), self.one(1, 1, 2)), (height, 3))
 
+    def any_depthwise_window(self) -> None:
+        """Windows of any shape, dilated both ways, on images of any size, many of them smaller; some with a multiplier,
+        mostly of a single channel."""
+        rows, columns = self.between(1, 10), self.between(1, 10)
+        multiplier = self.one(1, 1, 1, 2, 8)
+        channels = self.one(4, 8, 12, 20, 36, self.between(1, 9)) if multiplier == 1 else self.one(1, 1, 1, 3)
+        window, stride = (self.between(1, 5), self.between(1, 5)), (self.between(1, 3), self.between(1, 3))
+        dilation = (1, 1) if max(stride) > 1 else (self.one(1, 1, 2), self.one(1, 1, 2, 3))
+        self.depthwise(self.input(1, rows, columns, channels), stride, window, dilation, multiplier)
+
     def any_column(self) -> None:
         """A k x 1 kernel, mostly on an image of width 1, whose stride in x then does not matter; by chance dilated."""
         dilation = self.one(1, 1, 2, 4)
@@ -129,7 +153,7 @@ class Layers:
         reach = (taps - 1) * dilation + 1
         source = self.input(1, max(1, reach + self.between(-2, 30)), width, self.one(1, 2, 4, 8, 13))
         stride = (self.one(1, 1, 1, 2, 3, 4, 5), self.between(1, 2) if width == 1 else 1)
-        self.depthwise(source, stride, (taps, 1), dilation)
+        self.depthwise(source, stride, (taps, 1), (dilation, 1))
 
     def extreme_column(self) -> None:
         """Multipliers at the ends of their range, and accumulators near the end of what kernels of Cortex-M0 take; and
@@ -195,7 +219,7 @@ class Layers:
         depth, outputs = self.one(1, 15, 64, 200, 700), self.between(1, 10)
         source, output = self.input(1, depth), self.activation((1, outputs))
         constants = self.constants((outputs, depth), 0, source, output)
-        self.append("FULLY_CONNECTED", source, output, FullyConnected(), *constants)
+        self.append("FULLY_CONNECTED", source, output, FullyConnected(self.fused()), *constants)
 
     def any_column_of_many(self) -> None:
         """A depthwise convolution over one column of pixels: few outputs and many, one after another in place; weights
@@ -240,6 +264,18 @@ class Layers:
         output = self.new((1, 1, 1, channels), "int8", self.tensors[source].quantization or Quantization((), ()))
         self.append("AVERAGE_POOL_2D", source, output, Pool2D("VALID", (1, 1), (rows, columns)))
 
+    def any_window(self) -> None:
+        """Pooling by windows, many of which cross an edge; the channels of some come in fours."""
+        rows, columns, channels = self.between(1, 9), self.between(1, 9), self.one(4, 8, 20, 24, self.between(1, 40))
+        window, stride = (self.between(1, 4), self.between(1, 4)), (self.between(1, 3), self.between(1, 3))
+        fits = window[0] <= rows and window[1] <= columns
+        padding = "VALID" if fits and self.rng.random() < 0.5 else "SAME"
+        shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), window, stride, strict=True)]
+        source = self.input(1, rows, columns, channels)
+        output = self.new((1, *shape, channels), "int8", self.tensors[source].quantization or Quantization((), ()))
+        kind = ("MAX_POOL_2D", "AVERAGE_POOL_2D")[self.between(0, 1)]
+        self.append(kind, source, output, Pool2D(padding, stride, window, self.fused()))
+
     def any_add(self) -> None:
         """Equal scales, and scales far apart."""
         shape = (1, self.between(1, 5), self.between(1, 5), self.between(1, 9))
@@ -268,6 +304,7 @@ class Layers:
 KINDS: dict[str, Callable[[Layers], None]] = {
     "convolution": Layers.any_convolution,
     "depthwise": Layers.any_depthwise,
+    "depthwise window": Layers.any_depthwise_window,
     "column": Layers.any_column,
     "extreme column": Layers.extreme_column,
     "stem": Layers.any_stem,
@@ -277,6 +314,7 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "column of many": Layers.any_column_of_many,
     "in place": Layers.in_place,
     "pool": Layers.any_pool,
+    "window": Layers.any_window,
     "mean": Layers.any_mean,
     "add": Layers.any_add,
     "repeated": Layers.any_repeated,

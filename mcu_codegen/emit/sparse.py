@@ -6,7 +6,7 @@ first one's in the lower half), then both codes; a channel with an odd number of
 takes twelve bits, where the entropy of the places of one weight in seven is four bits and that of the codes at most
 eight.
 
-    layer    zero point of the output (int8), then its channels
+    layer    what is added to codes (int16: the zero point, or as a kernel wants it), then its channels
     channel  bias (int32, input zero point folded in), pairs (uint16), entries, multiplier (int32), right shift (int8)
 
 All of it little-endian and without padding. A kernel takes the products of the entries alone, so that a sparse layer
@@ -26,7 +26,7 @@ from .kernel import Array
 SHARE = 0.5
 """A layer is sparse where its entries take at most this share of its bytes."""
 
-HEADER = 1
+HEADER = 2
 """Bytes of a layer before its first channel."""
 
 _GAP = 15
@@ -64,11 +64,14 @@ def channels(weights: np.ndarray) -> list[np.ndarray] | None:
     return found if small and len(found) == len(rows) else None
 
 
-def stream(op: lower.Convolution | lower.FullyConnected, pairs: Sequence[np.ndarray], bias: np.ndarray) -> Array:
-    """The constants of a layer, of each channel the `entries` in `pairs` and its folded `bias`. Role ``stream``."""
+def stream(
+    op: lower.Convolution | lower.FullyConnected, pairs: Sequence[np.ndarray], bias: np.ndarray, addend: int
+) -> Array:
+    """The constants of a layer, of each channel the `entries` in `pairs` and its folded `bias`; `addend` is for
+    codes. Role ``stream``."""
     scaling = op.requantization
     multipliers, shifts = (np.broadcast_to(each, len(pairs)) for each in (scaling.multiplier, scaling.shift))
-    parts = [np.array([scaling.zero_point], np.int8).tobytes()]
+    parts = [np.array([addend], "<i2").tobytes()]
     for own, first, multiplier, shift in zip(pairs, bias, multipliers, shifts, strict=True):
         parts += [np.array([first], "<i4").tobytes(), np.array([len(own)], "<u2").tobytes(), own.tobytes()]
         parts += [np.array([multiplier], "<i4").tobytes(), np.array([-shift], np.int8).tobytes()]

@@ -18,10 +18,11 @@ from ...memory import Demand
 from ..kernel import plus
 from ..portable.renderer import OPTIMIZE, Array, Helper, Kernel, Site, fill
 from .armv6m_addition import Armv6mAddition
-from .armv6m_assembly import RESTORE, SAVE, SUMS, Armv6mAssembly, advance, constant, saturate, take_apart
+from .armv6m_assembly import RESTORE, SAVE, SUMS, Armv6mAssembly, advance, constant, moved, saturate, take_apart
 from .armv6m_columns import Armv6mColumns
 from .armv6m_copy import COPY
 from .assembly import (
+    Scaled,
     divisor,
     folded_bias,
     gap,
@@ -34,7 +35,9 @@ from .assembly import (
     words,
 )
 from .blocks import BlockRenderer, Product, pack_name
+from .clamp import Clamp, clamp_of
 
+_BOUND = 2**28  # of accumulators
 _PITCH = 14  # the widest row of a plane three of which lie within the reach of a load, 31 words
 _TOGETHER = 16  # columns of a row that are computed without a jump, at most: a branch reaches over them
 
@@ -46,32 +49,33 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
     block = len(SUMS)
     farthest = 1 << 16
     together = 1
+    bound = _BOUND
     unrolled = (8, 1)  # groups of four inputs
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         super().__init__(optimize)
         self.helpers |= {"copy": COPY.helper("copy")}
 
-    def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
+    def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
         return _computes(op)
 
-    def product(
-        self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int, pitch: int
-    ) -> Product:
-        multiply = f"multiply_{depth}x{rows}_{channels}"
-        self.helpers[multiply] = _multiply(depth, channels, rows, self.most).helper(multiply)
-        return Product(self.pack(depth, rows, pitch), multiply, 4 * depth * ((rows + 1) // 2))
+    def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
+        clamp = clamp_of(op.requantization)
+        filled = self.filled(depth)
+        multiply = f"multiply_{filled}x{rows}_{channels}{clamp.suffix}"
+        self.helpers[multiply] = _multiply(filled, channels, rows, self.most, clamp).helper(multiply)
+        return Product(self.pack(depth, rows, pitch), multiply, 4 * filled * ((rows + 1) // 2))
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
         name = pack_name(depth, rows, pitch)
         self.helpers[name] = _pack(name, depth, rows, pitch)
         return name
 
-    def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+    def stream(self, op: Scaled, weights: np.ndarray) -> Array:
         """Per channel: the bias, the weights, a word that holds the shift and, above its lowest byte, `rounding`; the
         multiplier."""
         multipliers, shifts = (each[:, None] for each in scaling(op, len(weights)))
-        return words(folded_bias(op, weights)[:, None], packed(weights), shifts + (rounding(op) << 8), multipliers)
+        return words(folded_bias(op, weights)[:, None], packed(weights), shifts + (_rounding(op) << 8), multipliers)
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
         """Pairs up one channel's plane with itself an output on, in a padded buffer, then computes its rows."""
@@ -88,14 +92,16 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
         paired = max(inside - stride, 0)
         zero = f"(uint32_t){op.input_zero_point}" if op.input_zero_point >= 0 else f"(uint32_t)({op.input_zero_point})"
         bias = folded_bias(op, op.weights.reshape(-1, channels).T)
-        stream = words(windows(op), bias[:, None], scaling(op, channels)[0][:, None])
+        stream = words(windows(op, _rounding(op)), bias[:, None], scaling(op, channels)[0][:, None])
         constants = f"stream + {stream.values.shape[1]} * channel"
+        clamp = clamp_of(op.requantization)
         names, calls = [], []
         for start in range(0, columns, _TOGETHER):
             size = min(_TOGETHER, columns - start)
             part = f"_of_{columns}" if size < columns else ""
-            names.append(f"rows_{height}_{size}{part}_{channels}_{op.stride[0]}_{stride}")
-            self.helpers[names[-1]] = _depthwise_rows(height, size, columns, channels, op.stride).helper(names[-1])
+            names.append(f"rows_{height}_{size}{part}_{channels}_{op.stride[0]}_{stride}{clamp.suffix}")
+            kernel = _depthwise_rows(height, size, columns, channels, op.stride, clamp)
+            self.helpers[names[-1]] = kernel.helper(names[-1])
             plane, output = f"plane{plus(start * stride)}", f"output{plus(start * channels)}"
             calls.append(f"{site.prefix}_{names[-1]}({plane}, {constants}, {output}, {rows});")
         return Kernel(
@@ -151,29 +157,44 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
         )
 
 
-def _computes(op: lower.Convolution | lower.FullyConnected) -> bool:
+def _computes(op: Scaled) -> bool:
     """Whether products stay in their halves and requantisation in int32."""
-    return requantizes(op) and bool(np.all(op.bound < 2**28) and op.weights.min() >= -127)
+    twice_addends = abs(_rounding(op)) << scaling(op, len(op.bias))[1]
+    fits = np.all(twice_addends < 2**31) and np.all(op.bound < _BOUND) and op.weights.min() >= -127
+    return requantizes(op) and bool(fits)
+
+
+def _rounding(op: Scaled) -> int:
+    """Of codes that are moved as `saturate` wants them."""
+    return rounding(op, moved(clamp_of(op.requantization)))
 
 
 def _pack(name: str, depth: int, rows: int, pitch: int) -> Helper:
     """For every two inputs, and every pair of rows, two words."""
-    lines = []
-    for row in range(0, rows, 2):
-        for k in (0, 1):
-            first = f"(uint32_t)input[{row * pitch + k}]"
-            second = f" + ((uint32_t)input[{(row + 1) * pitch + k}] << 16)" if row + 1 < rows else ""
-            lines.append(f"        *to++ = {first}{second};")
-    body = "\n".join(lines)
+
+    def pairs(inputs: int, indent: str) -> str:
+        """Of each pair of rows, so many inputs; of a last one alone, the word that would be the next's is left out."""
+        lines = []
+        for row in range(0, rows, 2):
+            for k in range(inputs):
+                first = f"(uint32_t)input[{row * pitch + k}]"
+                second = f" + ((uint32_t)input[{(row + 1) * pitch + k}] << 16)" if row + 1 < rows else ""
+                lines.append(f"{indent}*to++ = {first}{second};\n")
+            lines += [f"{indent}to++;\n"] if inputs == 1 else []
+        return "".join(lines)
+
+    even = depth - depth % 2
+    loop = f"    for (const int8_t *const end = input + {even}; input != end; input += 2) {{\n"
+    loop += f"{pairs(2, '        ')}    }}\n"
     return Helper(
         f"/* Pairs up {rows} rows of {depth} inputs. */\n"
         f"static void ${{prefix}}_{name}(const int8_t *input, void *wide)\n{{\n"
         f"    uint32_t *to = (uint32_t *)wide;\n\n"
-        f"    for (const int8_t *const end = input + {depth}; input != end; input += 2) {{\n{body}\n    }}\n}}\n"
+        f"{loop if even else ''}{pairs(1, '    ') if depth % 2 else ''}}}\n"
     )
 
 
-def _requantize(total: str) -> list[str]:
+def _requantize(total: str, clamp: Clamp) -> list[str]:
     """The sum in `total` to an int8 code in r2. r0 is the shift, r5 and r6 are the multiplier; [sp] is the addend."""
     return [
         f"mov r2, {total}",
@@ -198,11 +219,11 @@ def _requantize(total: str) -> list[str]:
         "ldr r3, [sp]",
         "adds r2, r2, r3",
         "asrs r2, r2, r0",
-        *saturate(),
+        *saturate(clamp),
     ]
 
 
-def _multiply(depth: int, channels: int, rows: int, most: int) -> Armv6mAssembly:
+def _multiply(depth: int, channels: int, rows: int, most: int, clamp: Clamp) -> Armv6mAssembly:
     """At most `most` groups of four inputs without a jump.
 
     Frame: [sp] addend, [sp, #4] loop counter, [sp, #8] packed rows, [sp, #12] output, [sp, #16] channels left.
@@ -237,7 +258,8 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Armv6mAssembly
     unrolled = divisor(groups, most)
     stores: list[str] = []
     for row, total in enumerate(SUMS[:rows]):
-        stores += _requantize(total) + ["strb r2, [r7]"] + (advance("r7", channels, "r2") if row + 1 < rows else [])
+        stores += [*_requantize(total, clamp), "strb r2, [r7]"]
+        stores += advance("r7", channels, "r2") if row + 1 < rows else []
     return Armv6mAssembly(
         f"{rows} packed rows of {depth} inputs times channels. The outputs of a row are {channels} bytes.",
         ("const void *wide", "const uint32_t *stream", "int8_t *output", "int32_t channels"),
@@ -281,7 +303,7 @@ def _multiply(depth: int, channels: int, rows: int, most: int) -> Armv6mAssembly
 
 
 def _depthwise_rows(
-    height: int, columns: int, row_columns: int, channels: int, stride: tuple[int, int]
+    height: int, columns: int, row_columns: int, channels: int, stride: tuple[int, int], clamp: Clamp
 ) -> Armv6mAssembly:
     """`columns` neighbours of `row_columns`.
 
@@ -307,7 +329,7 @@ def _depthwise_rows(
             row += [*(["adds r4, r4, r5"] if len(taps) > 1 else []), *take_apart("r8", "r9")]
         row += ["ldr r0, [sp, #44]", "ldr r5, [sp, #48]", "ldr r6, [sp, #52]"]
         for total in ("r8", "r9")[: columns - column]:
-            row += [*_requantize(total), "strb r2, [r7]", *advance("r7", channels, "r2")]
+            row += [*_requantize(total, clamp), "strb r2, [r7]", *advance("r7", channels, "r2")]
         done = column * stride[1]
         row += advance("r1", 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done), "r2")
     row += advance("r7", (row_columns - columns) * channels, "r2")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from .assembly import Assembly
+from .clamp import Clamp
 from .ranges import Ranges
 
 _FORMS = """
-    adcs sbcs eors            L, =, L
+    adcs sbcs bics eors       L, =, L
     muls                      L, L, =
     adds subs                 L, L, L
     adds subs                 L, =, #0..255
@@ -36,7 +37,7 @@ _FORMS = """
     pop                       {L, pc}
     bx                        lr
     b                         @-2048..2046
-    beq bne bcs bcc           @-256..254
+    beq bne bcs bcc bls       @-256..254
 """
 
 SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")
@@ -48,8 +49,19 @@ SAVED_BYTES = 36
 """What SAVE pushes, and RESTORE pops to return."""
 
 
-def saturate(value: str = "r2", spare: str = "r3") -> list[str]:
-    """What is in `value`, in place, as int8."""
+def saturate(clamp: Clamp, value: str = "r2", spare: str = "r3") -> list[str]:
+    """What is in `value`, in place, as a code; it comes moved by `moved`."""
+    if not clamp.whole:
+        return [
+            f"cmp {value}, #{clamp.high - clamp.low}",
+            "bls 9f",
+            f"asrs {value}, {value}, #31",
+            f"movs {spare}, #{clamp.high - clamp.low}",
+            f"bics {spare}, {spare}, {value}",
+            f"movs {value}, {spare}",
+            "9:",
+            f"{'subs' if clamp.low < 0 else 'adds'} {value}, #{abs(clamp.low)}",
+        ]
     return [
         f"sxtb {spare}, {value}",
         f"cmp {spare}, {value}",
@@ -59,6 +71,11 @@ def saturate(value: str = "r2", spare: str = "r3") -> list[str]:
         f"eors {value}, {value}, {spare}",
         "9:",
     ]
+
+
+def moved(clamp: Clamp) -> int:
+    """By how much `saturate` wants codes moved up, so that unsigned ones are those beyond a narrower clamp."""
+    return 0 if clamp.whole else -clamp.low
 
 
 def take_apart(low: str, high: str) -> list[str]:

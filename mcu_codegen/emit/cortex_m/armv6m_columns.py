@@ -18,8 +18,9 @@ import numpy as np
 
 from ... import lower
 from ..kernel import Array, fill
-from .armv6m_assembly import RESTORE, SAVE, SAVED_BYTES, SUMS, Armv6mAssembly, advance, saturate, take_apart
+from .armv6m_assembly import RESTORE, SAVE, SAVED_BYTES, SUMS, Armv6mAssembly, advance, moved, saturate, take_apart
 from .assembly import Assembly, folded_bias, packed, requantizes, rounding, scaling, words
+from .clamp import Clamp
 from .columns import Column, Columns, Signals
 
 _REACH = 31  # words that a load reaches
@@ -34,7 +35,8 @@ class Armv6mColumns(Columns):
             return False
         multipliers, shifts = scaling(op, op.weights.shape[3])
         # of what is shifted last; it bounds every term before
-        largest = (op.bound << 12) + (255 << shifts + 11) + (1 << 24)
+        addend = abs(rounding(op, moved(signals.clamp)))
+        largest = (op.bound << 12) + (addend << shifts + 11) + (1 << 24)
         return bool(np.all(multipliers >= 2**30) and np.all(largest < 2**31) and op.weights.min() >= -127)
 
     def column_stream(self, op: lower.Convolution, signals: Signals) -> Array:
@@ -47,7 +49,7 @@ class Armv6mColumns(Columns):
         multipliers, shifts = scaling(op, channels)
         low = 128 + (-multipliers & 127)
         high = multipliers + low >> 7
-        tail = (folded_bias(op, taps), high + (shifts + 11 << 26), 2 * low + (rounding(op) << 16))
+        tail = (folded_bias(op, taps), high + (shifts + 11 << 26), 2 * low + (rounding(op, moved(signals.clamp)) << 16))
         return words(packed(weights), np.stack(tail, axis=1))
 
     def column(self, signals: Signals, row: str, prefix: str) -> Column:
@@ -82,7 +84,7 @@ class Armv6mColumns(Columns):
             )
             line = f"plane[{word}] = {low} + ({high} << 16);"
             (edges if "input" in line else pads).append(line)
-        name = f"column_{pairs}_{signals.taps}_{signals.stride}_{signals.distance}"
+        name = f"column_{pairs}_{signals.taps}_{signals.stride}_{signals.distance}{signals.clamp.suffix}"
         helpers[name] = _column(signals, pairs)
         back = (apart - pairs) * signals.distance
         calls.append(f"{prefix}_{name}(plane, {row}, output, {half // pairs}, {back});")
@@ -97,7 +99,7 @@ class Armv6mColumns(Columns):
         )
 
 
-def _requantize(total: str) -> list[str]:
+def _requantize(total: str, clamp: Clamp) -> list[str]:
     """The sum in `total` to a code in r2. r0 is the last shift, r1 what is added before it; r5, r6 and r7 are 2 * m0,
     m1 and mh."""
     return [
@@ -114,7 +116,7 @@ def _requantize(total: str) -> list[str]:
         "adds r2, r2, r3",
         "adds r2, r2, r1",
         "asrs r2, r2, r0",
-        *saturate(),
+        *saturate(clamp),
     ]
 
 
@@ -164,7 +166,7 @@ def _column(signals: Signals, pairs: int) -> Armv6mAssembly:
     stores = []
     for side in (0, 1):
         for pair in range(pairs):
-            stores += [*_requantize(sums[pair][side]), "strb r2, [r4]", *advance("r4", distance, "r2")]
+            stores += [*_requantize(sums[pair][side], signals.clamp), "strb r2, [r4]", *advance("r4", distance, "r2")]
         if side == 0:
             stores += [f"str r4, {output}", f"ldr r3, [sp, #{frame + SAVED_BYTES}]", "adds r4, r4, r3"]
     return Armv6mAssembly(

@@ -12,8 +12,9 @@ from functools import partial
 import numpy as np
 
 from .assembly import divisor, gap
-from .thumb2 import Thumb2Renderer, pair_product, sums
-from .thumb2_assembly import Thumb2Assembly, add_to
+from .clamp import Clamp
+from .thumb2 import Thumb2Renderer, pair_product, row_loop, sums
+from .thumb2_assembly import Thumb2Assembly, add_to, to_codes
 
 
 class Armv7mRenderer(Thumb2Renderer):
@@ -43,41 +44,73 @@ class Armv7mRenderer(Thumb2Renderer):
         loads = [f"ldrsb {register}, [r0], #1" for register in registers]
         return [*loads, *(f"lsl {register}, {register}, #1" for register in registers), "stm r1!, {r2, r3, r5, r6}"]
 
-    def requantize(self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
-        return _requantize_doubled(registers, multiplier, twice_addend, shift, "r12")
+    def requantize(
+        self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str, clamp: Clamp
+    ) -> list[str]:
+        return _requantize_doubled(registers, multiplier, twice_addend, shift, "r12", clamp)
+
+    def tap(self, pointer: str, offset: int) -> list[str]:
+        lines = []
+        for channel, total in enumerate(("r4", "r5", "r6", "r7")):
+            lines += [f"ldrsb r8, [{pointer}, #{offset + channel}]", "ldrsb r9, [r1], #1"]
+            lines.append(f"mla {total}, r8, r9, {total}")
+        return lines
 
     def pack_rows(self, depth: int, rows: int, pitch: int) -> Thumb2Assembly:
         registers = [f"r{3 + row}" for row in range(rows)]
         loads = [f"ldrsb {register}, [r0, #{row * pitch}]" for row, register in enumerate(registers) if row]
         store = f"stm r1!, {{{', '.join(registers)}}}" if rows > 1 else f"str {registers[0]}, [r1], #4"
+        each = [*loads, f"ldrsb {registers[0]}, [r0], #1", store]
+        whole = depth - depth % 4
+        loop = [*add_to("r2", whole, "r0"), "1:", *each * 4, "cmp r0, r2", "bne 1b"]
         return Thumb2Assembly(
             f"Widens {rows} x {depth} inputs, by turns.",
             ("const int8_t *input", "void *wide"),
             [
                 "push {r4-r7}",
-                *add_to("r2", depth, "r0"),
-                "1:",
-                *[*loads, f"ldrsb {registers[0]}, [r0], #1", store] * 4,
-                "cmp r0, r2",
-                "bne 1b",
+                *(loop if whole else []),
+                *each * (depth - whole),
                 "pop {r4-r7}",
                 "bx lr",
             ],
         )
 
-    def multiply_rows(self, depth: int, channels: int, rows: int) -> Thumb2Assembly:
+    def multiply_rows(self, depth: int, channels: int, rows: int, clamp: Clamp) -> Thumb2Assembly:
         first, second = sums(rows)
+        if rows == 1:
+            return self._multiply_row(depth, channels, clamp)
         step = ["ldrsb r12, [r1], #1", "ldrsb lr, [r1], #1"]
         for row in range(rows):
             if row % 2 == 0:
                 step.append("ldrd r2, r3, [r0], #8" if row + 1 < rows else "ldr r2, [r0], #4")
             source = "r2" if row % 2 == 0 else "r3"
             step += [f"mla {total}, {source}, {w}, {total}" for total, w in ((first[row], "r12"), (second[row], "lr"))]
-        requantize = partial(_requantize, multiplier="r2", twice_addend="r3", shift="r12", spare="lr")
+        requantize = partial(_requantize, multiplier="r2", twice_addend="r3", shift="r12", spare="lr", clamp=clamp)
         return pair_product(step, depth, divisor(depth, self.most), 4 * depth * rows, depth, channels, rows, requantize)
 
+    def _multiply_row(self, depth: int, channels: int, clamp: Clamp) -> Thumb2Assembly:
+        """Four inputs at a time, in registers that sum up more rows elsewhere."""
+        step = ["ldm r0!, {r2, r3, r5, r6}"]
+        for source in ("r2", "r3", "r5", "r6"):
+            step += [
+                "ldrsb r12, [r1], #1",
+                "ldrsb lr, [r1], #1",
+                f"mla r4, {source}, r12, r4",
+                f"mla r8, {source}, lr, r8",
+            ]
+        finish = partial(_requantize, multiplier="r2", twice_addend="r3", shift="r12", spare="lr", clamp=clamp)
+        lines = row_loop(step, depth // 4, 2 * self.most)
+        return pair_product(lines, 1, 1, 4 * depth, depth, channels, 1, finish)
+
     def depthwise_rows(
-        self, height: int, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
+        self,
+        height: int,
+        columns: int,
+        row_bytes: int,
+        pitch: int,
+        channels: int,
+        stride: tuple[int, int],
+        clamp: Clamp,
     ) -> Thumb2Assembly:
         """r4.. sum up the columns; r2, r3, lr hold a row of weights, r9-r12 of the plane, four values at a time."""
         totals = [f"r{4 + column}" for column in range(columns)]
@@ -116,7 +149,7 @@ class Armv7mRenderer(Thumb2Renderer):
                 f"ldr r9, [r1, #{gap(height) + 3}]",
                 f"sub r1, r1, #{4 + 3 * height}",
                 "lsl r10, r10, r11",
-                *_requantize(totals, "r9", "r10", "r11", "r12"),
+                *_requantize(totals, "r9", "r10", "r11", "r12", clamp),
                 "ldrd r2, r3, [sp]",
                 *(f"strb {total}, [r2, #{column * channels}]" for column, total in enumerate(totals)),
                 *add_to("r2", row_bytes),
@@ -129,24 +162,19 @@ class Armv7mRenderer(Thumb2Renderer):
         )
 
 
-def _requantize(registers: Sequence[str], multiplier: str, twice_addend: str, shift: str, spare: str) -> list[str]:
+def _requantize(
+    registers: Sequence[str], multiplier: str, twice_addend: str, shift: str, spare: str, clamp: Clamp
+) -> list[str]:
     """Accumulators to int8 codes, in place."""
     doubled = [f"lsl {register}, {register}, #1" for register in registers]
-    return doubled + _requantize_doubled(registers, multiplier, twice_addend, shift, spare)
+    return doubled + _requantize_doubled(registers, multiplier, twice_addend, shift, spare, clamp)
 
 
 def _requantize_doubled(
-    registers: Sequence[str], multiplier: str, twice_addend: str, shift: str, spare: str
+    registers: Sequence[str], multiplier: str, twice_addend: str, shift: str, spare: str, clamp: Clamp
 ) -> list[str]:
     """Doubled accumulators to int8 codes. The high half of the product is rounded by the low half's top bit."""
     lines = []
-    for r in registers:
-        lines += [
-            f"smull {spare}, {r}, {r}, {multiplier}",
-            f"add {r}, {r}, {spare}, lsr #31",
-            f"add {r}, {r}, {r}, asr #31",
-            f"add {r}, {r}, {twice_addend}, asr #1",
-            f"asr {r}, {r}, {shift}",
-            f"ssat {r}, #8, {r}",
-        ]
+    for r, code in zip(registers, to_codes(registers, twice_addend, shift, clamp), strict=True):
+        lines += [f"smull {spare}, {r}, {r}, {multiplier}", f"add {r}, {r}, {spare}, lsr #31", *code]
     return lines

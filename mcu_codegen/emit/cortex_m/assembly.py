@@ -18,6 +18,9 @@ from ... import lower
 from ..portable.renderer import Array, Helper
 from .ranges import Ranges
 
+Scaled = lower.Convolution | lower.FullyConnected
+"""What sums up products and requantises the sums."""
+
 REACH = 4095
 """The largest offset of a load or store in Thumb-2."""
 
@@ -49,27 +52,27 @@ class Assembly:
         )
 
 
-def requantizes(op: lower.Convolution | lower.FullyConnected) -> bool:
+def taken(op: Scaled, bound: int = 2**30) -> np.ndarray:
+    """bool (channels): for which the short requantisation is proven, with accumulators below `bound`."""
+    shifts = np.broadcast_to(-op.requantization.shift, op.bound.shape)
+    return np.asarray((shifts >= 1) & (shifts <= 23) & (op.bound < bound))
+
+
+def requantizes(op: Scaled) -> bool:
     """Whether the short requantisation is proven for every channel of `op`."""
-    requantization = op.requantization
-    shifts = -requantization.shift
-    return bool(
-        np.all((shifts >= 1) & (shifts <= 23))
-        and np.all(op.bound < 2**30)
-        and (requantization.low, requantization.high) == (-128, 127)
-    )
+    return bool(np.all(taken(op)))
 
 
-def scaling(op: lower.Convolution | lower.FullyConnected, channels: int) -> tuple[np.ndarray, np.ndarray]:
+def scaling(op: Scaled, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """(multiplier, right shift) of each channel, int64 (channels)."""
     requantization = op.requantization
     multipliers = np.broadcast_to(requantization.multiplier, (channels,)).astype(np.int64)
     return multipliers, np.broadcast_to(-requantization.shift, (channels,)).astype(np.int64)
 
 
-def rounding(op: lower.Convolution | lower.FullyConnected) -> int:
-    """What makes twice the addend when it is shifted left by the right shift: -255..255."""
-    return 2 * op.requantization.zero_point + 1
+def rounding(op: Scaled, moved: int = 0) -> int:
+    """What makes twice the addend when it is shifted left by the right shift: -255..255, for codes that are `moved`."""
+    return 2 * (op.requantization.zero_point + moved) + 1
 
 
 def planes(op: lower.Convolution) -> bool:
@@ -79,7 +82,7 @@ def planes(op: lower.Convolution) -> bool:
     return shape and height in (1, 3) and max(op.stride) <= 2
 
 
-def windows(op: lower.Convolution) -> np.ndarray:
+def windows(op: lower.Convolution, rounding: int) -> np.ndarray:
     """int64 (channels, words): three or nine weights of a depthwise convolution, `gap` bytes, the right shift,
     `rounding` in 16 bits."""
     channels = op.weights.shape[3]
@@ -87,7 +90,7 @@ def windows(op: lower.Convolution) -> np.ndarray:
     octets = np.zeros((channels, taps.shape[1] + gap(op.weights.shape[1]) + 3), np.int8)
     octets[:, : taps.shape[1]] = taps
     octets[:, -3] = scaling(op, channels)[1]
-    octets[:, -2:] = np.array([rounding(op)], "<i2").view(np.int8)
+    octets[:, -2:] = np.array([rounding], "<i2").view(np.int8)
     return packed(octets)
 
 
@@ -105,7 +108,7 @@ def undilated(op: lower.Convolution) -> lower.Convolution:
     return replace(op, weights=weights, dilation=(1, op.dilation[1]))
 
 
-def folded_bias(op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> np.ndarray:
+def folded_bias(op: Scaled, weights: np.ndarray) -> np.ndarray:
     """int64 (channels): the bias with the input zero point's share of (channels, depth) weights folded in."""
     return op.bias.astype(np.int64) - op.input_zero_point * weights.astype(np.int64).sum(axis=1)
 

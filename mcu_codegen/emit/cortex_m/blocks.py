@@ -13,8 +13,10 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
+from ..kernel import plus, times
 from ..portable.renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, fill
-from .assembly import GUARD
+from .assembly import GUARD, Scaled
+from .equivalent import equivalent
 from .guard import guard
 
 
@@ -50,7 +52,8 @@ class BlockRenderer(Renderer):
     block = 4  # rows that a product takes at a time, at most
     together = 2  # channels that a product computes in a round, that is, with one row of the stream
     instruction_set: str  # as in targets.Target.instruction_set
-    granule = 4  # the bytes of a row are a multiple of it
+    granule = 4  # the weights of a channel are filled up to a multiple of it
+    bound = 2**30  # accumulators that requantisation takes are smaller
     farthest = 0  # bytes between the beginnings of rows that `pack` takes, at most; 0: they are neighbours
     unrolled: tuple[int, ...]  # in the order of OPTIMIZE, how many steps a product does without a jump, at most
 
@@ -59,48 +62,60 @@ class BlockRenderer(Renderer):
         self.helpers: dict[str, Helper] = {**HELPERS, "window_row": _WINDOW_ROW, GUARD: guard(self.instruction_set)}
         self.most = self.unrolled[OPTIMIZE.index(optimize)]
 
-    def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
+    def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
+        if isinstance(lowered, Scaled):
+            lowered = equivalent(lowered, self.bound)
+        return super().render(lowered, site)
+
+    def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
         """Whether `product` computes `op` exactly as (channels, depth) weights; else it is rendered as portable C."""
         raise NotImplementedError
 
-    def rows_together(self, op: lower.Convolution | lower.FullyConnected, pitch: int) -> int:
+    def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
+        """The kernels for `rows` rows (1 to `rows_together`) of `depth` inputs that begin `pitch` bytes apart,
+        `farthest` or less; adds their helpers to `helpers`.
+
+        What packing leaves between the last input and the next multiple of `granule` does not matter.
+        """
+        raise NotImplementedError
+
+    def rows_together(self, op: Scaled, pitch: int) -> int:
         """How many rows of `op`, which begin `pitch` bytes apart, a product takes at a time, at most."""
         return self.block
 
-    def product(
-        self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int, pitch: int
-    ) -> Product:
-        """The kernels for `rows` rows (1 to `rows_together`) of `depth` inputs that begin `pitch` bytes apart,
-        `farthest` or less; adds their helpers to `helpers`."""
-        raise NotImplementedError
+    def window(self, height: int, row_bytes: int, pitch: int) -> str | None:
+        """A helper (from, to) that copies the `height` rows of a window side by side; they begin `pitch` bytes apart,
+        all inside the image. None: there is no quicker way than byte by byte."""
+        return None
 
-    def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+    def stream(self, op: Scaled, weights: np.ndarray) -> Array:
         """The constants of `multiply`, a row a round, in the order in which it reads them. Its role is ``stream``."""
         raise NotImplementedError
 
     def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
         """Copies a block of windows, row by row, side by side, and multiplies it as a matrix."""
+        if op.depth_multiplier > 1 and site.inputs[0].shape[3] == 1:
+            # of a single channel, nothing is left that would be depthwise
+            op = replace(op, weights=np.ascontiguousarray(op.weights.transpose(3, 1, 2, 0)), depth_multiplier=0)
         channels, height, width, depth = op.weights.shape
         pointwise = (height, width, op.stride, any(op.pads)) == (1, 1, (1, 1), False)
-        if op.depthwise or (pointwise and depth % self.granule == 0):
+        if op.depthwise or pointwise:
             return super().convolution(op, site)
         used = height * width * depth
-        window = -(-used // self.granule) * self.granule
+        window = self.filled(used)
         if op.dilation != (1, 1) or not self.multiplies(op, channels, window):
             return super().convolution(op, site)
         row_bytes = site.inputs[0].shape[2] * depth
         pitch = op.stride[0] * row_bytes
         whole_rows = width * depth == row_bytes and not any(op.pads)
-        if whole_rows and used == window and pitch % self.granule == 0 and pitch <= self.farthest:
+        if whole_rows and pitch <= self.farthest:
             return self.products(op, site.output.shape[1], pitch, site)
         positions = site.output.shape[1] * site.output.shape[2]
-        weights = np.zeros((channels, window), np.int8)
-        weights[:, :used] = op.weights.reshape(channels, used)
         gathering = self.gathering(op, site)
-        stream = self.rounds(op, weights)
-        block_rows = self.rows_together(op, window)
-        rest = positions % block_rows
-        block, last = (self.product(op, window, channels, rows, window) for rows in (block_rows, rest or block_rows))
+        stream = self.rounds(op, op.weights.reshape(channels, used))
+        together = self.rows_together(op, window)
+        rest = positions % together
+        block, last = (self.product(op, window, channels, rows, window) for rows in (together, rest or together))
         # windows are counted: where `next` was compared with the end of `windows`, gcc 12 took the address that holds
         # behind the comparison for one that always holds
         return Kernel(
@@ -128,19 +143,19 @@ class BlockRenderer(Renderer):
                 """,
                 prefix=site.prefix,
                 windows_at=gathering.scratch_bytes,
-                wide_at=gathering.scratch_bytes + block_rows * window,
+                wide_at=gathering.scratch_bytes + together * window,
                 start=gathering.start,
                 output_rows=site.output.shape[1],
                 gather_row=gathering.row,
                 output_columns=site.output.shape[2],
                 gather_window=gathering.window,
-                block=block_rows,
+                block=together,
                 multiply=self.calls(block, stream, "windows", channels, site),
-                block_outputs=block_rows * channels,
+                block_outputs=together * channels,
                 window=window,
                 rest=self.calls(last, stream, "windows", channels, site) if rest else "",
             ).rstrip(),
-            Demand(scratch_bytes=gathering.scratch_bytes + block_rows * window + block.wide_bytes),
+            Demand(scratch_bytes=gathering.scratch_bytes + together * window + block.wide_bytes),
             arrays=(stream,),
             helpers=(*gathering.helpers, block.pack, block.multiply, last.pack, last.multiply),
             macs=positions * op.weights.size,
@@ -150,9 +165,10 @@ class BlockRenderer(Renderer):
         """How the windows of `op` are copied. What lies behind a window does not matter."""
         _, rows, columns, depth = site.inputs[0].shape
         _, height, width, _ = op.weights.shape
-        window = fill(
+        fits = height <= rows and width <= columns
+        copy = self.window(height, width * depth, columns * depth) if fits else None
+        parts = fill(
             """
-            const int32_t column = x * $stride_x - $left;
             const int32_t before = column < 0 ? -column * $depth : 0;
             const int32_t beyond = (column + $width - $columns) * $depth;
             const int32_t after = beyond > 0 ? beyond : 0;
@@ -167,9 +183,7 @@ class BlockRenderer(Renderer):
             }
             """,
             prefix=site.prefix,
-            stride_x=op.stride[1],
             stride_y=op.stride[0],
-            left=op.pads[2],
             top=op.pads[0],
             depth=depth,
             width=width,
@@ -179,24 +193,52 @@ class BlockRenderer(Renderer):
             row_bytes=width * depth,
             zero_point=op.input_zero_point,
         )
-        return Gathering("", "", window, 0, ("window_row",))
+        column = f"const int32_t column = {times('x', op.stride[1])}{plus(-op.pads[2])};\n"
+        if copy is None:
+            return Gathering("", "", column + parts, 0, ("window_row",))
+        top = f"const int32_t top = {times('y', op.stride[0])}{plus(-op.pads[0])};\n"
+        whole = f"{site.prefix}_{copy}(input + (top * {columns} + column) * {depth}, next);"
+        limits = (("top", op.pads[0], op.pads[1], rows - height), ("column", op.pads[2], op.pads[3], columns - width))
+        tests = [f"{at} >= 0" for at, before, _, _ in limits if before]
+        tests += [f"{at} <= {last}" for at, _, after, last in limits if after]
+        if not tests:
+            return Gathering("", "", top + column + whole, 0, (copy,))
+        text = fill(
+            """
+            $top
+            $column
 
-    def matrix(self, op: lower.Convolution | lower.FullyConnected, rows: int, site: Site) -> Kernel:
+            if ($inside) {
+                $whole
+            } else {
+                $parts
+            }
+            """,
+            top=top.strip(),
+            column=column.strip(),
+            inside=" && ".join(tests),
+            whole=whole,
+            parts=parts,
+        )
+        return Gathering("", "", text, 0, ("window_row", copy))
+
+    def matrix(self, op: Scaled, rows: int, site: Site) -> Kernel:
         depth = op.weights.size // len(op.weights)
-        if depth % self.granule or not self.multiplies(op, len(op.weights), depth):
+        if not self.multiplies(op, len(op.weights), self.filled(depth)):
             return super().matrix(op, rows, site)
         return self.products(op, rows, depth, site)
 
-    def products(self, op: lower.Convolution | lower.FullyConnected, rows: int, pitch: int, site: Site) -> Kernel:
+    def products(self, op: Scaled, rows: int, pitch: int, site: Site) -> Kernel:
         """A block of rows, which begin `pitch` bytes apart, at a time; then the rest."""
         channels = len(op.weights)
         depth = op.weights.size // channels
         stream = self.rounds(op, op.weights.reshape(channels, depth))
-        block_rows = self.rows_together(op, pitch)
-        blocks, rest = divmod(rows, block_rows)
+        together = self.rows_together(op, pitch)
+        blocks, rest = divmod(rows, together)
+
         parts, products = [], []
         if blocks:
-            products.append(self.product(op, depth, channels, block_rows, pitch))
+            products.append(self.product(op, depth, channels, together, pitch))
             parts.append(
                 fill(
                     """
@@ -208,8 +250,8 @@ class BlockRenderer(Renderer):
                     """,
                     blocks=blocks,
                     multiply=self.calls(products[-1], stream, "input", channels, site),
-                    inputs=block_rows * pitch,
-                    outputs=block_rows * channels,
+                    inputs=together * pitch,
+                    outputs=together * channels,
                 )
             )
         if rest:
@@ -224,10 +266,11 @@ class BlockRenderer(Renderer):
             macs=rows * op.weights.size,
         )
 
-    def rounds(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+    def rounds(self, op: Scaled, weights: np.ndarray) -> Array:
         """The stream of all channels; where they do not go up in rounds, the last ones stand in a round of their own
-        together with channels that are computed twice."""
+        together with channels that are computed twice. Rows are filled up to `granule`."""
         channels = len(weights)
+        weights = np.pad(weights, ((0, 0), (0, self.filled(weights.shape[1]) - weights.shape[1])))
         if channels % self.together:
             whole = channels - channels % self.together
             order = np.r_[:whole, channels - self.together : channels]
@@ -236,6 +279,10 @@ class BlockRenderer(Renderer):
             scaling = replace(scaling, multiplier=multiplier, shift=shift)
             op, weights = replace(op, bias=op.bias[order], requantization=scaling), weights[order]
         return self.stream(op, weights)
+
+    def filled(self, depth: int) -> int:
+        """The weights of a channel in the stream, of `depth`."""
+        return -(-depth // self.granule) * self.granule
 
     def calls(self, product: Product, stream: Array, source: str, channels: int, site: Site) -> str:
         """C that takes the rows at `source` to codes at ``output``."""

@@ -13,6 +13,7 @@ from ...memory import Demand
 from ..kernel import Array, Kernel, Site, fill, times
 from ..portable.renderer import Renderer
 from .assembly import Assembly, requantizes, undilated
+from .clamp import Clamp, clamp_of
 
 _LONGEST = 31  # taps of a kernel
 _FARTHEST = 1023  # bytes between neighbours of a signal: four outputs are within the reach of a store
@@ -29,6 +30,7 @@ class Signals:
     outputs: int
     distance: int  # bytes between neighbours in the image
     zero_point: int  # of the input: what padding holds
+    clamp: Clamp
 
     @property
     def length(self) -> int:
@@ -79,7 +81,16 @@ class Columns(Renderer):
         _, height, width, channels = op.weights.shape
         _, input_rows, columns, _ = site.inputs[0].shape
         _, rows, output_columns, _ = site.output.shape
-        signals = Signals(height, op.stride[0], op.pads[0], input_rows, rows, columns * channels, op.input_zero_point)
+        signals = Signals(
+            height,
+            op.stride[0],
+            op.pads[0],
+            input_rows,
+            rows,
+            columns * channels,
+            op.input_zero_point,
+            clamp_of(op.requantization),
+        )
         if (
             (width, op.dilation, op.depth_multiplier) != (1, (1, 1), 1)
             or columns != output_columns

@@ -19,14 +19,16 @@ import numpy as np
 from ... import lower
 from ..portable.renderer import Kernel, Site, positions
 from .assembly import divisor, gap
+from .clamp import Clamp
 from .dsp_across import DspAcross
 from .dsp_assembly import requantize
 from .dsp_five import FiveRows
-from .thumb2 import Thumb2Renderer, pair_product, sums
+from .dsp_pooling import DspPooling
+from .thumb2 import Thumb2Renderer, pair_product, row_loop, sums
 from .thumb2_assembly import Thumb2Assembly, add_to
 
 
-class DspRenderer(DspAcross, Thumb2Renderer):
+class DspRenderer(DspAcross, DspPooling, Thumb2Renderer):
     """Cortex-M4, M7, M33."""
 
     instruction_set = "dsp"
@@ -73,37 +75,64 @@ class DspRenderer(DspAcross, Thumb2Renderer):
         shifted = ["lsr r6, r4, #16", "pkhbt r6, r6, r5, lsl #16", "lsr r8, r5, #16", "pkhbt r8, r8, r7, lsl #16"]
         return [*pairs, *shifted, "mov r4, r7", "stm r1!, {r5, r6, r7, r8}"]
 
-    def requantize(self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
-        return requantize(registers, multiplier, twice_addend, shift)
+    def requantize(
+        self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str, clamp: Clamp
+    ) -> list[str]:
+        return requantize(registers, multiplier, twice_addend, shift, clamp)
+
+    def tap(self, pointer: str, offset: int) -> list[str]:
+        lines = [f"ldr r8, [{pointer}, #{offset}]", "ldr r9, [r1], #4"]
+        for word, odd in (("r8", "r10"), ("r9", "r12")):
+            lines += [f"sxtb16 {odd}, {word}, ror #8", f"sxtb16 {word}, {word}"]
+        lines += ["smlabb r4, r8, r9, r4", "smlabb r5, r10, r12, r5"]
+        return [*lines, "smlatt r6, r8, r9, r6", "smlatt r7, r10, r12, r7"]
 
     def pack_rows(self, depth: int, rows: int, pitch: int) -> Thumb2Assembly:
         raw = [f"r{2 + row}" for row in range(rows)]
         pairs = [f"r{6 + row}" for row in range(rows)]
+
+        whole, rest = depth - depth % 4, depth % 4
+
+        def load_rest() -> list[str]:
+            """One to three inputs of each row at its word's beginning."""
+            lines = []
+            for row, word in reversed(list(enumerate(raw))):
+                at = row * pitch
+                lines += [f"ldrb {word}, [r0, #{at}]"] if rest == 1 else [f"ldrh {word}, [r0, #{at}]"]
+                if rest == 3:
+                    lines += [f"ldrb r10, [r0, #{at + 2}]", f"add {word}, {word}, r10, lsl #16"]
+            return lines
 
         def widen(rotation: str) -> list[str]:
             lines = [f"sxtb16 {pair}, {word}{rotation}" for pair, word in zip(pairs, raw, strict=True)]
             lines += [f"sadd16 {pair}, {pair}, {pair}" for pair in pairs]
             return [*lines, f"stm r1!, {{{', '.join(pairs)}}}" if rows > 1 else f"str {pairs[0]}, [r1], #4"]
 
+        loop = [
+            *add_to("lr", whole, "r0"),
+            "1:",
+            *(f"ldr {word}, [r0, #{row * pitch}]" for row, word in enumerate(raw) if row),
+            f"ldr {raw[0]}, [r0], #4",
+            *widen(""),
+            *widen(", ror #8"),
+            "cmp r0, lr",
+            "bne 1b",
+        ]
         return Thumb2Assembly(
             f"Widens and doubles {rows} x {depth} inputs: for every four of a row, the pair (0, 2), then (1, 3).",
             ("const int8_t *input", "int16_t *wide"),
             [
                 "push {r4-r10, lr}",
-                *add_to("lr", depth, "r0"),
-                "1:",
-                *(f"ldr {word}, [r0, #{row * pitch}]" for row, word in enumerate(raw) if row),
-                f"ldr {raw[0]}, [r0], #4",
-                *widen(""),
-                *widen(", ror #8"),
-                "cmp r0, lr",
-                "bne 1b",
+                *(loop if whole else []),
+                *([*load_rest(), *widen(""), *widen(", ror #8")] if rest else []),
                 "pop {r4-r10, pc}",
             ],
         )
 
-    def multiply_rows(self, depth: int, channels: int, rows: int) -> Thumb2Assembly:
+    def multiply_rows(self, depth: int, channels: int, rows: int, clamp: Clamp) -> Thumb2Assembly:
         first, second = sums(rows)
+        if rows == 1 and self.widen:
+            return self._multiply_row(depth, channels, clamp)
         # single loads in a row take a cycle each after the first; the later pair is as quick as one LDRD
         inputs = [f"ldr {register}, [r0], #4" for register in ("r2", "r3")[:rows]]
         step = [*self.load, *inputs, *self.widen]
@@ -113,12 +142,34 @@ class DspRenderer(DspAcross, Thumb2Renderer):
             source = "r2" if row % 2 == 0 else "r3"
             step += [f"smlad {a}, {source}, {w}, {a}" for a, w in ((first[row], "r12"), (second[row], "lr"))]
         most = self.most if rows > 1 else self.most // 4  # what is left over is not worth the flash
-        finish = partial(requantize, multiplier="r2", twice_addend="r3", shift="r12")
+        finish = partial(requantize, multiplier="r2", twice_addend="r3", shift="r12", clamp=clamp)
         steps = depth // 2
         return pair_product(step, steps, divisor(steps, most), 2 * depth * rows, depth, channels, rows, finish)
 
+    def _multiply_row(self, depth: int, channels: int, clamp: Clamp) -> Thumb2Assembly:
+        """Eight inputs and their weights at a time, in registers that sum up more rows elsewhere."""
+        inputs, weights = ("r2", "r3", "r5", "r6"), ("r9", "r10", "r11", "r12")
+
+        def step(pairs: int) -> list[str]:
+            lines = [f"ldm r0!, {{{', '.join(inputs[:pairs])}}}", f"ldm r1!, {{{', '.join(weights[:pairs])}}}"]
+            for source, word in zip(inputs[:pairs], weights, strict=False):
+                lines += [f"sxtb16 lr, {word}, ror #8", f"sxtb16 {word}, {word}"]
+                lines += [f"smlad r4, {source}, {word}, r4", f"smlad r8, {source}, lr, r8"]
+            return lines
+
+        lines = row_loop(step(4), depth // 8, self.most) + (step(2) if depth % 8 else [])
+        finish = partial(requantize, multiplier="r2", twice_addend="r3", shift="r12", clamp=clamp)
+        return pair_product(lines, 1, 1, 2 * depth, depth, channels, 1, finish)
+
     def depthwise_rows(
-        self, height: int, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
+        self,
+        height: int,
+        columns: int,
+        row_bytes: int,
+        pitch: int,
+        channels: int,
+        stride: tuple[int, int],
+        clamp: Clamp,
     ) -> Thumb2Assembly:
         """r4.. sum up the columns; r9.. hold a row of the plane, two columns a register; r3 and lr its weights."""
         totals = [f"r{4 + column}" for column in range(columns)]
@@ -164,7 +215,7 @@ class DspRenderer(DspAcross, Thumb2Renderer):
                 *(line for at in offsets for line in (*load, f"ldrd r3, lr, [sp, #{at}]", *products)),
                 *add_to("r0", 2 * (stride[0] - height) * pitch),
                 "ldm r1, {r9, r10, r11}",
-                *requantize(totals, "r9", "r10", "r11"),
+                *requantize(totals, "r9", "r10", "r11", clamp),
                 *(f"strb {total}, [r2, #{column * channels}]" for column, total in enumerate(totals)),
                 *add_to("r2", row_bytes),
                 "ldr r3, [sp, #40]",

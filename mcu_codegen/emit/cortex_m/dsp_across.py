@@ -17,6 +17,7 @@ from ...memory import Demand
 from ..kernel import Array, Kernel, Site, fill, times
 from ..portable.renderer import Renderer
 from .assembly import REACH, folded_bias, requantizes, rounding, scaling, undilated, words
+from .clamp import Clamp, clamp_of
 from .dsp_assembly import requantize
 from .thumb2_assembly import Thumb2Assembly
 
@@ -65,11 +66,12 @@ class DspAcross(Renderer):
         ):
             return super().depthwise(whole, site)
         most = len(_TOTALS) if columns > 1 else 1
+        clamp = clamp_of(op.requantization)
         calls, helpers = [], []
         for start in range(0, columns, most):
             row = _row(op, min(most, columns - start), row_bytes)
-            name = f"across_{height}x{width}_{row.outputs}_{row.stride}_{row_bytes}_{channels}"
-            self.helpers[name] = _across(row, name).helper(name)
+            name = f"across_{height}x{width}_{row.outputs}_{row.stride}_{row_bytes}_{channels}{clamp.suffix}"
+            self.helpers[name] = _across(row, clamp).helper(name)
             helpers.append(name)
             step = start * op.stride[1] * channels
             calls.append(
@@ -108,10 +110,12 @@ def _stream(op: lower.Convolution, several: bool) -> Array:
     bias = 2 * folded_bias(op, op.weights.reshape(-1, channels).T)
     multipliers, shifts = (each[:, None] for each in scaling(op, channels))
     low, high = pairs[:, :, 0] & 0xFFFF, pairs[:, :, 1] & 0xFFFF
-    return words(bias[:, None], low + (high << 16), multipliers, shifts + (rounding(op) << 16))
+    return words(
+        bias[:, None], low + (high << 16), multipliers, shifts + (rounding(op, clamp_of(op.requantization).top) << 16)
+    )
 
 
-def _across(row: _Row, name: str) -> Thumb2Assembly:
+def _across(row: _Row, clamp: Clamp) -> Thumb2Assembly:
     """r0 reads bytes, r1 the stream, r2 writes, r12 is where the channels end; r3 and lr are weights."""
     totals = _TOTALS[: row.outputs]
     body = ["ldr r4, [r1], #4", *(f"mov {total}, r4" for total in totals[1:])]
@@ -119,7 +123,7 @@ def _across(row: _Row, name: str) -> Thumb2Assembly:
         body += _products(line, row, totals)
     body += ["ldrd r9, r10, [r1], #8", "asr r11, r10, #16", "lsl r11, r11, r10"]
     # the shift is the lowest byte of r10, which is all that a shift by a register looks at
-    body += requantize(totals, "r9", "r11", "r10")
+    body += requantize(totals, "r9", "r11", "r10", clamp)
     stores = [f"strb {total}, [r2, #{number * row.distance}]" for number, total in enumerate(totals) if number]
     return Thumb2Assembly(
         f"{row.outputs} outputs of every channel, of {row.taps * len(row.lines)} taps each.",

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .clamp import Clamp
+from .thumb2_assembly import to_codes
 
-def requantize(registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
+
+def requantize(registers: Sequence[str], multiplier: str, twice_addend: str, shift: str, clamp: Clamp) -> list[str]:
     """Doubled accumulators to int8 codes, in place."""
     lines = []
-    for r in registers:
-        lines += [
-            f"smmulr {r}, {r}, {multiplier}",
-            f"add {r}, {r}, {r}, asr #31",
-            f"add {r}, {r}, {twice_addend}, asr #1",
-            f"asr {r}, {r}, {shift}",
-            f"ssat {r}, #8, {r}",
-        ]
+    for r, code in zip(registers, to_codes(registers, twice_addend, shift, clamp), strict=True):
+        lines += [f"smmulr {r}, {r}, {multiplier}", *code]
     return lines

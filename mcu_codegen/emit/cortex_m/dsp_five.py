@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ... import lower
 from ..portable.renderer import Array, Helper
-from .assembly import REACH, divisor, folded_bias, packed, requantizes, rounding, scaling, words
+from .assembly import REACH, Scaled, divisor, folded_bias, packed, requantizes, rounding, scaling, words
 from .blocks import BlockRenderer, Product, pack_name
+from .clamp import Clamp, clamp_of
 from .dsp_assembly import requantize
 from .thumb2_assembly import Thumb2Assembly, add_to
 
@@ -33,14 +33,13 @@ class FiveRows(BlockRenderer):
         super().__init__(optimize)
         self.helpers, self.weights = helpers, weights
 
-    def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
-        return requantizes(op) and max(channels, depth) * (self.block - 1) < REACH
+    def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
+        return requantizes(op) and depth % 4 == 0 and max(channels, depth) * (self.block - 1) < REACH
 
-    def product(
-        self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int, pitch: int
-    ) -> Product:
-        name = f"multiply_{depth}x5_{channels}"
-        self.helpers[name] = self._multiply(depth, channels).helper(name)
+    def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
+        clamp = clamp_of(op.requantization)
+        name = f"multiply_{depth}x5_{channels}{clamp.suffix}"
+        self.helpers[name] = self._multiply(depth, channels, clamp).helper(name)
         return Product(self.pack(depth, rows, pitch), name, 2 * depth * self.block)
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
@@ -48,7 +47,7 @@ class FiveRows(BlockRenderer):
         self.helpers[name] = _pack(depth, pitch).helper(name)
         return name
 
-    def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+    def stream(self, op: Scaled, weights: np.ndarray) -> Array:
         """Per channel: the bias, the weights, the multiplier, a word that holds the shift and, in its upper half,
         `rounding`."""
         multipliers, shifts = (each[:, None] for each in scaling(op, len(weights)))
@@ -57,9 +56,9 @@ class FiveRows(BlockRenderer):
             turned = weights.reshape(len(weights), -1, 2, 2).swapaxes(2, 3)
             octets = turned.astype("<i2").reshape(weights.shape).view(np.int8)
         bias = 2 * folded_bias(op, weights)[:, None]
-        return words(bias, packed(octets), multipliers, shifts + (rounding(op) << 16))
+        return words(bias, packed(octets), multipliers, shifts + (rounding(op, clamp_of(op.requantization).top) << 16))
 
-    def _multiply(self, depth: int, channels: int) -> Thumb2Assembly:
+    def _multiply(self, depth: int, channels: int, clamp: Clamp) -> Thumb2Assembly:
         """r0 moves through the packed rows, r1 through the stream; r12 and lr are weights of two inputs each."""
         load = ["ldr r12, [r1], #4", "sxtb16 lr, r12, ror #8", "sxtb16 r12, r12"]
         if self.weights == "int16":
@@ -89,7 +88,7 @@ class FiveRows(BlockRenderer):
                 "ldrd r2, r12, [r1], #8",
                 "asr r3, r12, #16",
                 "lsl r3, r3, r12",
-                *requantize(_TOTALS, "r2", "r3", "r12"),
+                *requantize(_TOTALS, "r2", "r3", "r12", clamp),
                 "ldrd r2, r3, [sp, #4]",
                 *(f"strb {total}, [r2, #{row * channels}]" for row, total in enumerate(_TOTALS)),
                 "adds r2, #1",

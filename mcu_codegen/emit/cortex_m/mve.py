@@ -21,7 +21,7 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill
-from .assembly import folded_bias, packed, requantizes, words
+from .assembly import Scaled, folded_bias, packed, requantizes, words
 from .blocks import BlockRenderer, Gathering, Product
 from .mve_across import MveAcross
 from .mve_addition import MveAddition
@@ -30,11 +30,11 @@ from .mve_assembly import (
     COPY,
     OFFSETS,
     VECTOR,
+    Coding,
     MveAssembly,
     codes,
+    coding_of,
     requantize,
-    shift_suffix,
-    shifts_by_product,
     spread,
     tails,
     to_lanes,
@@ -42,12 +42,13 @@ from .mve_assembly import (
 )
 from .mve_columns import MveColumns
 from .mve_planes import MvePlanes
+from .mve_pooling import MvePooling
 from .thumb2_assembly import add_to, constant
 
 _LOOPED = 4  # vectors of a row in a round of its loop
 
 
-class MveRenderer(MveAddition, MveAcross, MveColumns, MvePlanes, BlockRenderer):
+class MveRenderer(MveAddition, MvePooling, MveAcross, MveColumns, MvePlanes, BlockRenderer):
     """Cortex-M55."""
 
     instruction_set = "mve"
@@ -62,14 +63,13 @@ class MveRenderer(MveAddition, MveAcross, MveColumns, MvePlanes, BlockRenderer):
         super().__init__(optimize)
         self.helpers |= {"copy": COPY.helper("copy"), "fill": _FILL.helper("fill")}
 
-    def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
+    def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
         return requantizes(op) and channels > 1 and self.block * channels < OFFSETS
 
-    def product(
-        self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int, pitch: int
-    ) -> Product:
-        multiply = f"multiply_{depth}x{rows}_{channels}{shift_suffix(op)}"
-        self.helpers[multiply] = _multiply(depth, channels, rows, shifts_by_product(op), self.most).helper(multiply)
+    def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
+        coding = coding_of(op)
+        multiply = f"multiply_{depth}x{rows}_{channels}{coding.suffix}"
+        self.helpers[multiply] = _multiply(depth, channels, rows, coding, self.most).helper(multiply)
         return Product(self.pack(depth, rows, pitch), multiply, vectors_of(depth) * VECTOR * rows)
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
@@ -78,15 +78,15 @@ class MveRenderer(MveAddition, MveAcross, MveColumns, MvePlanes, BlockRenderer):
         self.helpers[name] = _pack(depth, rows, pitch).helper(name)
         return name
 
-    def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+    def stream(self, op: Scaled, weights: np.ndarray) -> Array:
         """Per pair of channels: a vector of weights of each by turns, the rows filled up with zeros; both tails and
-        the zero point."""
+        what `codes` adds."""
         channels, depth = weights.shape
         pairs = channels // 2
         filled = np.pad(weights, ((0, 0), (0, -depth % VECTOR)))
         turns = filled.reshape(pairs, 2, -1, VECTOR).transpose(0, 2, 1, 3).reshape(pairs, -1)
         constants = tails(op, folded_bias(op, weights)).reshape(pairs, 6)
-        return words(packed(turns), constants, np.full((pairs, 1), op.requantization.zero_point))
+        return words(packed(turns), constants, np.full((pairs, 1), coding_of(op).addend))
 
     def gathering(self, op: lower.Convolution, site: Site) -> Gathering:
         """Copies the rows under one row of output into a band with padding, and windows out of the band."""
@@ -211,7 +211,7 @@ def _window(height: int, row_bytes: int, pitch: int) -> MveAssembly:
     )
 
 
-def _multiply(depth: int, channels: int, rows: int, by_product: bool, most: int) -> MveAssembly:
+def _multiply(depth: int, channels: int, rows: int, coding: Coding, most: int) -> MveAssembly:
     """r1 reads the stream, r3 the inputs, r5 writes, r7 counts pairs; q3-q6 hold the first vectors of input."""
     first, second = ACCUMULATORS[:rows], ACCUMULATORS[4 : 4 + rows]
     vectors = vectors_of(depth)
@@ -260,10 +260,10 @@ def _multiply(depth: int, channels: int, rows: int, by_product: bool, most: int)
             *lanes,
             "ldm r1!, {r0, r2, r4, r6, r8, r10, r12}",
             "vadd.i32 q0, q0, r0",
-            *requantize("q0", ("r2", "r4"), by_product, "q2"),
+            *requantize("q0", ("r2", "r4"), coding.by_product, "q2"),
             "vadd.i32 q1, q1, r6",
-            *requantize("q1", ("r8", "r10"), by_product, "q2"),
-            *codes("q0", "q1", "r12"),
+            *requantize("q1", ("r8", "r10"), coding.by_product, "q2"),
+            *codes("q0", "q1", "r12", coding.clamp, "r0"),
             *store,
             "subs r7, #1",
             "bne 1b",

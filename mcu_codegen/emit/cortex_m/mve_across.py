@@ -18,10 +18,11 @@ from ..portable.renderer import Array, Kernel, Renderer, Site, positions
 from .assembly import folded_bias, packed, planes, requantizes, undilated, words
 from .mve_assembly import (
     VECTOR,
+    Coding,
     MveAssembly,
+    coding_of,
     requantize,
-    shift_suffix,
-    shifts_by_product,
+    sixteen_codes,
     tails,
     vectors_of,
 )
@@ -48,10 +49,11 @@ class MveAcross(Renderer):
             return super().depthwise(whole, site)
         row_bytes = site.inputs[0].shape[2] * channels
         offsets = [i * row_bytes + j * channels for i in range(height) for j in range(width)]
+        coding = coding_of(op)
         # outputs of a column are as evenly apart as those of a row
         step = op.stride[0] * row_bytes if columns == 1 else op.stride[1] * channels
-        name = f"across_{height}x{width}_{step}_{row_bytes}_{channels}{shift_suffix(op)}"
-        self.helpers[name] = _across(offsets, step, channels, shifts_by_product(op)).helper(name)
+        name = f"across_{height}x{width}_{step}_{row_bytes}_{channels}{coding.suffix}"
+        self.helpers[name] = _across(offsets, step, channels, coding).helper(name)
         if columns == 1:
             body = f"{site.prefix}_{name}(input, stream, output, {rows});"
         else:
@@ -90,7 +92,7 @@ def _others(op: lower.Convolution, site: Site) -> float:
 
 
 def _across_stream(op: lower.Convolution) -> Array:
-    """The zero point; then per sixteen channels their biases, the weights of each tap, multipliers and what shifts.
+    """The addend of codes; then per sixteen channels their biases, the weights of each tap, multipliers and what shifts.
 
     Four vectors of 32 bits hold every fourth channel, in the order in which products are taken apart.
     """
@@ -106,11 +108,11 @@ def _across_stream(op: lower.Convolution) -> Array:
     bias, multipliers, shifts = map(by_turns, tails(op, folded_bias(op, weights.T)).T)
     scalings = np.stack([each.reshape(-1, 4, 4) for each in (multipliers, shifts)], axis=2)
     rows = words(bias, packed(groups.reshape(len(groups), -1)), scalings.reshape(len(groups), -1)).values
-    zero_point = np.array([op.requantization.zero_point & 0xFFFFFFFF], np.uint32)
-    return Array("stream", "uint32_t", np.concatenate([zero_point, rows.reshape(-1)]))
+    addend = np.array([coding_of(op).addend & 0xFFFFFFFF], np.uint32)
+    return Array("stream", "uint32_t", np.concatenate([addend, rows.reshape(-1)]))
 
 
-def _across(offsets: Sequence[int], step: int, channels: int, by_product: bool) -> MveAssembly:
+def _across(offsets: Sequence[int], step: int, channels: int, coding: Coding) -> MveAssembly:
     """r0 reads pixels, r1 the stream, r2 writes, r3 counts outputs, lr channels; q4-q7 are accumulators.
 
     `offsets` are those of the taps, and `step` is between outputs, in bytes of the image.
@@ -134,9 +136,8 @@ def _across(offsets: Sequence[int], step: int, channels: int, by_product: bool) 
             body += [f"vadd.i32 {bottom}, {bottom}, q0", f"vadd.i32 {top}, {top}, q1"]
     for vector in ("q4", "q5", "q6", "q7"):
         body += ["vldrw.u32 q0, [r1], #16", "vldrw.u32 q1, [r1], #16"]
-        body += requantize(vector, ("q0", "q1"), by_product, "q2")
-    for bottom, top in (("q4", "q5"), ("q6", "q7")):
-        body += [f"vqmovnb.s32 {bottom}, {bottom}", f"vqmovnt.s32 {bottom}, {top}", f"vqadd.s16 {bottom}, {bottom}, r4"]
+        body += requantize(vector, ("q0", "q1"), coding.by_product, "q2")
+    body += sixteen_codes(("q4", "q5", "q6", "q7"), "r4", coding.clamp, "r12")
     return MveAssembly(
         f"Outputs of {taps} taps each, {step} bytes of the image apart, of {channels} channels.",
         ("const int8_t *input", "const uint32_t *stream", "int8_t *output", "int32_t outputs"),
@@ -151,8 +152,6 @@ def _across(offsets: Sequence[int], step: int, channels: int, by_product: bool) 
             "dlstp.8 lr, r6",
             "2:",
             *body,
-            "vqmovnb.s16 q4, q4",
-            "vqmovnt.s16 q4, q6",
             "vstrb.8 q4, [r2], #16",
             "letp lr, 2b",
             *add_to("r0", step - vectors * VECTOR),

@@ -9,11 +9,12 @@ result is 512 or more either way, and no code.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from ... import lower
-from .assembly import Assembly, scaling
+from .assembly import Assembly, Scaled, scaling
+from .clamp import Clamp, clamp_of
 from .ranges import Ranges
 from .thumb2_assembly import FORMS, constant
 
@@ -35,6 +36,10 @@ _FORMS = """
     vdup.8 vdup.16 vdup.32           Q, R
     vidup.u16                        Q, R, #1..2
     vadd.i16 vadd.i32                Q, Q, Q
+    vqadd.u16                        Q, Q, Q
+    vqadd.u16                        Q, Q, R
+    vmax.s8 vmax.s16                 Q, Q, Q
+    vmin.s8 vmin.s16                 Q, Q, Q
     vadd.i16 vadd.i32                Q, Q, R
     vmin.u16                         Q, Q, Q
     vqadd.s16                        Q, Q, Q
@@ -69,13 +74,15 @@ _FORMS = """
     vshr.u16                         Q, Q, #1..16
     vshlc                            Q, R, #1..32
     vmovlb.s16 vmovlt.s16            Q, Q
+    vmovnt.i16 vmovnt.i32            Q, Q
     vqmovnb.s16 vqmovnt.s16          Q, Q
     vqmovnb.s32 vqmovnt.s32          Q, Q
+    vqmovunb.s32 vqmovunt.s32        Q, Q
     vqrshrnb.s16                     Q, Q, #1..8
     vqrshrnb.s32                     Q, Q, #1..16
-    vldrb.u8 vldrb.u16 vldrb.s32     Q, [R]
+    vldrb.u8 vldrb.u16 vldrb.s16 vldrb.s32  Q, [R]
     vldrb.u8 vldrb.s32               Q, [R, #-127..127]
-    vldrb.u8 vldrb.s32               Q, [R], #-127..127
+    vldrb.u8 vldrb.s16 vldrb.s32     Q, [R], #-127..127
     vldrb.u16 vldrbt.u16             Q, [R, Q]
     vldrbt.u8                        Q, [R]
     vldrbt.u8                        Q, [R], #-127..127
@@ -128,20 +135,33 @@ def vectors_of(size: int) -> int:
     return -(-size // VECTOR)
 
 
-def shifts_by_product(op: lower.Convolution | lower.FullyConnected) -> bool:
-    """Whether one VQRDMULH is the right shift of every channel."""
-    return bool(np.all(-op.requantization.shift <= LONGEST))
+@dataclass(frozen=True)
+class Coding:
+    """How accumulators become codes."""
+
+    by_product: bool  # whether one VQRDMULH is the right shift of every channel
+    clamp: Clamp
+
+    @property
+    def addend(self) -> int:
+        """What `codes` wants added to values: the zero point, or, where nothing falls below it, what lets the highest
+        code end where 16 bits do."""
+        return self.clamp.zero_point - (self.clamp.high + 1 if self.clamp.rectified else 0)
+
+    @property
+    def suffix(self) -> str:
+        """Of the names of kernels."""
+        return ("" if self.by_product else "_far") + self.clamp.suffix
 
 
-def shift_suffix(op: lower.Convolution | lower.FullyConnected) -> str:
-    """Of the names of kernels."""
-    return "" if shifts_by_product(op) else "_far"
+def coding_of(op: Scaled) -> Coding:
+    return Coding(bool(np.all(-op.requantization.shift <= LONGEST)), clamp_of(op.requantization))
 
 
-def tails(op: lower.Convolution | lower.FullyConnected, bias: np.ndarray) -> np.ndarray:
+def tails(op: Scaled, bias: np.ndarray) -> np.ndarray:
     """int64 (channels, 3): bias, multiplier, and what shifts: a factor, or the left shift (not positive)."""
     multipliers, shifts = scaling(op, len(bias))
-    return np.stack([bias, multipliers, (1 << 31 - shifts) + 1 if shifts_by_product(op) else -shifts], axis=1)
+    return np.stack([bias, multipliers, (1 << 31 - shifts) + 1 if coding_of(op).by_product else -shifts], axis=1)
 
 
 def requantize(vector: str, constants: Sequence[str], by_product: bool, spare: str) -> list[str]:
@@ -156,14 +176,39 @@ def requantize(vector: str, constants: Sequence[str], by_product: bool, spare: s
     return [*lines, f"vrshl.s32 {by_vector}, {shift}"]
 
 
-def codes(even: str, odd: str, zero_point: str) -> list[str]:
-    """Two vectors of values to int8 codes by turns, in the 16-bit lanes of `even`."""
-    return [
-        f"vqmovnb.s32 {even}, {even}",
-        f"vqmovnt.s32 {even}, {odd}",
-        f"vqadd.s16 {even}, {even}, {zero_point}",
-        f"vqmovnb.s16 {even}, {even}",
-    ]
+def codes(even: str, odd: str, addend: str, clamp: Clamp, spare: str) -> list[str]:
+    """Two vectors of values to int8 codes by turns, in the 16-bit lanes of `even`. `addend`, in a vector or a general
+    register, is that of `Coding`; `spare` is a general register. Spoils q2 where codes end on both sides."""
+    narrowed = [] if clamp.rectified else [f"vqmovnb.s16 {even}, {even}"]
+    return [*_sixteen_bits(even, odd, addend, clamp), *narrowed, *_ends(even, clamp, spare)]
+
+
+def sixteen_codes(vectors: Sequence[str], addend: str, clamp: Clamp, spare: str) -> list[str]:
+    """As `codes`, four vectors to sixteen codes in the first: lane by lane one of the first two by turns, then one of
+    the others."""
+    a, b, c, d = vectors
+    lines = [*_sixteen_bits(a, b, addend, clamp), *_sixteen_bits(c, d, addend, clamp)]
+    if clamp.rectified:
+        return [*lines, *_ends(a, clamp, spare), *_ends(c, clamp, spare), f"vmovnt.i16 {a}, {c}"]
+    return [*lines, f"vqmovnb.s16 {a}, {a}", f"vqmovnt.s16 {a}, {c}", *_ends(a, clamp, spare)]
+
+
+def _sixteen_bits(even: str, odd: str, addend: str, clamp: Clamp) -> list[str]:
+    """Two vectors of values to lanes of 16 bits by turns, with the addend in them."""
+    narrow, add = ("vqmovun", "vqadd.u16") if clamp.rectified else ("vqmovn", "vqadd.s16")
+    return [f"{narrow}b.s32 {even}, {even}", f"{narrow}t.s32 {even}, {odd}", f"{add} {even}, {even}, {addend}"]
+
+
+def _ends(vector: str, clamp: Clamp, spare: str) -> list[str]:
+    """What a narrower clamp adds."""
+    if clamp.whole:
+        return []
+    if clamp.rectified:
+        return [f"mov {spare}, #{clamp.high + 1}", f"vadd.i16 {vector}, {vector}, {spare}"]
+    lines = []
+    for form, code in (("vmax", clamp.low), ("vmin", clamp.high)):
+        lines += [f"mov {spare}, #{code}", f"vdup.8 q2, {spare}", f"{form}.s8 {vector}, {vector}, q2"]
+    return lines
 
 
 def to_lanes(vector: str, registers: Sequence[str]) -> list[str]:
@@ -172,12 +217,12 @@ def to_lanes(vector: str, registers: Sequence[str]) -> list[str]:
     return [f"vmov {vector}[2], {vector}[0], {a}, {c}", f"vmov {vector}[3], {vector}[1], {b}, {d}"]
 
 
-def eight_codes(bias: str, constants: Sequence[str], zero_point: str, by_product: bool) -> list[str]:
-    """All accumulators to codes in the 16-bit lanes of q3. Spoils q2 and q4."""
+def eight_codes(bias: str, constants: Sequence[str], addend: str, coding: Coding) -> list[str]:
+    """All accumulators to codes in the 16-bit lanes of q3. Spoils q2, q4 and r0."""
     lines = [*to_lanes("q3", ACCUMULATORS[0::2]), *to_lanes("q4", ACCUMULATORS[1::2])]
     for vector in ("q3", "q4"):
-        lines += [f"vadd.i32 {vector}, {vector}, {bias}", *requantize(vector, constants, by_product, "q2")]
-    return [*lines, *codes("q3", "q4", zero_point)]
+        lines += [f"vadd.i32 {vector}, {vector}, {bias}", *requantize(vector, constants, coding.by_product, "q2")]
+    return [*lines, *codes("q3", "q4", addend, coding.clamp, "r0")]
 
 
 def spread(vector: str, spare: str, group: int, row: int, column: int) -> list[str]:

@@ -18,10 +18,10 @@ from .mve_assembly import (
     ACCUMULATORS,
     OFFSETS,
     VECTOR,
+    Coding,
     MveAssembly,
+    coding_of,
     eight_codes,
-    shift_suffix,
-    shifts_by_product,
     spread,
     tails,
 )
@@ -49,8 +49,9 @@ class MveColumns(Renderer):
             return super().depthwise(whole, site)
         top, (stride, _) = op.pads[0], op.stride
         outputs = site.output.shape[1]
-        name = f"column_{taps}_{stride}_{top}_{channels}{shift_suffix(op)}"
-        self.helpers[name] = _column(taps, stride, top, channels, shifts_by_product(op)).helper(name)
+        coding = coding_of(op)
+        name = f"column_{taps}_{stride}_{top}_{channels}{coding.suffix}"
+        self.helpers[name] = _column(taps, stride, top, channels, coding).helper(name)
         stream = _column_stream(op)
         # eight outputs are computed at a time, and a window is read as a vector
         strip_bytes = ((-(-outputs // 8) * 8 - 1) * stride // VECTOR + 2) * VECTOR
@@ -58,7 +59,7 @@ class MveColumns(Renderer):
             """
             $each_channel
                 ${prefix}_$name(input, scratch, stream + $words * channel, output, $inside, $outputs,
-                    $zero_point);
+                    $addend);
             }
             """,
             prefix=site.prefix,
@@ -67,7 +68,7 @@ class MveColumns(Renderer):
             words=stream.values.shape[1],
             inside=min(site.inputs[0].shape[1], (outputs - 1) * stride + taps - top),
             outputs=outputs,
-            zero_point=op.requantization.zero_point,
+            addend=coding.addend,
         )
         helpers: tuple[str, ...] = (name,)
         if any(op.pads):
@@ -90,8 +91,8 @@ def _column_stream(op: lower.Convolution) -> Array:
     return words(packed(np.pad(weights, ((0, 0), (0, -taps % 4)))), tails(op, folded_bias(op, weights)))
 
 
-def _column(taps: int, stride: int, top: int, channels: int, by_product: bool) -> MveAssembly:
-    """r1 reads the strip, r3 writes, r11 counts down; q6 holds zero points, q7 the offsets of eight pixels."""
+def _column(taps: int, stride: int, top: int, channels: int, coding: Coding) -> MveAssembly:
+    """r1 reads the strip, r3 writes, r11 counts down; q6 holds the addends, q7 the offsets of eight pixels."""
     shifted = _SHIFTED[: (VECTOR - taps) // stride + 1 if stride <= 4 else 1]  # VSHLC shifts by up to 32 bits
     weights = [f"mov r12, #{taps}", "vctp.8 r12", "vpst", f"vldrbt.u8 q0, [r2], #{-(-taps // 4) * 4}"]
     for before, after in pairwise(shifted):
@@ -112,7 +113,7 @@ def _column(taps: int, stride: int, top: int, channels: int, by_product: bool) -
             "int8_t *output",
             "int32_t inside",
             "int32_t outputs",
-            "int32_t zero_point",
+            "int32_t addend",
         ),
         [
             "push {r4-r11, lr}",
@@ -134,7 +135,7 @@ def _column(taps: int, stride: int, top: int, channels: int, by_product: bool) -
             "vdup.16 q6, r12",
             "2:",
             *body,
-            *eight_codes("r5", ("r7", "r9"), "q6", by_product),
+            *eight_codes("r5", ("r7", "r9"), "q6", coding),
             "vctp.16 r11",
             "vpst",
             "vstrbt.16 q3, [r3, q7]",

@@ -16,9 +16,10 @@ from .mve_assembly import (
     ACCUMULATORS,
     OFFSETS,
     VECTOR,
+    Coding,
     MveAssembly,
+    coding_of,
     eight_codes,
-    shifts_by_product,
     spread,
     tails,
 )
@@ -45,7 +46,7 @@ class MvePlanes(Renderer):
         strip_bytes = -(-(strip_rows * _PITCH + VECTOR) // VECTOR) * VECTOR
         inside = min(rows, strip_rows - top)
         together = 8 // gcd(8, size)
-        kernel = _Rows(size, op.stride, channels, output_columns, shifts_by_product(op))
+        kernel = _Rows(size, op.stride, channels, output_columns, coding_of(op))
         helpers: dict[str, MveAssembly] = {}
         gathers, calls = [], []
         for strip, first in enumerate(range(0, output_columns, size)):
@@ -93,7 +94,7 @@ class MvePlanes(Renderer):
 
 
 def _depthwise_stream(op: lower.Convolution) -> Array:
-    """Per channel, nine words: a word of zeros, the window's vector of weights, the tail, the zero point.
+    """Per channel, nine words: a word of zeros, the window's vector of weights, the tail, what `codes` adds.
 
     The weights one byte later are read from one byte before.
     """
@@ -102,8 +103,8 @@ def _depthwise_stream(op: lower.Convolution) -> Array:
     vectors = np.zeros((channels, 4 + VECTOR), np.int8)
     for row in range(height):
         vectors[:, 4 + row * _PITCH : 7 + row * _PITCH] = taps[:, 3 * row : 3 * row + 3]
-    zero_points = np.full((channels, 1), op.requantization.zero_point)
-    return words(packed(vectors), tails(op, folded_bias(op, taps)), zero_points)
+    addends = np.full((channels, 1), coding_of(op).addend)
+    return words(packed(vectors), tails(op, folded_bias(op, taps)), addends)
 
 
 def _gather(columns: int, channels: int, row_bytes: int) -> MveAssembly:
@@ -139,15 +140,14 @@ class _Rows:
     stride: tuple[int, int]
     channels: int
     output_columns: int
-    by_product: bool
+    coding: Coding
 
     def name(self, rows: int) -> str:
         stride = "_".join(map(str, self.stride))
-        far = "" if self.by_product else "_far"
-        return f"rows_{rows}x{self.size}_{stride}_{self.channels}_{self.output_columns}{far}"
+        return f"rows_{rows}x{self.size}_{stride}_{self.channels}_{self.output_columns}{self.coding.suffix}"
 
     def assembly(self, rows: int) -> MveAssembly:
-        """q0 and q1 hold the weights, the latter one byte later, q6 zero points, q7 the offsets of eight outputs."""
+        """q0 and q1 hold the weights, the latter one byte later, q6 the addends, q7 the offsets of eight outputs."""
         whole = self.size == self.output_columns
         row_bytes = self.output_columns * self.channels
         offsets = (
@@ -196,7 +196,7 @@ class _Rows:
             lines.append(f"vmladav.s8 {register}, q2, q{at - loaded}")
             if at != loaded:
                 loaded = -2  # used up
-        lines += eight_codes("r5", ("r7", "r9"), "q6", self.by_product)
+        lines += eight_codes("r5", ("r7", "r9"), "q6", self.coding)
         if len(outputs) == 8:
             return [*lines, "vstrb.16 q3, [r3, q7]"]
         return [*lines, f"mov r0, #{len(outputs)}", "vctp.16 r0", "vpst", "vstrbt.16 q3, [r3, q7]"]

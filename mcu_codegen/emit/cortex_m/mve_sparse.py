@@ -6,10 +6,10 @@ to C: a vector would be nearly empty.
 
 from __future__ import annotations
 
-from ... import lower
-from ..kernel import Helper
+from .assembly import Scaled
+from .clamp import Clamp, clamp_of
 from .mve import MveRenderer
-from .mve_assembly import OFFSETS, MveAssembly, codes, requantize, spread
+from .mve_assembly import OFFSETS, MveAssembly, codes, coding_of, requantize, spread
 from .sparse import SparseBlocks
 from .thumb2_assembly import add_to, constant
 
@@ -20,9 +20,16 @@ _FEWEST = 3  # rows that vectors are used for
 class SparseMveRenderer(SparseBlocks, MveRenderer):
     """Cortex-M55."""
 
-    def rows_together(self, op: lower.Convolution | lower.FullyConnected, pitch: int) -> int:
+    def is_sparse(self, op: Scaled) -> bool:
+        clamp = clamp_of(op.requantization)  # one with two ends of its own spoils a vector that sums
+        return (clamp.whole or clamp.rectified) and super().is_sparse(op)
+
+    def rows_together(self, op: Scaled, pitch: int) -> int:
         reached = _ROWS * max(pitch, len(op.weights)) < OFFSETS
         return _ROWS if reached and self.is_sparse(op) else super().rows_together(op, pitch)
+
+    def sparse_addend(self, op: Scaled) -> int:
+        return coding_of(op).addend
 
     def sparse_bytes(self, rows: int) -> int:
         return super().sparse_bytes(rows) if rows < _FEWEST else 8 * _eights(rows)
@@ -34,10 +41,13 @@ class SparseMveRenderer(SparseBlocks, MveRenderer):
         self.helpers[name] = _turn(depth, rows, pitch).helper(name)
         return name
 
-    def sparse_multiply(self, channels: int, rows: int, name: str) -> Helper:
+    def sparse_multiply(self, op: Scaled, channels: int, rows: int) -> str:
         if rows < _FEWEST:
-            return super().sparse_multiply(channels, rows, name)
-        return _multiply(channels, rows).helper(name)
+            return super().sparse_multiply(op, channels, rows)
+        clamp = clamp_of(op.requantization)
+        name = f"sparse_{rows}_{channels}{clamp.suffix}"
+        self.helpers[name] = _multiply(channels, rows, clamp).helper(name)
+        return name
 
 
 def _eights(rows: int) -> int:
@@ -75,7 +85,7 @@ def _turn(depth: int, rows: int, pitch: int) -> MveAssembly:
     )
 
 
-def _multiply(channels: int, rows: int) -> MveAssembly:
+def _multiply(channels: int, rows: int, clamp: Clamp) -> MveAssembly:
     """q0.. sum up four rows each; r0 reads inputs, r1 the stream; r4 holds two gaps, r5 a weight."""
     vectors = 2 * _eights(rows)
     size, totals = 4 * vectors, [f"q{vector}" for vector in range(vectors)]
@@ -88,7 +98,7 @@ def _multiply(channels: int, rows: int) -> MveAssembly:
     for total in totals:
         finish += requantize(total, ("r4", "r5"), False, "q4")
     for eight, (even, odd) in enumerate(zip(totals[::2], totals[1::2], strict=True)):
-        finish += codes(even, odd, "r8")
+        finish += codes(even, odd, "r8", clamp, "r4")
         stores += add_to("r7", 8 * channels, "r2") if eight else ["mov r7, r2"]
         some = rows - 8 * eight
         if some < 8:
@@ -102,7 +112,7 @@ def _multiply(channels: int, rows: int) -> MveAssembly:
             "push {r4-r9, lr}",
             "vpush {d8-d15}",
             "mov r6, r0",
-            "ldrsb r8, [r1], #1",
+            "ldrsh r8, [r1], #2",
             *spread("q5", "q4", 8, 0, channels),
             "1:",
             "ldr r4, [r1], #4",

@@ -12,7 +12,7 @@ from ... import lower
 from .. import sparse
 from ..kernel import Array, Helper, Site, fill
 from ..portable.sparse import SparseRenderer
-from .assembly import folded_bias
+from .assembly import Scaled, folded_bias
 from .blocks import BlockRenderer, Product
 
 
@@ -22,30 +22,31 @@ class SparseBlocks(BlockRenderer, SparseRenderer):
     sparse_quantize = "quantize"  # the helper that makes codes of accumulators, where that is C
     sparse_scale = 1  # of accumulators: 2 where packing doubles the inputs
 
-    def is_sparse(self, op: lower.Convolution | lower.FullyConnected) -> bool:
+    def is_sparse(self, op: Scaled) -> bool:
         return sparse.channels(op.weights) is not None
 
-    def product(
-        self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int, pitch: int
-    ) -> Product:
+    def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
         if not self.is_sparse(op):
             return super().product(op, depth, channels, rows, pitch)
-        multiply = f"sparse_{rows}_{channels}"
-        self.helpers[multiply] = self.sparse_multiply(channels, rows, multiply)
-        return Product(self.sparse_pack(depth, rows, pitch), multiply, self.sparse_bytes(rows) * depth)
+        pack, multiply = self.sparse_pack(depth, rows, pitch), self.sparse_multiply(op, channels, rows)
+        return Product(pack, multiply, self.sparse_bytes(rows) * depth)
 
-    def rounds(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+    def rounds(self, op: Scaled, weights: np.ndarray) -> Array:
         if not self.is_sparse(op):
             return super().rounds(op, weights)
-        pairs = sparse.channels(weights)  # those of `op`, with zeros behind each channel where windows are filled up
+        pairs = sparse.channels(weights)
         assert pairs is not None
-        return sparse.stream(op, pairs, self.sparse_scale * folded_bias(op, weights))
+        return sparse.stream(op, pairs, self.sparse_scale * folded_bias(op, weights), self.sparse_addend(op))
 
     def calls(self, product: Product, stream: Array, source: str, channels: int, site: Site) -> str:
         if stream.ctype != "uint8_t":
             return super().calls(product, stream, source, channels, site)
         pack, multiply = (f"{site.prefix}_{name}" for name in (product.pack, product.multiply))
         return f"{pack}({source}, wide);\n{multiply}(wide, stream, output, {channels});"
+
+    def sparse_addend(self, op: Scaled) -> int:
+        """What kernels add to codes; those in C know the zero point."""
+        return op.requantization.zero_point
 
     def sparse_bytes(self, rows: int) -> int:
         """Of one input of a block of `rows` packed rows."""
@@ -78,12 +79,15 @@ class SparseBlocks(BlockRenderer, SparseRenderer):
         self.helpers[name] = Helper(text + "\n")
         return name
 
-    def sparse_multiply(self, channels: int, rows: int, name: str) -> Helper:
-        """`rows` packed rows times so many channels of the stream. Parameters: wide, stream, output, count."""
-        return _multiply(channels, rows, name, self.sparse_quantize)
+    def sparse_multiply(self, op: Scaled, channels: int, rows: int) -> str:
+        """The helper that multiplies `rows` packed rows. Parameters: wide, stream, output, count of channels."""
+        scaling = op.requantization
+        name = f"sparse_{rows}_{channels}_of_{scaling.zero_point + 128}_{scaling.low + 128}_{scaling.high + 128}"
+        self.helpers[name] = _multiply(channels, rows, name, self.sparse_quantize, scaling)
+        return name
 
 
-def _multiply(channels: int, rows: int, name: str, quantize: str) -> Helper:
+def _multiply(channels: int, rows: int, name: str, quantize: str, scaling: lower.Requantization) -> Helper:
     def add(code: str) -> str:
         return "\n".join(f"sum{row} += {code} * input[{row}];" for row in range(rows))
 
@@ -92,8 +96,6 @@ def _multiply(channels: int, rows: int, name: str, quantize: str) -> Helper:
         /* $rows packed rows times sparse channels. The outputs of a row are $channels bytes. */
         static void $${prefix}_$name(const void *wide, const uint8_t *stream, int8_t *output, int32_t count)
         {
-            const int32_t zero_point = (int8_t)stream[0];
-
             stream += $header;
             for (; count > 0; count--) {
                 const int8_t *input = (const int8_t *)wide;
@@ -130,7 +132,7 @@ def _multiply(channels: int, rows: int, name: str, quantize: str) -> Helper:
         add_first=add("first"),
         add_second=add("second"),
         store="\n".join(
-            f"output[{row * channels}] = $${{prefix}}_{quantize}(sum{row}, multiplier, shift, zero_point, -128, 127);"
+            f"output[{row * channels}] = $${{prefix}}_{quantize}(sum{row}, multiplier, shift, {scaling.zero_point}, {scaling.low}, {scaling.high});"
             for row in range(rows)
         ),
     )

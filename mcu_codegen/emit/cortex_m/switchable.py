@@ -26,7 +26,9 @@ from ..text import Origin
 from ..user import emit_user
 from .armv6m import Armv6mRenderer
 from .armv7m import Armv7mRenderer
+from .assembly import Scaled
 from .blocks import BlockRenderer, Product
+from .clamp import Clamp, clamp_of
 from .dsp import DspRenderer
 from .dsp_assembly import requantize
 from .mve import MveRenderer
@@ -169,20 +171,19 @@ class SwitchableMveRenderer(_Blocks, MveRenderer):
 class SwitchableDspRenderer(_Blocks, DspRenderer):
     """Cortex-M4, M7, M33: closed inputs of pointwise convolutions are skipped too."""
 
-    def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+    def stream(self, op: Scaled, weights: np.ndarray) -> Array:
         return super().stream(replace(op, input_zero_point=0) if self._skips_inputs(op) else op, weights)
 
-    def product(
-        self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int, pitch: int
-    ) -> Product:
+    def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
         if not self._skips_inputs(op):
             return super().product(op, depth, channels, rows, pitch)
         assert self.source is not None
         size = self.source.group.size
         pack = f"pack_open_{depth}x{rows}_{size}_{op.input_zero_point & 0xFFFF}"
-        multiply = f"multiply_open_{depth}x{rows}_{channels}"
+        clamp = clamp_of(op.requantization)
+        multiply = f"multiply_open_{depth}x{rows}_{channels}{clamp.suffix}"
         self.helpers[pack] = _pack_open(depth, rows, size, op.input_zero_point).helper(pack)
-        self.helpers[multiply] = _multiply_open(depth, rows, channels).helper(multiply)
+        self.helpers[multiply] = _multiply_open(depth, rows, channels, clamp).helper(multiply)
         return Product(pack, multiply, depth // 4 * (4 + 8 * rows) + 8)
 
     def pack_call(self, product: Product, source: str, site: Site) -> str:
@@ -217,7 +218,7 @@ class SwitchableDspRenderer(_Blocks, DspRenderer):
             name,
         )
 
-    def _skips_inputs(self, op: lower.Convolution | lower.FullyConnected) -> bool:
+    def _skips_inputs(self, op: Scaled) -> bool:
         return (
             isinstance(op, lower.Convolution)
             and self.source is not None
@@ -283,7 +284,7 @@ def _pack_open(depth: int, rows: int, size: int, zero_point: int) -> Thumb2Assem
     )
 
 
-def _multiply_open(depth: int, rows: int, channels: int) -> Thumb2Assembly:
+def _multiply_open(depth: int, rows: int, channels: int, clamp: Clamp) -> Thumb2Assembly:
     """What `_pack_open` packed times pairs of channels, by the stream of `Thumb2Renderer.stream`."""
     first, second = sums(rows)
 
@@ -301,7 +302,7 @@ def _multiply_open(depth: int, rows: int, channels: int) -> Thumb2Assembly:
     # a word of ones is the only one that carries
     step += ["ldr r2, [r0], #4", "adds r2, r2, r1", "bcc 2b", "ldr r2, [r0]", "sub r0, r0, r2"]
     step += add_to("r1", 2 * depth)
-    finish = partial(requantize, multiplier="r2", twice_addend="r3", shift="r12")
+    finish = partial(requantize, multiplier="r2", twice_addend="r3", shift="r12", clamp=clamp)
     return pair_product(step, 1, 1, 0, depth, channels, rows, finish)
 
 

@@ -10,10 +10,25 @@ from ... import lower
 from ...memory import Demand
 from ..kernel import times
 from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill
-from .assembly import REACH, Assembly, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
+from .assembly import (
+    REACH,
+    Assembly,
+    Scaled,
+    divisor,
+    folded_bias,
+    packed,
+    planes,
+    requantizes,
+    rounding,
+    scaling,
+    windows,
+    words,
+)
 from .blocks import BlockRenderer, Product, pack_name
+from .clamp import Clamp, clamp_of
+from .thumb2_across import Thumb2Across
 from .thumb2_addition import Thumb2Addition
-from .thumb2_assembly import Thumb2Assembly, add_to
+from .thumb2_assembly import Thumb2Assembly, add_to, constant
 from .thumb2_columns import Thumb2Columns, widen
 from .thumb2_copy import COPY
 
@@ -23,11 +38,12 @@ Requantize = Callable[[Sequence[str]], list[str]]
 """Turns accumulators in registers into int8 codes; r2 is the multiplier, r3 twice the addend, r12 the shift."""
 
 
-class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
+class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer):
     """Convolutions two channels and up to four rows at a time; depthwise convolutions by 3 x 3 and 1 x 3 plane by
     plane."""
 
     farthest = REACH // (BlockRenderer.block - 1)
+    copied = (16, 2)  # in the order of OPTIMIZE, how many words are copied without a jump, at most
     scale: int  # of accumulators: 2 where a kernel doubles one operand
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
@@ -39,7 +55,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         wide."""
         raise NotImplementedError
 
-    def multiply_rows(self, depth: int, channels: int, rows: int) -> Assembly:
+    def multiply_rows(self, depth: int, channels: int, rows: int, clamp: Clamp) -> Assembly:
         """See `pair_product`."""
         raise NotImplementedError
 
@@ -52,36 +68,51 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         raise NotImplementedError
 
     def depthwise_rows(
-        self, height: int, columns: int, row_bytes: int, pitch: int, channels: int, stride: tuple[int, int]
+        self,
+        height: int,
+        columns: int,
+        row_bytes: int,
+        pitch: int,
+        channels: int,
+        stride: tuple[int, int],
+        clamp: Clamp,
     ) -> Assembly:
         """`columns` columns of every row of output of a window of `height` rows, from one plane. Parameters: plane,
         stream, output, rows."""
         raise NotImplementedError
 
-    def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
-        # pairs of channels, and offsets within one instruction's reach
-        return requantizes(op) and channels > 1 and max(channels, depth) * (self.block - 1) < REACH
+    def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
+        return requantizes(op) and channels > 1  # for they come in pairs
 
-    def product(
-        self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int, pitch: int
-    ) -> Product:
+    def rows_together(self, op: Scaled, pitch: int) -> int:
+        """As many as offsets reach, with two bytes to spare."""
+        return min(self.block, (REACH - 2) // max(len(op.weights), pitch) + 1)
+
+    def window(self, height: int, row_bytes: int, pitch: int) -> str | None:
+        name = f"window_{height}x{row_bytes}_{pitch}"
+        self.helpers[name] = _window(height, row_bytes, pitch, self.copied[OPTIMIZE.index(self.optimize)]).helper(name)
+        return name
+
+    def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
         # a single row has no neighbour whose distance would matter
-        multiply = f"multiply_{depth}x{rows}" + (f"_{channels}" if rows > 1 else "")
-        self.helpers[multiply] = self.multiply_rows(depth, channels, rows).helper(multiply)
-        return Product(self.pack(depth, rows, pitch), multiply, self.element_bytes * depth * rows)
+        clamp = clamp_of(op.requantization)
+        filled = self.filled(depth)
+        multiply = f"multiply_{filled}x{rows}" + (f"_{channels}" if rows > 1 else "") + clamp.suffix
+        self.helpers[multiply] = self.multiply_rows(filled, channels, rows, clamp).helper(multiply)
+        return Product(self.pack(depth, rows, pitch), multiply, self.element_bytes * filled * rows)
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
         name = pack_name(depth, rows, pitch)
         self.helpers[name] = self.pack_rows(depth, rows, pitch).helper(name)
         return name
 
-    def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
+    def stream(self, op: Scaled, weights: np.ndarray) -> Array:
         """Per pair of channels: two biases, the weights of both, the first multiplier, a word that holds both shifts
         and, in its upper half, `rounding`; the second multiplier."""
         pairs = len(weights) // 2
         bias = self.scale * folded_bias(op, weights).reshape(pairs, 2)
         multipliers, shifts = (each.reshape(pairs, 2) for each in scaling(op, len(weights)))
-        word = shifts[:, :1] + (shifts[:, 1:] << 8) + (rounding(op) << 16)
+        word = shifts[:, :1] + (shifts[:, 1:] << 8) + (_rounding(op) << 16)
         return words(bias, packed(self.interleave(weights)), multipliers[:, :1], word, multipliers[:, 1:])
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
@@ -92,6 +123,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         if not planes(op) or not requantizes(op) or _COLUMNS * channels > REACH:
             return super().depthwise(op, site)
         top, _, left, _ = op.pads
+        clamp = clamp_of(op.requantization)
         chunks, pitch = self.chunks(columns, op.stride[1])
         plane_rows = (rows - 1) * op.stride[0] + height
         inside = min(input_columns, pitch - left)
@@ -102,7 +134,8 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         calls = []
         for start, size in chunks:
             name = f"rows_{height}_{size}_{columns * channels}_{pitch}_{channels}_{op.stride[0]}_{op.stride[1]}"
-            helpers[name] = self.depthwise_rows(height, size, columns * channels, pitch, channels, op.stride)
+            name += clamp.suffix
+            helpers[name] = self.depthwise_rows(height, size, columns * channels, pitch, channels, op.stride, clamp)
             calls.append(
                 f"{site.prefix}_{name}(plane + {start * op.stride[1]}, {constants},"
                 f" output + {start * channels}, {rows});"
@@ -142,7 +175,42 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         """Per channel: the bias, the words of `windows`, the multiplier."""
         channels = op.weights.shape[3]
         bias = self.scale * folded_bias(op, op.weights.reshape(-1, channels).T)
-        return words(bias[:, None], windows(op), scaling(op, channels)[0][:, None])
+        return words(bias[:, None], windows(op, _rounding(op)), scaling(op, channels)[0][:, None])
+
+
+def row_loop(step: list[str], steps: int, most: int) -> list[str]:
+    """`step` again and again for `pair_product`, where one row leaves r7 to count; `most` as in `unrolled`."""
+    unrolled = divisor(steps, max(most // 8, 1)) if steps else 0
+    if unrolled == steps:
+        return step * steps
+    return [*constant("r7", steps // unrolled), "2:", *step * unrolled, "subs r7, #1", "bne 2b"]
+
+
+def _rounding(op: Scaled) -> int:
+    """Of codes that are moved as `to_codes` wants them."""
+    return rounding(op, clamp_of(op.requantization).top)
+
+
+def _window(height: int, row_bytes: int, pitch: int, most: int) -> Thumb2Assembly:
+    """Words need not be aligned. r3 counts words, r12 rows."""
+    words, rest = divmod(row_bytes, 4)
+    unrolled = divisor(words, most) if words else 0
+    row: list[str] = []
+    for word in range(unrolled):
+        row += [f"ldr r2, [r0, #{4 * word}]", f"str r2, [r1, #{4 * word}]"]
+    row += [f"{line}" for register in ("r0", "r1") if words for line in add_to(register, 4 * unrolled)]
+    if words > unrolled:
+        row = [*constant("r3", words // unrolled), "1:", *row, "subs r3, #1", "bne 1b"]
+    for size, form in ((2, "h"), (1, "b")):
+        row += [f"ldr{form} r2, [r0], #{size}", f"str{form} r2, [r1], #{size}"] if rest & size else []
+    if height > 1:
+        back = add_to("r0", pitch - row_bytes) if pitch != row_bytes else []
+        row = [*constant("r12", height), "2:", *row, *back, "subs r12, #1", "bne 2b"]
+    return Thumb2Assembly(
+        f"Copies {height} rows of {row_bytes} bytes, {pitch} bytes apart, side by side.",
+        ("const int8_t *from", "int8_t *to"),
+        [*row, "bx lr"],
+    )
 
 
 def sums(rows: int) -> tuple[list[str], list[str]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .assembly import Assembly
+from .clamp import Clamp
 from .ranges import Ranges, encodable
 
 FORMS = """
@@ -17,7 +20,7 @@ FORMS = """
     add                        R, sp, #0..1020/4
     add adds                   R, R, R
     adcs adc sbc               R, R, R
-    add sub rsb                R, R, R, asr #1..32
+    add sub rsb bic            R, R, R, asr #1..32
     add                        R, R, R, lsr #1..32
     add                        R, R, R, lsl #0..31
     and                        R, R, #const
@@ -66,9 +69,10 @@ _DSP_FORMS = """
     sxtb16                     R, R, ror #8..24/8
     sxtab16                    R, R, R
     sxtab16                    R, R, R, ror #8..24/8
-    sadd16 smmulr              R, R, R
+    sadd16 smmulr ssub8 sel    R, R, R
+    sxth                       R, R
     smlad smlabt smlatb        R, R, R, R
-    smlabb                     R, R, R, R
+    smlabb smlatt              R, R, R, R
     pkhbt                      R, R, R, lsl #1..31
     pkhtb                      R, R, R, asr #1..31
 """
@@ -90,6 +94,24 @@ def constant(register: str, value: int) -> list[str]:
     """`register` becomes `value`, 0 or more."""
     upper = [f"movt {register}, #{value >> 16}"] if value >> 16 else []
     return [f"movw {register}, #{value & 0xFFFF}", *upper]
+
+
+def to_codes(registers: Sequence[str], twice_addend: str, shift: str, clamp: Clamp) -> list[list[str]]:
+    """Of each register, what makes doubling high products, rounded half up, int8 codes in place. `twice_addend` is for
+    codes moved up by `clamp.top`."""
+    return [[line.replace("=", r) for line in _to_code(twice_addend, shift, clamp)] for r in registers]
+
+
+def _to_code(twice_addend: str, shift: str, clamp: Clamp) -> list[str]:
+    lines = [
+        f"{'bic' if clamp.rectified else 'add'} =, =, =, asr #31",  # half away from zero, or nothing below zero
+        f"add =, =, {twice_addend}, asr #1",
+        f"asr =, =, {shift}",
+        "ssat =, #8, =",
+    ]
+    if clamp.whole or clamp.rectified:
+        return lines + ([f"sub =, =, #{clamp.top}"] if clamp.top else [])
+    return [*lines, f"sub =, =, #{clamp.top + clamp.bottom}", "ssat =, #8, =", f"add =, =, #{clamp.bottom}"]
 
 
 class Thumb2Assembly(Assembly):

@@ -16,6 +16,7 @@ import numpy as np
 from ... import lower
 from ..kernel import Array, fill
 from .assembly import REACH, Assembly, folded_bias, packed, rounding, scaling, words
+from .clamp import Clamp
 from .columns import Column, Columns, Signals
 from .thumb2_assembly import Thumb2Assembly, add_to
 
@@ -65,7 +66,9 @@ class Thumb2Columns(Columns):
         May use r2, r3 and r5 to r8."""
         raise NotImplementedError
 
-    def requantize(self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
+    def requantize(
+        self, registers: Sequence[str], multiplier: str, twice_addend: str, shift: str, clamp: Clamp
+    ) -> list[str]:
         """Doubled accumulators to int8 codes, in place. May use r12."""
         raise NotImplementedError
 
@@ -76,7 +79,8 @@ class Thumb2Columns(Columns):
         weights = np.zeros((channels, 4 * self._table(signals).groups), np.int8)
         weights[:, : signals.taps] = taps
         multipliers, shifts = scaling(op, channels)
-        tail = np.stack([2 * folded_bias(op, taps), multipliers, shifts + (rounding(op) << 16)], axis=1)
+        shifts = shifts + (rounding(op, signals.clamp.top) << 16)
+        tail = np.stack([2 * folded_bias(op, taps), multipliers, shifts], axis=1)
         return words(packed(self.group(weights)), tail)
 
     def column(self, signals: Signals, row: str, prefix: str) -> Column:
@@ -105,7 +109,7 @@ class Thumb2Columns(Columns):
         for outputs, rounds in ((together, signals.outputs // together), (signals.outputs % together, 1)):
             if outputs and rounds:
                 call(
-                    f"column_{outputs}_{signals.taps}_{signals.stride}_{signals.distance}",
+                    f"column_{outputs}_{signals.taps}_{signals.stride}_{signals.distance}{signals.clamp.suffix}",
                     self._column(signals, outputs),
                     f"plane + {done * signals.stride}",
                     "scratch",
@@ -182,7 +186,7 @@ class Thumb2Columns(Columns):
                 *self._products(self._uses(signals, outputs), totals),
                 f"ldrd r8, r9, [r1, #{bias + 4}]",
                 f"ldr r10, [r1, #{bias + 12}]",
-                *self.requantize(totals, "r8", "r9", "r10"),
+                *self.requantize(totals, "r8", "r9", "r10", signals.clamp),
                 *(f"strb {total}, [r2, #{number * signals.distance}]" for number, total in enumerate(totals)),
                 *add_to("r0", self.element_bytes * outputs * signals.stride),
                 *add_to("r2", far),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from ... import lower
-from ..kernel import Helper, Kernel, Site
+from ..kernel import Kernel, Site
 from .armv7m import Armv7mRenderer
+from .assembly import Scaled
+from .clamp import clamp_of
 from .dsp import DspRenderer
 from .sparse import SparseBlocks
 from .thumb2 import Requantize, Thumb2Renderer
@@ -26,10 +28,16 @@ class _SparseThumb2(SparseBlocks, Thumb2Renderer):
         self.helpers[name] = self.turn(depth, rows, pitch).helper(name)
         return name
 
-    def sparse_multiply(self, channels: int, rows: int, name: str) -> Helper:
-        requantize: Requantize = partial(self.requantize, multiplier="r8", twice_addend="r9", shift="r10")
+    def sparse_addend(self, op: Scaled) -> int:
+        return op.requantization.zero_point + clamp_of(op.requantization).top
+
+    def sparse_multiply(self, op: Scaled, channels: int, rows: int) -> str:
+        clamp = clamp_of(op.requantization)
+        requantize: Requantize = partial(self.requantize, multiplier="r8", twice_addend="r9", shift="r10", clamp=clamp)
         size = self.element_bytes * _lanes(rows)
-        return _multiply(channels, rows, size, self.add_entry(rows), requantize).helper(name)
+        name = f"sparse_{rows}_{channels}{clamp.suffix}"
+        self.helpers[name] = _multiply(channels, rows, size, self.add_entry(rows), requantize).helper(name)
+        return name
 
     def turn(self, depth: int, rows: int, pitch: int) -> Thumb2Assembly:
         """Lays inputs of a place side by side, widened and doubled. Parameters: input, wide."""
@@ -75,6 +83,10 @@ class SparseArmv7mRenderer(_SparseThumb2, Armv7mRenderer):
 
 class SparseDspRenderer(_SparseThumb2, DspRenderer):
     """Cortex-M4, M7, M33."""
+
+    def is_sparse(self, op: Scaled) -> bool:
+        # rows are packed by words of four inputs
+        return (op.weights.size // len(op.weights)) % 4 == 0 and super().is_sparse(op)
 
     def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
         if self.is_sparse(op):  # the kernel of five rows is one of dense weights
@@ -140,7 +152,7 @@ def _multiply(channels: int, rows: int, size: int, products: list[str], requanti
         ("const void *wide", "const uint8_t *stream", "int8_t *output", "int32_t count"),
         [
             "push {r4-r11, lr}",
-            "ldrsb r12, [r1], #1",
+            "ldrsh r12, [r1], #2",
             "add r12, r12, r12",
             "add r12, r12, #1",
             "push {r0, r2, r3, r12}",  # now sp points at the rows, the output, the channels left and `rounding`

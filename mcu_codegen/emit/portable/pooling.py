@@ -17,7 +17,8 @@ class Pooling(Kernels):
     def average_pool(self, op: lower.AveragePool, site: Site) -> Kernel:
         """Sums over the part of each window that lies inside the image."""
         _, rows, columns, channels = site.inputs[0].shape
-        if op.filter == (rows, columns) and not any(op.pads) and channels % 4 == 0:
+        inside = self.pool_inside(op, site)
+        if inside is None and op.filter == (rows, columns) and not any(op.pads) and channels % 4 == 0:
             return self.image_sums(_rounded_mean(op, rows * columns), (), (), site)
         count = "(bottom - top) * (right - left)" if any(op.pads) else op.filter[0] * op.filter[1]
         body = fill(
@@ -34,7 +35,7 @@ class Pooling(Kernels):
             low=op.low,
             high=op.high,
         )
-        return Kernel(_each_window(op, site, body, f"const int32_t count = {count};\n"))
+        return _each_window(op, site, body, inside, f"const int32_t count = {count};\n")
 
     def max_pool(self, op: lower.MaxPool, site: Site) -> Kernel:
         """The largest code in the part of each window that lies inside the image."""
@@ -51,7 +52,12 @@ class Pooling(Kernels):
             low=op.low,
             clamped=f"(largest > {op.high} ? {op.high} : largest)" if op.high < 127 else "largest",
         )
-        return Kernel(_each_window(op, site, body))
+        return _each_window(op, site, body, self.pool_inside(op, site))
+
+    def pool_inside(self, op: lower.Pool, site: Site) -> str | None:
+        """A helper (input, output, windows) for neighbours in a row of output that all lie inside the image; `input`
+        is where the first window begins."""
+        return None
 
     def mean(self, op: lower.Mean, site: Site) -> Kernel:
         """One loop per run of kept or reduced axes; the output is written in order."""
@@ -168,20 +174,47 @@ def _code(site: Site) -> str:
     return f"input[(row * {columns} + column) * {channels} + channel]"
 
 
-def _each_window(op: lower.AveragePool | lower.MaxPool, site: Site, body: str, once: str = "") -> str:
+def _each_window(op: lower.Pool, site: Site, body: str, inside: str | None, once: str = "") -> Kernel:
     """Loops that do `body` for every output; ``top``..``bottom`` and ``left``..``right`` is its window in the image.
 
-    `once` is done before the channels of a window.
+    `once` is done before the channels of a window. Where there is a helper for windows that lie inside, it does those.
     """
     _, rows, columns, channels = site.inputs[0].shape
+    run = ""
+    (first_row, end_row), (first, end) = (_inside(op, site, axis) for axis in (0, 1))
+    if first_row >= end_row or first >= end:
+        inside = None
+    if inside is not None:
+        run = fill(
+            """
+            if (y >= $first_row && y < $end_row && x == $first) {
+                ${prefix}_$inside(input + (top * $columns + x * $stride$left) * $channels, output, $count);
+                output += $outputs;
+                x += $count - 1;
+                continue;
+            }
+            """,
+            first_row=first_row,
+            end_row=end_row,
+            first=first,
+            prefix=site.prefix,
+            inside=inside,
+            columns=columns,
+            stride=op.stride[1],
+            left=plus(-op.pads[2]),
+            channels=channels,
+            count=end - first,
+            outputs=(end - first) * channels,
+        )
     top, bottom = _span("y", op.stride[0], op.filter[0], op.pads[:2], rows)
     left, right = _span("x", op.stride[1], op.filter[1], op.pads[2:], columns)
-    return fill(
+    text = fill(
         """
         for (int32_t y = 0; y < $rows; y++) {
             const int32_t top = $top, bottom = $bottom;
 
             for (int32_t x = 0; x < $columns; x++) {
+                $run
                 $bounds
 
                 for (int32_t channel = 0; channel < $channels; channel++) {
@@ -197,7 +230,17 @@ def _each_window(op: lower.AveragePool | lower.MaxPool, site: Site, body: str, o
         bounds=f"const int32_t left = {left}, right = {right};\n{once}".rstrip(),
         channels=channels,
         body=body,
+        run=run,
     )
+    return Kernel(text, helpers=(inside,) if inside else ())
+
+
+def _inside(op: lower.Pool, site: Site, axis: int) -> tuple[int, int]:
+    """(first, end) of the outputs along an axis whose windows lie inside the image."""
+    before, stride = op.pads[2 * axis], op.stride[axis]
+    first = -(-before // stride)
+    last = (site.inputs[0].shape[1 + axis] - op.filter[axis] + before) // stride
+    return first, min(last + 1, site.output.shape[1 + axis])
 
 
 def _span(at: str, stride: int, window: int, pads: tuple[int, ...], size: int) -> tuple[str, str]:

@@ -114,7 +114,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
                 multiply=multiply,
             ),
             Demand(scratch_bytes=height * width * depth),
-            arrays=(*arrays, *_padding(op, depth)),
+            arrays=(*arrays, *padding_of(op, depth)),
             helpers=helpers,
             macs=positions(site) * op.weights.size,
         )
@@ -223,7 +223,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
                 Array("weights", f"{op.weights.dtype}_t", op.weights),
                 Array("bias", "int32_t", folded_bias(op, channel_axis=3)),
                 *arrays,
-                *_padding(op, channels // copies),
+                *padding_of(op, channels // copies),
             ),
             helpers=("quantize",),
             macs=positions(site) * op.weights.size,
@@ -316,6 +316,6 @@ def folded_bias(op: lower.Convolution | lower.FullyConnected, channel_axis: int)
     return op.bias.astype(np.int64) - op.input_zero_point * op.weights.astype(np.int64).sum(axis=others)
 
 
-def _padding(op: lower.Convolution, depth: int) -> tuple[Array, ...]:
+def padding_of(op: lower.Convolution, depth: int) -> tuple[Array, ...]:
     """One pixel of zero points, where the convolution pads."""
     return (Array("padding", "int8_t", np.full(depth, op.input_zero_point, np.int8)),) if any(op.pads) else ()

@@ -48,4 +48,8 @@ class SparseRenderer(Renderer):
             low=scaling.low,
             high=scaling.high,
         )
-        return text, (sparse.stream(op, pairs, folded_bias(op, channel_axis=0)),), ("quantize", "word")
+        return (
+            text,
+            (sparse.stream(op, pairs, folded_bias(op, channel_axis=0), scaling.zero_point),),
+            ("quantize", "word"),
+        )

@@ -1,0 +1,73 @@
+"""MAX_POOL_2D and AVERAGE_POOL_2D with MVE: sixteen channels at a time, or eight whose sums are held in 16 bits.
+
+A mean is VQRDMULH by 2**31 / taps and a trace more, which makes it round halves away from zero; the trace is too small
+to reach any other border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .mve_assembly import VECTOR, MveAssembly
+from .pooling import PARAMETERS, PoolingKernels, Windows
+from .thumb2_assembly import add_to, constant
+
+_NEAR = 127  # the largest step of a load of bytes
+
+
+class MvePooling(PoolingKernels):
+    """The renderer's part that computes them."""
+
+    def max_windows(self, windows: Windows) -> MveAssembly:
+        return _windows("The largest codes", windows, 8, ["vmax.s8 q0, q0, q1"], [], [])
+
+    def average_windows(self, windows: Windows) -> MveAssembly | None:
+        if windows.taps == 1 or windows.channels % 2:
+            return None  # 2**31 / taps is an int32 no more; predication would cut a 32-bit lane in two
+        mean = ["vmovlb.s16 q1, q0", "vmovlt.s16 q0, q0", "vqrdmulh.s32 q1, q1, r5", "vqrdmulh.s32 q0, q0, r5"]
+        mean += ["vmovnt.i32 q1, q0", "vmov q0, q1"]
+        share = constant("r5", 2**31 // windows.taps + 1)
+        return _windows("The means", windows, 16, ["vadd.i16 q0, q0, q1"], mean, share)
+
+
+def _windows(
+    what: str, windows: Windows, bits: int, take: Sequence[str], finish: Sequence[str], once: Sequence[str]
+) -> MveAssembly:
+    """q0 gets the first code and, by `take`, each further one from q1, in lanes of `bits`; `finish` makes codes of it.
+    `once` prepares r5."""
+    height, width = windows.filter
+    channels, clamp = windows.channels, windows.clamp
+    lanes = 8 * VECTOR // bits
+    offsets = [row * windows.row_bytes + column * channels for row in range(height) for column in range(width)]
+    load = f"vldrb.{'u8' if bits == 8 else 's16'}"
+    body: list[str] = []
+    for tap, (offset, following) in enumerate(zip(offsets, [*offsets[1:], lanes], strict=True)):
+        vector, step = "q1" if tap else "q0", following - offset
+        near = abs(step) <= _NEAR
+        body += [f"{load} {vector}, [r0], #{step}"] if near else [f"{load} {vector}, [r0]", *add_to("r0", step)]
+        body += take if tap else []
+    body += finish
+    ends = [] if clamp.whole else [("vmax", "q2", clamp.low), ("vmin", "q3", clamp.high)]
+    body += [f"{form}.s{bits} q0, q0, {vector}" for form, vector, _ in ends]
+    done = -(-channels // lanes) * lanes
+    return MveAssembly(
+        f"{what} {windows.about}",
+        PARAMETERS,
+        [
+            "push {r4, r5, r6, lr}",
+            *constant("r4", channels),
+            *once,
+            *(line for _, vector, code in ends for line in (f"mov r6, #{code}", f"vdup.{bits} {vector}, r6")),
+            "1:",
+            f"dlstp.{bits} lr, r4",
+            "2:",
+            *body,
+            f"vstrb.{bits} q0, [r1], #{lanes}",
+            "letp lr, 2b",
+            *(add_to("r0", windows.step - done) if windows.step != done else []),
+            *(add_to("r1", channels - done) if channels != done else []),
+            "subs r2, #1",
+            "bne 1b",
+            "pop {r4, r5, r6, pc}",
+        ],
+    )
