@@ -92,7 +92,7 @@ def _others(op: lower.Convolution, site: Site) -> float:
 
 
 def _across_stream(op: lower.Convolution) -> Array:
-    """The addend of codes; then per sixteen channels their biases, the weights of each tap, multipliers and what shifts.
+    """The addend of codes; then per sixteen channels biases, the weights of each tap, multipliers and what shifts.
 
     Four vectors of 32 bits hold every fourth channel, in the order in which products are taken apart.
     """

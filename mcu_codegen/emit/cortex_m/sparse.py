@@ -88,6 +88,8 @@ class SparseBlocks(BlockRenderer, SparseRenderer):
 
 
 def _multiply(channels: int, rows: int, name: str, quantize: str, scaling: lower.Requantization) -> Helper:
+    ends = f"{scaling.zero_point}, {scaling.low}, {scaling.high}"
+
     def add(code: str) -> str:
         return "\n".join(f"sum{row} += {code} * input[{row}];" for row in range(rows))
 
@@ -132,7 +134,7 @@ def _multiply(channels: int, rows: int, name: str, quantize: str, scaling: lower
         add_first=add("first"),
         add_second=add("second"),
         store="\n".join(
-            f"output[{row * channels}] = $${{prefix}}_{quantize}(sum{row}, multiplier, shift, {scaling.zero_point}, {scaling.low}, {scaling.high});"
+            f"output[{row * channels}] = $${{prefix}}_{quantize}(sum{row}, multiplier, shift, {ends});"
             for row in range(rows)
         ),
     )
