@@ -34,7 +34,8 @@ class FiveRows(BlockRenderer):
         self.helpers, self.weights = helpers, weights
 
     def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
-        return requantizes(op) and depth % 4 == 0 and max(channels, depth) * (self.block - 1) < REACH
+        whole = op.weights.size // channels % 4 == 0  # words of inputs are packed
+        return whole and requantizes(op) and max(channels, depth) * (self.block - 1) < REACH
 
     def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
         clamp = clamp_of(op.requantization)
