@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -65,11 +66,12 @@ class DspAcross(Renderer):
             or not requantizes(op)
         ):
             return super().depthwise(whole, site)
-        most = len(_TOTALS) if columns > 1 else 1
+        parts = -(-columns // len(_TOTALS))
         clamp = clamp_of(op.requantization)
         calls, helpers = [], []
-        for start in range(0, columns, most):
-            row = _row(op, min(most, columns - start), row_bytes)
+        # as even as can be: one output alone would read its weights in another order
+        for start, end in pairwise(columns * part // parts for part in range(parts + 1)):
+            row = _row(op, end - start, row_bytes)
             name = f"across_{height}x{width}_{row.outputs}_{row.stride}_{row_bytes}_{channels}{clamp.suffix}"
             self.helpers[name] = _across(row, clamp).helper(name)
             helpers.append(name)

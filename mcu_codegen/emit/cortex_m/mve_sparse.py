@@ -20,10 +20,6 @@ _FEWEST = 3  # rows that vectors are used for
 class SparseMveRenderer(SparseBlocks, MveRenderer):
     """Cortex-M55."""
 
-    def is_sparse(self, op: Scaled) -> bool:
-        clamp = clamp_of(op.requantization)  # one with two ends of its own spoils a vector that sums
-        return (clamp.whole or clamp.rectified) and super().is_sparse(op)
-
     def rows_together(self, op: Scaled, pitch: int) -> int:
         reached = _ROWS * max(pitch, len(op.weights)) < OFFSETS
         return _ROWS if reached and self.is_sparse(op) else super().rows_together(op, pitch)
@@ -86,17 +82,17 @@ def _turn(depth: int, rows: int, pitch: int) -> MveAssembly:
 
 
 def _multiply(channels: int, rows: int, clamp: Clamp) -> MveAssembly:
-    """q0.. sum up four rows each; r0 reads inputs, r1 the stream; r4 holds two gaps, r5 a weight."""
+    """Vectors other than q2 sum up four rows each; r0 reads inputs, r1 the stream; r4 holds two gaps, r5 a weight."""
     vectors = 2 * _eights(rows)
-    size, totals = 4 * vectors, [f"q{vector}" for vector in range(vectors)]
+    size, totals = 4 * vectors, ("q0", "q1", "q3", "q4")[:vectors]
     entry: list[str] = []
     for vector in reversed(range(vectors)):
         place = f"[r0, #{4 * vector}]" if vector else f"[r0], #{size}"
-        entry += [f"vldrb.s32 q4, {place}", f"vmla.s32 {totals[vector]}, q4, r5"]
+        entry += [f"vldrb.s32 q2, {place}", f"vmla.s32 {totals[vector]}, q2, r5"]
     step = size.bit_length() - 1
     finish, stores = [], []
     for total in totals:
-        finish += requantize(total, ("r4", "r5"), False, "q4")
+        finish += requantize(total, ("r4", "r5"), False, "q2")
     for eight, (even, odd) in enumerate(zip(totals[::2], totals[1::2], strict=True)):
         finish += codes(even, odd, "r8", clamp, "r4")
         stores += add_to("r7", 8 * channels, "r2") if eight else ["mov r7, r2"]
