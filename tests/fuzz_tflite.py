@@ -10,6 +10,7 @@ a sound container (indices, shapes, scales, options, order of tables). The proce
 from __future__ import annotations
 
 import argparse
+import math
 import resource
 import signal
 import sys
@@ -21,7 +22,7 @@ import numpy as np
 
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import flatbuffer, tflite
-from mcu_codegen.formats.normalize import Split
+from mcu_codegen.formats.normalize import Split, TransposeConv, Unpack
 from mcu_codegen.formats.tflite_schema import IDENTIFIER, SCHEMA
 from mcu_codegen.graph import (
     Concatenation,
@@ -30,12 +31,16 @@ from mcu_codegen.graph import (
     Elementwise,
     Entry,
     FullyConnected,
+    Gather,
     Graph,
+    LeakyRelu,
     Mean,
     NoOptions,
     Operator,
+    Pack,
     Pool2D,
     Quantization,
+    Resize,
     Softmax,
     StridedSlice,
     Tensor,
@@ -106,29 +111,45 @@ def small_graph(seed: int = 0) -> Graph:
     return Graph("small", tensors, [invoke, enrol], metadata)
 
 
-def chain_file() -> bytes:
-    """The other operators, from a float input to a float output, in a row; SPLIT and float edges are only in files."""
-    tensors: list[Tensor] = []
-    operators: list[Operator] = []
+class _Chain:
+    """Tensors and operators in a row."""
 
-    def activation(*shape: int, scale: float = 0.25, zero_point: int = -3, dtype: str = "int8") -> int:
-        tensors.append(Tensor(f"t{len(tensors)}", shape, dtype, Quantization((scale,), (zero_point,))))
-        return len(tensors) - 1
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.operators: list[Operator] = []
 
-    def real(*shape: int) -> int:
-        tensors.append(Tensor(f"t{len(tensors)}", shape, "float32"))
-        return len(tensors) - 1
+    def add(self, tensor: Tensor) -> int:
+        tensor.name = f"t{len(self.tensors)}"
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
 
-    def integers(*values: Any) -> int:
+    def activation(self, *shape: int, scale: float = 0.25, zero_point: int = -3, dtype: str = "int8") -> int:
+        return self.add(Tensor("", shape, dtype, Quantization((scale,), (zero_point,))))
+
+    def real(self, *shape: int) -> int:
+        return self.add(Tensor("", shape, "float32"))
+
+    def integers(self, *values: Any) -> int:
         data = np.array(values, np.int32)
-        tensors.append(Tensor(f"t{len(tensors)}", data.shape, "int32", None, data))
-        return len(tensors) - 1
+        return self.add(Tensor("", data.shape, "int32", None, data))
 
-    def append(kind: str, inputs: tuple[int, ...], outputs: int | tuple[int, ...], options: object = None) -> Any:
+    def codes(self, *shape: int, scale: float = 0.25, zero_point: int = -3) -> int:
+        data = np.arange(math.prod(shape)).astype(np.int8).reshape(shape)
+        return self.add(Tensor("", shape, "int8", Quantization((scale,), (zero_point,)), data))
+
+    def append(self, kind: str, inputs: tuple[int, ...], outputs: int | tuple[int, ...], options: object = None) -> Any:
         written = outputs if isinstance(outputs, tuple) else (outputs,)
-        operators.append(Operator(kind, inputs, written, options or NoOptions()))
+        self.operators.append(Operator(kind, inputs, written, options or NoOptions()))
         return outputs
 
+    def file(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bytes:
+        return tflite.write(Graph("chain", self.tensors, [Entry("invoke", inputs, outputs, self.operators)]))
+
+
+def chain_file() -> bytes:
+    """The other operators, from a float input to a float output, in a row; SPLIT and float edges are only in files."""
+    chain = _Chain()
+    activation, real, integers, append = chain.activation, chain.real, chain.integers, chain.append
     x, second = real(1, 4, 4, 2), activation(1, 2, 6, scale=0.5, zero_point=120, dtype="uint8")
     here = append("QUANTIZE", (x,), activation(1, 4, 4, 2))
     here = append("PAD", (here, integers((0, 0), (1, 1), (2, 0), (0, 0))), activation(1, 6, 6, 2))
@@ -149,7 +170,46 @@ def chain_file() -> bytes:
     here = append("LOGISTIC", (here,), activation(1, 2, 6, scale=1 / 256, zero_point=-128))
     outputs = append("QUANTIZE", (here,), activation(1, 2, 6, dtype="uint8", zero_point=7))
     last = append("DEQUANTIZE", (here,), real(1, 2, 6))
-    return tflite.write(Graph("chain", tensors, [Entry("invoke", (x, second), (outputs, last), operators)]))
+    return chain.file((x, second), (outputs, last))
+
+
+def rewritten_file() -> bytes:
+    """Kinds that a graph says in others, and those that move, pick or compare."""
+    chain = _Chain()
+    activation, integers, codes, append = chain.activation, chain.integers, chain.codes, chain.append
+    x = activation(1, 4, 4, 2)
+    here = append("SPACE_TO_BATCH_ND", (x, integers(2, 2), integers((0, 0), (0, 0))), activation(4, 2, 2, 2))
+    here = append("MAX_POOL_2D", (here,), activation(4, 2, 2, 2), Pool2D("SAME", (1, 1), (2, 2)))
+    here = append("BATCH_TO_SPACE_ND", (here, integers(2, 2), integers((0, 0), (0, 0))), activation(1, 4, 4, 2))
+    here = append("RESIZE_BILINEAR", (here, integers(5, 6)), activation(1, 5, 6, 2), Resize(True))
+    here = append("RESIZE_NEAREST_NEIGHBOR", (here, integers(3, 3)), activation(1, 3, 3, 2), Resize(False, True))
+    kernel = codes(2, 3, 3, 2, zero_point=0)
+    options = TransposeConv("SAME", (2, 2))
+    here = append("TRANSPOSE_CONV", (integers(1, 6, 6, 2), kernel, here), activation(1, 6, 6, 2, scale=64.0), options)
+    groups = codes(4, 1, 1, 1, zero_point=0)
+    here = append("CONV_2D", (here, groups), activation(1, 6, 6, 4, scale=64.0), Conv2D())
+    here = append("REDUCE_MAX", (here, integers(1)), activation(1, 6, 4, scale=64.0), Mean())
+    here = append("PRELU", (here, codes(4)), activation(1, 6, 4))
+    here = append("MAXIMUM", (here, codes(1, 4)), activation(1, 6, 4))
+    here = append("LEAKY_RELU", (here,), activation(1, 6, 4), LeakyRelu(0.25))
+    here = append("GATHER", (here, integers(5, 0, 2)), activation(1, 3, 4), Gather(1))
+    parts = append("UNPACK", (here,), (activation(1, 4), activation(1, 4), activation(1, 4)), Unpack(3, 1))
+    here = append("PACK", parts[:2], activation(2, 1, 4), Pack())
+    first, second = append(
+        "SPLIT_V", (here, integers(1, 3), integers(2)), (activation(2, 1, 1), activation(2, 1, 3)), Split(2)
+    )
+    tiled = append("TILE", (first, integers(1, 2, 3)), activation(2, 2, 3))
+    cut = append("SLICE", (second, integers(1, 0, 0), integers(1, 1, 2)), activation(1, 1, 2))
+    shape = append("SHAPE", (cut,), chain.add(Tensor("", (3,), "int32")))
+    size = append(
+        "STRIDED_SLICE",
+        (shape, integers(2), integers(3), integers(1)),
+        chain.add(Tensor("", (1,), "int32")),
+        StridedSlice(),
+    )
+    flat = append("RESHAPE", (cut, size), activation(2))
+    place = append("ARG_MAX", (tiled, integers(2)), chain.add(Tensor("", (2, 2), "int32")))
+    return chain.file((x,), (flat, place, parts[2]))
 
 
 def examine(data: bytes) -> bool:
@@ -269,12 +329,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--model", type=Path, help="the file to mutate (default: two small ones with every operator)")
+    parser.add_argument("--model", type=Path, help="the file to mutate (default: small ones with every operator)")
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="folder for files that break a rule")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     signal.signal(signal.SIGPROF, _too_slow)
-    originals = [options.model.read_bytes()] if options.model else [tflite.write(small_graph()), chain_file()]
+    originals = [tflite.write(small_graph()), chain_file(), rewritten_file()]
+    if options.model:
+        originals = [options.model.read_bytes()]
     assert all(examine(original) for original in originals), "the unchanged files must be accepted"
     rng = np.random.default_rng(options.seed)
     accepted, broken = 0, 0

@@ -18,8 +18,9 @@ from .tflite_schema import BUILTIN_OPERATORS, IDENTIFIER, SCHEMA, TENSOR_TYPES, 
 
 
 def write(graph: Graph) -> bytes:
-    """The bytes of a ``.tflite`` file that LiteRT accepts. The same graph always gives the same bytes. Raises InputError
-    where the format cannot say what the graph does, as it is with layers that were uint8.
+    """The bytes of a ``.tflite`` file that LiteRT accepts. The same graph always gives the same bytes.
+
+    Raises InputError where the format cannot say what the graph does, as it is with layers that were uint8.
 
     Reading them gives an equal graph again, with the SHA-256 of these bytes, unless an operator lists an optional input
     as -1 at the end. So that entries can share tensors, the subgraph of each entry holds all tensors of the graph.
