@@ -18,138 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from original_files import chain_file, rewritten_file, small_graph
 
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import flatbuffer, tflite
-from mcu_codegen.formats.normalize import Split
 from mcu_codegen.formats.tflite_schema import IDENTIFIER, SCHEMA
-from mcu_codegen.graph import (
-    Concatenation,
-    Conv2D,
-    DepthwiseConv2D,
-    Elementwise,
-    Entry,
-    FullyConnected,
-    Graph,
-    Mean,
-    NoOptions,
-    Operator,
-    Pool2D,
-    Quantization,
-    Softmax,
-    StridedSlice,
-    Tensor,
-)
 from mcu_codegen.lower import lower
 
 MEMORY_BYTES = 1 << 30
 SECONDS_PER_FILE = 10  # of processor time, for a busy machine must not look like a hang
-
-
-def small_graph(seed: int = 0) -> Graph:
-    """Operators with weights and some others, two entries, a persistent tensor, metadata; about 5 KB as a file."""
-    rng = np.random.default_rng(seed)
-    tensors: list[Tensor] = []
-
-    def activation(name: str, *shape: int, scale: float = 0.25, zero_point: int = -3, **more: Any) -> int:
-        quantization = Quantization((float(np.float32(scale)),), (zero_point,))
-        tensors.append(Tensor(name, shape, "int8", quantization, **more))
-        return len(tensors) - 1
-
-    def constant(name: str, data: np.ndarray, quantization: Quantization | None = None) -> int:
-        tensors.append(Tensor(name, data.shape, data.dtype.name, quantization, data))
-        return len(tensors) - 1
-
-    def weights(name: str, *shape: int, channels: int = 1, axis: int = 0) -> int:
-        scales = tuple(rng.uniform(0.004, 0.02, channels).astype(np.float32).tolist())
-        data = rng.integers(-127, 128, shape, dtype=np.int8)
-        return constant(name, data, Quantization(scales, (0,) * channels, axis))
-
-    def bias(name: str, count: int, source: int, filters: int) -> int:
-        scales = np.float32(tensors[source].scale) * np.asarray(tensors[filters].quantization.scale, np.float32)
-        quantization = Quantization(tuple(scales.tolist()), (0,) * len(scales))
-        return constant(name, rng.integers(-500, 500, count, dtype=np.int32), quantization)
-
-    x = activation("features", 1, 6, 5, 1)
-    convolved = activation("convolved", 1, 3, 5, 4)
-    filters = weights("filters", 4, 3, 2, 1, channels=4)
-    convolution = Operator(
-        "CONV_2D",
-        (x, filters, bias("bias", 4, x, filters)),
-        (convolved,),
-        Conv2D("SAME", (2, 1), (1, 2), "RELU"),
-    )
-    filtered = activation("filtered", 1, 3, 5, 4)
-    planes = weights("planes", 1, 3, 3, 4, channels=4, axis=3)
-    depthwise = Operator("DEPTHWISE_CONV_2D", (convolved, planes), (filtered,), DepthwiseConv2D(depth_multiplier=1))
-    state = activation(
-        "state", 1, 3, 5, 4, scale=0.5, persistent=True, data=rng.integers(-9, 9, (1, 3, 5, 4), dtype=np.int8)
-    )
-    added = activation("added", 1, 3, 5, 4, scale=0.5)
-    add = Operator("ADD", (filtered, state), (added,), Elementwise("RELU6"))
-    update = Operator("ADD", (state, added), (state,), Elementwise())
-    pooled = activation("pooled", 1, 1, 2, 4, scale=0.5)
-    pool = Operator("AVERAGE_POOL_2D", (added,), (pooled,), Pool2D("VALID", (1, 2), (3, 3)))
-    flat = activation("flat", 1, 8, scale=0.5)
-    reshape = Operator("RESHAPE", (pooled,), (flat,), NoOptions())
-    logits, scores = activation("logits", 1, 3), activation("scores", 1, 3, scale=1 / 256, zero_point=-128)
-    matrix = weights("matrix", 3, 8)
-    offsets = bias("offsets", 3, flat, matrix)
-    dense = Operator("FULLY_CONNECTED", (flat, matrix, offsets), (logits,), FullyConnected())
-    softmax = Operator("SOFTMAX", (logits,), (scores,), Softmax())
-    invoke = Entry("invoke", (x,), (scores,), [convolution, depthwise, add, update, pool, reshape, dense, softmax])
-
-    second, mean = activation("second", 1, 6, 5, 4), activation("mean", 1, 4, scale=0.1)
-    axes = constant("axes", np.array([1, 2], np.int32))
-    enrol = Entry("enrol", (second,), (mean,), [Operator("MEAN", (second, axes), (mean,), Mean(False))])
-    metadata = {"front_end": "mfcc10", "labels": ["_silence_", "yes", "no"], "decision": {"stride_hops": 10}}
-    return Graph("small", tensors, [invoke, enrol], metadata)
-
-
-def chain_file() -> bytes:
-    """The other operators, from a float input to a float output, in a row; SPLIT and float edges are only in files."""
-    tensors: list[Tensor] = []
-    operators: list[Operator] = []
-
-    def activation(*shape: int, scale: float = 0.25, zero_point: int = -3, dtype: str = "int8") -> int:
-        tensors.append(Tensor(f"t{len(tensors)}", shape, dtype, Quantization((scale,), (zero_point,))))
-        return len(tensors) - 1
-
-    def real(*shape: int) -> int:
-        tensors.append(Tensor(f"t{len(tensors)}", shape, "float32"))
-        return len(tensors) - 1
-
-    def integers(*values: Any) -> int:
-        data = np.array(values, np.int32)
-        tensors.append(Tensor(f"t{len(tensors)}", data.shape, "int32", None, data))
-        return len(tensors) - 1
-
-    def append(kind: str, inputs: tuple[int, ...], outputs: int | tuple[int, ...], options: object = None) -> Any:
-        written = outputs if isinstance(outputs, tuple) else (outputs,)
-        operators.append(Operator(kind, inputs, written, options or NoOptions()))
-        return outputs
-
-    x, second = real(1, 4, 4, 2), activation(1, 2, 6, scale=0.5, zero_point=120, dtype="uint8")
-    here = append("QUANTIZE", (x,), activation(1, 4, 4, 2))
-    here = append("PAD", (here, integers((0, 0), (1, 1), (2, 0), (0, 0))), activation(1, 6, 6, 2))
-    here = append("MAX_POOL_2D", (here,), activation(1, 3, 3, 2), Pool2D("SAME", (2, 2), (3, 2)))
-    here = append("TRANSPOSE", (here, integers(0, 3, 1, 2)), activation(1, 2, 3, 3))
-    parts = append("SPLIT", (integers(1), here), (activation(1, 1, 3, 3), activation(1, 1, 3, 3)), Split(2))
-    here = append("CONCATENATION", parts, activation(1, 1, 3, 6), Concatenation(-1))
-    here = append("SQUEEZE", (here,), activation(3, 6))
-    here = append("EXPAND_DIMS", (here, integers(0)), activation(1, 3, 6))
-    where = (integers(0, 2, 5), integers(1, 0, -7), integers(1, -1, -1))
-    here = append("STRIDED_SLICE", (here, *where), activation(1, 2, 6), StridedSlice(end_mask=1))
-    other = append("QUANTIZE", (second,), activation(1, 2, 6))
-    here = append("SUB", (here, other), activation(1, 2, 6), Elementwise("RELU6"))
-    here = append("MUL", (here, other), activation(1, 2, 6, scale=0.5), Elementwise())
-    for kind in ("RELU", "RELU6", "HARD_SWISH"):
-        here = append(kind, (here,), activation(1, 2, 6))
-    here = append("TANH", (here,), activation(1, 2, 6, scale=1 / 128, zero_point=0))
-    here = append("LOGISTIC", (here,), activation(1, 2, 6, scale=1 / 256, zero_point=-128))
-    outputs = append("QUANTIZE", (here,), activation(1, 2, 6, dtype="uint8", zero_point=7))
-    last = append("DEQUANTIZE", (here,), real(1, 2, 6))
-    return tflite.write(Graph("chain", tensors, [Entry("invoke", (x, second), (outputs, last), operators)]))
 
 
 def examine(data: bytes) -> bool:
@@ -269,12 +146,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--model", type=Path, help="the file to mutate (default: two small ones with every operator)")
+    parser.add_argument("--model", type=Path, help="the file to mutate (default: small ones with every operator)")
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="folder for files that break a rule")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     signal.signal(signal.SIGPROF, _too_slow)
-    originals = [options.model.read_bytes()] if options.model else [tflite.write(small_graph()), chain_file()]
+    originals = [tflite.write(small_graph()), chain_file(), rewritten_file()]
+    if options.model:
+        originals = [options.model.read_bytes()]
     assert all(examine(original) for original in originals), "the unchanged files must be accepted"
     rng = np.random.default_rng(options.seed)
     accepted, broken = 0, 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz_tflite import small_graph
+from original_files import small_graph
 
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.litert_executor import LiteRTExecutor, run_operator, unavailable

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzz_tflite import examine, small_graph
+from fuzz_tflite import examine
+from original_files import small_graph
 
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import flatbuffer, tflite

@@ -5,11 +5,13 @@ Where they are absent the tests skip and say so.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mcu_codegen.emit.model import emit_model
 from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emulate.host_executor import HostExecutor
 from mcu_codegen.errors import InputError
@@ -76,3 +78,16 @@ def test_person_detect_is_accepted() -> None:
     """TensorFlow's own, whose old converter wrote the axis of the weights into every bias."""
     graph = tflite.read_bytes(shared("models/tflm/person_detect.tflite"), "person_detect")
     assert len(compile_plan(graph).layers) == 31
+
+
+def test_shared_weights_are_once_in_flash() -> None:
+    graph = tflite.read_bytes(shared("trials/shared_weights.tflite"), "shared_weights")
+    computed(graph)
+    weights = re.findall(r"const int8_t \w+_weights\[", emit_model(graph)["kws_model_weights.h"])
+    assert len(graph.main.operators) == 2 and len(weights) == 1
+
+
+def test_int16_activations_are_refused_by_layer() -> None:
+    graph = tflite.read_bytes(shared("trials/sixteen_by_eight.tflite"), "sixteen")
+    with pytest.raises(InputError, match=r"^00_fully_connected: tensor 't0' is int16"):
+        compile_plan(graph)

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import InputError
 from ..formats import tflite
 from ..formats.normalize import FILE_ONLY
-from ..formats.reader import NOT_SUPPORTED, UNREADABLE
+from ..formats.reader import NOT_SUPPORTED
 from ..formats.refusals import Refusal
 from ..graph import Tensor
 from ..lower import lower, require_codes
@@ -44,8 +44,7 @@ def _refused_layers(found: tflite.Found) -> list[Refusal]:
     refusals, tensors = [], found.graph.tensors
     for entry in found.graph.entries:
         for layer, operator in found.graph.layers(entry):
-            known = all(tensors[index].dtype != UNREADABLE for index in (*operator.inputs, *operator.outputs))
-            if known and operator.kind not in FILE_ONLY:
+            if operator.kind not in FILE_ONLY:
                 try:
                     lower(found.graph, operator, layer)
                 except InputError as error:

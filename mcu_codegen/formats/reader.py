@@ -24,7 +24,7 @@ from .tensors import Tensors, tensor_name
 from .tflite_schema import BUILTIN_OPERATORS
 from .unsigned import without_unsigned_layers
 
-UNREADABLE = "unreadable"
+_UNREADABLE = "unreadable"
 """The type of a tensor that could not be read, which stays in its place."""
 
 NOT_SUPPORTED = "not supported"
@@ -85,7 +85,9 @@ class Reader:
                 owner = f"{where}: {listed_operator.owner}" if where else listed_operator.owner
                 owners |= dict.fromkeys(listed_operator.outputs, owner)
                 with self.refusals.of(owner):
-                    entry.operators.append(self._operator(listed_operator, each))
+                    operator = self._operator(listed_operator, each)
+                    if all(self.tensors[i].dtype != _UNREADABLE for i in (*operator.inputs, *operator.outputs)):
+                        entry.operators.append(operator)  # others are refused with their tensor
         fold_constants(self.tensors, entry)
         if len(self.refusals.found) == before:
             self._check_order(entry)
@@ -108,7 +110,7 @@ class Reader:
             except InputError as error:
                 if index in used:
                     self.refusals.add(where, str(error))
-                tensors.append(Tensor(tensor_name(each, index), (1,), UNREADABLE if index in used else "uint8"))
+                tensors.append(Tensor(tensor_name(each, index), (1,), _UNREADABLE if index in used else "uint8"))
         shared = len(tensors) == len(self.tensors) and all(map(_same, tensors, self.tensors))
         self.tensors[0 if shared else len(self.tensors) :] = tensors
 
