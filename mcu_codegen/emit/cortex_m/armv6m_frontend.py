@@ -1,4 +1,4 @@
-"""The front end of Cortex-M0: transform and power in assembly.
+"""The front end of Cortex-M0: window, transform, power and bands in assembly.
 
 There is no long multiplication: values are taken apart into a lower 15 bits and what is above them, so that no product
 with a Q15 twiddle, and no sum of two, leaves 32 bits. A span's points are rotated first and added up then, since the
