@@ -2,8 +2,9 @@
 
     python benchmarks/frontend_cores.py [--target CORE ...] [--preset NAME ...]
 
-Each is counted on a second of noise, and the dearest frame is shown; beside it, what the portable C takes there. RAM is
-without the stack. Features are compared with NumPy's; a difference ends with status 1.
+Each is counted on the second of the self-test (silence, a chirp, noise, a square wave), and the dearest frame is shown;
+beside it, what the portable C takes there. RAM is without the stack. Features are compared with NumPy's; a difference
+ends with status 1.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
+from mcu_codegen.emit.frontend_selftest import selftest_audio
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.emulate.frontend_program import STAGES, FrontEndProgram
 from mcu_codegen.emulate.machines import counting_machine
@@ -32,7 +34,7 @@ def main() -> int:
     parser.add_argument("--target", action="append", choices=TARGETS, help="default: all")
     parser.add_argument("--preset", action="append", choices=frontend.PRESETS, help="default: mfcc10 and logmel40")
     options = parser.parse_args()
-    audio = np.random.default_rng(0).normal(0, 3000, frontend.SAMPLE_RATE).astype(np.int16)
+    audio = selftest_audio()
     presets = options.preset or ["mfcc10", "logmel40"]
     rows, absent, differing = [], [], []
     combinations = list(itertools.product(presets, options.target or TARGETS, toolchain.available().items()))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from test_frontend import extreme_audio, real_clips
 
+from mcu_codegen.emit.frontend import emit_frontend
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.emulate.frontend_program import STAGES, FrontEndProgram
 from mcu_codegen.emulate.machine import Machine
@@ -88,3 +90,13 @@ def test_a_frame_is_cheap(core: str, compiler: str) -> None:
     assert len(stages) == len(STAGES) + 1
     assert abs(sum(stages) - whole) < 0.02 * whole
     assert whole <= BOUNDS[core]
+
+
+@pytest.mark.parametrize("change", [{"hop": 400}, {"hop": 480}, {"bands": 36}])
+def test_kernels_are_not_made_for_other_frames(change: dict[str, int]) -> None:
+    """Portable C takes any."""
+    other = replace(PRESETS["mfcc10"], **change)
+    assert emit_frontend(other)
+    for instruction_set in ("armv6m", "armv7m", "dsp", "mve"):
+        with pytest.raises(ValueError, match="no kernels for"):
+            emit_frontend(other, instruction_set=instruction_set)

@@ -1,4 +1,4 @@
-"""The front end of Cortex-M0: transform and power in assembly.
+"""The front end of Cortex-M0: window, transform, power and bands in assembly.
 
 There is no long multiplication: values are taken apart into a lower 15 bits and what is above them, so that no product
 with a Q15 twiddle, and no sum of two, leaves 32 bits. A span's points are rotated first and added up then, since the
@@ -44,7 +44,8 @@ class Armv6mFrontEnd(KernelFrontEnd):
             "half_twiddles", np.arange(1, _HALF), "cos and -sin of k / 512 of a circle, k = 1 .. 127, Q15."
         )
         power = self.function(_power(mirrors=self.last_bin > _HALF), "power")
-        return Stage(power + _POWERS, (table,))
+        # doubled, as the other bins are
+        return Stage(power + _POWERS.replace("@SHIFT@", str(frontend.POWER_SHIFT - 2)), (table,))
 
     def bands(self) -> Armv6mAssembly:
         return bands(self.tables)
@@ -163,6 +164,6 @@ static void powers(void)
     }
     kws_frontend_rotate(&arena.bins[1], half_twiddles, half_twiddles + POINTS - 2, sizeof(bin_t) * POINTS / 2);
     kws_frontend_power(&arena.bins[1], &arena.bins[POINTS - 1], middle);
-    middle->power = ((uint64_t)((int64_t)own.re * own.re) + (uint64_t)((int64_t)own.im * own.im)) >> (POWER_SHIFT - 2);
+    middle->power = ((uint64_t)((int64_t)own.re * own.re) + (uint64_t)((int64_t)own.im * own.im)) >> @SHIFT@;
 }
 """

@@ -11,7 +11,18 @@ from .guard import guard
 
 
 class KernelFrontEnd(FrontEndRenderer):
-    """An instruction set that has them."""
+    """An instruction set that has kernels."""
+
+    def __init__(self, front_end: frontend.FrontEnd) -> None:
+        """Raises ValueError where kernels would not cover the frame: two quarters in the history, whatever is kept or
+        heard ending between the sixteenths of its quarters, and bands by eights."""
+        super().__init__(front_end)
+        sizes = (front_end.window, front_end.hop, self.history)
+        if any(size % 32 for size in sizes) or self.history < frontend.FFT // 2 or front_end.bands % 8:
+            raise ValueError(
+                f"front end '{front_end.name}': no kernels for {front_end.bands} bands, a window of {front_end.window},"
+                f" a hop of {front_end.hop} and a history of {self.history} samples"
+            )
 
     def bands(self) -> Assembly:
         """Sums up powers into bands, and takes the logarithm of each. Parameters: powers, their weights, bins of each
@@ -46,16 +57,8 @@ class KernelFrontEnd(FrontEndRenderer):
 
 
 def window_to_the_end(renderer: FrontEndRenderer) -> np.ndarray:
-    """int32[512], Q15: the window, and zeros up to the transform's size.
-
-    Raises ValueError where the frame is not one that kernels load: half of it in the history, and all that is kept or
-    heard ending between the sixteenths of a quarter.
-    """
-    window = renderer.front_end.window
-    if renderer.history < frontend.FFT // 2 or renderer.history % 32 or window % 32 or renderer.front_end.hop % 32:
-        name = renderer.front_end.name
-        raise ValueError(f"front end '{name}': no kernel for {window} samples with a history of {renderer.history}")
-    return np.pad(renderer.tables.window, (0, frontend.FFT - window))
+    """int32[512], Q15: the window, and zeros up to the transform's size."""
+    return np.pad(renderer.tables.window, (0, frontend.FFT - renderer.front_end.window))
 
 
 def twiddles(renderer: FrontEndRenderer, turns: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""The front end of Cortex-M55: window, transform, power and projection in vectors.
+"""The front end of Cortex-M55: all stages in vectors, but for log-mel codes.
 
 A vector holds two complex points, real and imaginary parts by turns. VQRDMLSDH and VQRDMLADHX are a rotation by a Q31
 twiddle, each part rounded half up once, as `listen.frontend` has it; VCADD adds or subtracts i times a point. Scattered
 64-bit stores bring the first butterflies into the order that the later spans want, and gathered loads read the mirror
-image of a pair of bins.
+image of a pair of bins. Bands are `mve_mel`'s.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class MveFrontEnd(KernelFrontEnd):
         return Stage(self.function(_power(mirrors), "power") + _POWERS, (table,))
 
     def project(self) -> Stage:
-        if self.front_end.coefficients == self.front_end.bands or self.front_end.bands % 4:
+        if self.front_end.coefficients == self.front_end.bands:
             return super().project()
         row = _row(self.front_end.bands)
         return Stage(self.function(row, "rows") + _PROJECT, (self.projection, self.offset))

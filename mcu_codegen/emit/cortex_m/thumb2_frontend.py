@@ -59,7 +59,7 @@ class DspFrontEnd(Thumb2FrontEnd):
 
     def __init__(self, front_end: FrontEnd) -> None:
         super().__init__(front_end)
-        self._pairs = front_end.coefficients < front_end.bands and front_end.bands % 8 == 0
+        self._pairs = front_end.coefficients < front_end.bands
         self.log_bias = 1 << 15 if self._pairs else 0
 
     def project(self) -> Stage:

@@ -160,10 +160,7 @@ def _defines(renderer: FrontEndRenderer) -> str:
 
 
 _FRAME = """\
-/*
- * Right shifts of negative numbers are taken to be arithmetic, as every compiler for these cores has them.
- * No product needs more than 32 bits except powers and mel sums, which are uint64_t.
- */
+/* Right shifts of negative numbers are taken to be arithmetic, as every compiler for these cores has them. */
 #include "kws_frontend.h"
 
 #include "kws_frontend_tables.h"
@@ -174,12 +171,6 @@ _FRAME = """\
 #endif
 
 #define POINTS 256 /* of the complex transform */
-#define FRACTION_SHIFT 9 /* Q15 product to 6 fractional bits */
-#define TWIDDLE_BITS 15
-#define TWIDDLE_MASK 0x7FFF
-#define POWER_SHIFT 12
-#define MEL_BITS 15
-#define OUTPUT_SHIFT 22
 
 typedef struct {
     int32_t re, im;

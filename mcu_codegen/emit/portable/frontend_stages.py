@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 WINDOW = """\
+#define FRACTION_SHIFT 9 /* Q15 product to 6 fractional bits */
+
 /* The base-4 digits of a point's number in reverse: where the transform wants it. */
 static uint32_t digits_reversed(uint32_t point)
 {
@@ -40,6 +42,9 @@ static void load_frame(const int16_t *hop)
 """
 
 ROTATION = """\
+#define TWIDDLE_BITS 15
+#define TWIDDLE_MASK 0x7FFF
+
 /* exp(-2 pi i k / 512), k below 384 */
 static complex_t twiddle(uint32_t k)
 {
@@ -105,6 +110,8 @@ static void transform(void)
 """
 
 POWERS = """\
+#define POWER_SHIFT 12
+
 static uint64_t power(int32_t re, int32_t im)
 {
     return ((uint64_t)((int64_t)re * re) + (uint64_t)((int64_t)im * im)) >> POWER_SHIFT;
@@ -126,6 +133,8 @@ static void powers(void)
 """
 
 MEL_LOGS = """\
+#define MEL_BITS 15
+
 /* log2 of a positive value, Q10: the leading bit, and a chord through the curve for the 21 bits after it. */
 static uint32_t log2_of(uint64_t value)
 {
@@ -170,6 +179,8 @@ static void mel_logs(void)
 """
 
 CLAMPED = """\
+#define OUTPUT_SHIFT 22
+
 static int8_t clamped(int32_t code)
 {
     return (int8_t)(code < -128 ? -128 : code > 127 ? 127 : code);
