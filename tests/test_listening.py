@@ -180,7 +180,7 @@ def test_a_target_that_no_settings_reach():
     scores = np.full((7200, 4), -128, np.int8)
     scores[:, 3] = 127  # it hears "no" all the time
     trial = Trial([heard(scores, 10, (Spoken(5, 6, "no"),))], LABELS, None)
-    with pytest.raises(InputError, match=r"--target-fa 3: .* are the fewest"):
+    with pytest.raises(InputError, match=r"--target-fa 3: settings that hear any word give .* an hour or more"):
         trial.choose(10, 3)
     with pytest.raises(InputError, match=r"--target-fa 2: 0\.40 hours without words are too few .* 0\.5 or more"):
         trial.choose(10, 2)

@@ -75,14 +75,13 @@ class Trial:
                 every.append(point)
                 if point.score.fa_per_hour > 10 * target + 10:  # lower thresholds give more
                     break
-        fitting = [
-            point for point in every if point.score.hits.any() and point.score.false_accepts.sum() + 1 <= target * hours
-        ]
+        hearing = [point for point in every if point.score.hits.any()]
+        fitting = [point for point in hearing if point.score.false_accepts.sum() + 1 <= target * hours]
         if not fitting:
-            best = min(every, key=lambda point: point.score.fa_per_hour)
+            fewest = min((point.score.fa_per_hour for point in hearing), default=float("nan"))
             raise InputError(
-                f"--target-fa {target:g}: {best.score.fa_per_hour:.2f} false accepts an hour are the fewest that any"
-                " settings give; train with more of what it should not hear, or accept more"
+                f"--target-fa {target:g}: settings that hear any word give {fewest:.2f} false accepts an hour or more;"
+                " train with more of what it should not hear, or accept more"
             )
         return min(fitting, key=lambda point: _order(point.score))
 
