@@ -1,7 +1,7 @@
 """Compression measured: the same large network pruned in several ways, the same widths from scratch, and boards.
 
     python benchmarks/compression.py RUN --data FOLDER [--exclude on,off] [--views 30] [--instructions 635k,461k]
-        [--ways attention,l1,random,scratch,taught] [--boards 5] [--beside RUN RUN] [--out build/compression]
+        [--ways attention,l1,random,scratch,taught] [--boards 5] [--cut 3M] [--beside RUN RUN] [--out build/compression]
 
 Every row is one network for the labels of RUN, quantised after training: its costs on Cortex-M4, its int8 accuracy on
 the test clips, and how far that is from the network pruned by attention to the same bound, with a 95 % interval over
@@ -15,6 +15,7 @@ RUN as teacher. --beside are networks that were trained on the same task.
 from __future__ import annotations
 
 import argparse
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,18 +28,21 @@ from torch import Tensor, nn
 from kws.compress import attention
 from kws.compress.compress import compress
 from kws.compress.costs import Board, Costs, number
-from kws.compress.filters import Rank
+from kws.compress.filters import Rank, without
 from kws.compress.pruning import STATE, Goal, Method
 from kws.compress.rounds import from_json
 from kws.data import task as task_options
 from kws.data.task import Task
+from kws.evaluate import Result
+from kws.models import name_with
 from kws.models.groups import find_groups
+from kws.models.narrow import narrowed
 from kws.models.tracing import trace
 from kws.quantization.quantize import quantize
 from kws.training import checkpoint
 from kws.training.checkpoint import BEST, Checkpoint
-from kws.training.inference import features_of, scores
-from kws.training.recipe import Augmentation, Recipe
+from kws.training.inference import features_of, logits, real, scores
+from kws.training.recipe import Augmentation, Recipe, views
 from mcu_codegen import targets
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
@@ -48,6 +52,7 @@ from mcu_codegen.report import Table
 METHOD = Method(step=0.4, epochs=1, last_epochs=4)
 QUICK = Method(step=0.7, epochs=1, last_epochs=1)  # for boards, where fitting is what counts
 SEED = 0
+_SAMPLE = 2048  # examples that filters are judged by
 
 
 def l1(network: nn.Module, _features: Tensor) -> list[Tensor]:
@@ -113,6 +118,25 @@ class Campaign:
                 found.append(self.row(way, self.from_scratch(name, found[0].model, epochs, teachers)))
         return found
 
+    def cut(self, macs: int) -> Table:
+        """What each way of choosing leaves of the validation accuracy when so many MACs are left at once, untrained."""
+        network, spec = self.held.network(), self.held.window.front_end
+        examples = views(self.task, self.held.window, self.augmentation, SEED).epoch(0, SEED)[0][:_SAMPLE]
+        codes, labels = features_of(self.task.validation, self.held.window), self.task.validation.labels
+        rows = []
+        for way, rank in RANKS.items():
+            scores_of = rank(network, real(examples, spec))
+
+            def fits(count: int, held: list[Tensor] = scores_of) -> bool:
+                widths = [len(each) for each in without(held, count, METHOD.granule)]
+                return self.board.fits(name_with(self.held.model, widths), {"macs": macs})
+
+            kept = without(scores_of, bisect_left(range(sum(map(len, scores_of))), True, key=fits), METHOD.granule)
+            predicted = logits(narrowed(network, kept), codes, spec).argmax(1).numpy()
+            right = Result.of(self.task.labels, labels, predicted).balanced
+            rows.append((way, name_with(self.held.model, [len(each) for each in kept]), f"{right:.2%}"))
+        return Table(("", "network", "validation accuracy"), rows)
+
     def boards(self, count: int) -> Table:
         """Random budgets: what came out, measured anew, or why it was refused."""
         rng, rows = np.random.default_rng(SEED), []
@@ -168,6 +192,7 @@ def main() -> None:
     )
     parser.add_argument("--instructions", type=task_options.word_list, default=["635k"], metavar="A,B")
     parser.add_argument("--ways", type=task_options.word_list, default=[*RANKS, "scratch", "taught"], metavar="A,B")
+    parser.add_argument("--cut", metavar="MACS", help="only cut to so many MACs, train nothing")
     parser.add_argument("--boards", type=int, default=0, metavar="N")
     parser.add_argument("--beside", type=Path, nargs="+", default=[], metavar="RUN")
     parser.add_argument("--out", type=Path, default=Path("build/compression"))
@@ -176,6 +201,9 @@ def main() -> None:
     task = task_options.again(options, held.labels)
     board = Board(targets.find("cortex-m4"), toolchain.choose(), len(held.labels), held.window)
     campaign = Campaign(held, task, board, options.views, options.out)
+    if options.cut:
+        print(campaign.cut(number("macs", options.cut)).text())
+        return
     others = {"large network": options.run} | {each.name: each for each in options.beside}
     for text in options.instructions:
         found = campaign.at(number("instructions", text), options.ways)

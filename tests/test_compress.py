@@ -60,20 +60,20 @@ def compressed(held, task, board, goal, tmp_path_factory):  # noqa: F811
     return out, compress(held, task, board, goal, METHOD, 0, out, augmentation=FEW)
 
 
-def test_attention_is_the_mean_square_behind_activations():
+@torch.no_grad()
+def test_attention_is_the_mean_square_of_what_is_read():
     torch.manual_seed(1)
     network = models.build("res1d-xs:5,4", 3).eval()
     features = torch.randn(3, 1, 73, 40)
     stem, residual = attention.of_filters(network, features)
-    values, means = features, []
-    with torch.no_grad():
-        for layer in network[:-2]:
-            values = layer(values)
-            if not isinstance(layer, torch.nn.Conv2d | torch.nn.BatchNorm2d):
-                square = values.square().mean((0, 2, 3))
-                means.append(square / square.mean())
-    torch.testing.assert_close(stem, means[0])
-    torch.testing.assert_close(residual, torch.stack(means[1:]).mean(0))
+    values, read = network[:3](features), []
+    for block in network[3:-2]:
+        square = block.depthwise(values).square().mean((0, 2, 3))
+        read.append(square / square.mean())
+        values = block(values)
+    square = values.mean((2, 3)).square().mean(0)
+    torch.testing.assert_close(stem, read[0])
+    torch.testing.assert_close(residual, torch.stack([*read[1:], square / square.mean()]).mean(0))
 
 
 def test_a_threshold_takes_the_weakest_of_all_groups():

@@ -14,10 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
-from mcu_codegen.errors import InputError
-
 from ..models.groups import find_groups
-from ..models.tracing import module_of, trace
+from ..models.tracing import trace
 
 
 @contextmanager
@@ -39,27 +37,34 @@ def observed(network: nn.Module) -> Iterator[dict[str, Tensor]]:
 
 @torch.no_grad()
 def of_filters(network: nn.Module, features: Tensor) -> list[Tensor]:
-    """The attention of every channel, [channels] by group: its mean square behind an activation, over all `features`
-    [N, 1, frames, coefficients] and positions, relative to that of all channels there.
+    """The attention of every channel, [channels] by group: its mean square where a layer that mixes channels reads it,
+    over all `features` [N, 1, frames, coefficients] and positions, relative to that of all channels there.
 
-    Where a group passes several activations, as along a shortcut, it is their mean. Raises InputError where a group
-    passes none.
+    Where several layers read a group, as along a shortcut, it is their mean.
     """
-    traced = trace(network)
-    relus = {node.name: str(node.target) for node in traced.graph.nodes if isinstance(module_of(node), nn.ReLU)}
-    with observed(network.eval()) as seen:
-        sums: dict[str, Tensor] = {}
+    found = find_groups(trace(network))
+    readers = [layer for layer in found.layers if layer.mixes and layer.takes is not None]
+    sums: dict[str, Tensor] = {}
+
+    def add(name: str, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        squares = inputs[0].square().flatten(2).mean(2) if inputs[0].ndim > 2 else inputs[0].square()
+        sums[name] = sums.get(name, 0) + squares.sum(0)
+
+    hooks = [
+        network.get_submodule(layer.target).register_forward_pre_hook(partial(add, layer.target)) for layer in readers
+    ]
+    try:
+        network.eval()
         for batch in features.split(256):
             network(batch)
-            for name, values in seen.items():
-                sums[name] = sums.get(name, 0) + values.square().mean((2, 3)).sum(0)
-    found = []
-    for group in find_groups(traced).groups:
-        passed = [sums[relus[node]] for node in group.nodes if node in relus]
-        if not passed:
-            raise InputError(f"{group.name} ({', '.join(group.sources)}): no ReLU shows how active its channels are")
-        found.append(torch.stack([each / each.mean().clamp(min=1e-12) for each in passed]).mean(0))
-    return found
+    finally:
+        for hook in hooks:
+            hook.remove()
+    scores: list[list[Tensor]] = [[] for _ in found.groups]
+    for layer in readers:
+        assert layer.takes is not None
+        scores[layer.takes].append(sums[layer.target] / sums[layer.target].mean().clamp(min=1e-12))
+    return [torch.stack(each).mean(0) for each in scores]
 
 
 def distance(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:

@@ -31,12 +31,14 @@ from ..training.recipe import Augmentation, views
 from .learning import Lesson, Teacher, teach
 
 _MEMORY = 0.25  # exemplars in an epoch, as a share of the new examples
+_EPOCH = 6400  # new examples in an epoch at least: few clips are shown in many views
+_VIEWS = 40  # augmented copies of the new clips at most
 
 
 @dataclass(frozen=True)
 class Method:
     epochs: int = 10
-    sure: float = 0.9  # probability above which a teacher's answer is taken for a label
+    sure: float = 0.7  # probability above which a teacher's answer is taken for a label
     exemplars: int = 5  # a class, of the old data
     lesson: Lesson = field(default_factory=Lesson)
 
@@ -53,11 +55,13 @@ def transfer(
     for task in filter(None, (new, old)):
         student.check(task)
     large, window = Teacher(teacher, student), student.window
-    fresh = views(new, window, Augmentation(views=method.epochs), seed)
+    repeats = -(-_EPOCH // len(new.training))
+    fresh = views(new, window, Augmentation(views=min(_VIEWS, repeats * method.epochs)), seed)
     memory = views(_few(old, method.exemplars, seed), window, Augmentation(views=20), seed) if old else None
 
     def examples(epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        codes, labels = fresh.epoch(epoch, seed)
+        parts = [fresh.epoch(number, seed) for number in range(epoch * repeats, (epoch + 1) * repeats)]
+        codes, labels = (np.concatenate(each) for each in zip(*parts, strict=True))
         if memory is not None:
             rng = np.random.default_rng([seed, epoch])
             rows = rng.integers(len(memory.labels), size=max(1, round(_MEMORY * len(labels))))
