@@ -137,6 +137,20 @@ class StridedSlice:
 
 
 @dataclass(frozen=True)
+class SlidingSum:
+    """Of rows that enter a window, less those that leave it: `leaving` is the row of the window, before the new ones
+    are shifted in, from which on as many leave as enter; all `axes` are summed up."""
+
+    axes: tuple[int, ...]
+    leaving: int
+
+
+@dataclass(frozen=True)
+class MeanOfSums:
+    count: int  # of the codes in each sum
+
+
+@dataclass(frozen=True)
 class NoOptions:
     """The tensors say all."""
 
@@ -168,6 +182,13 @@ OPTIONS: dict[str, type] = {
 }
 """Operator kinds (TFLite's builtin names) that the whole chain supports, with the class of their options."""
 
+STEPPING: dict[str, type] = {"SHIFT_IN": NoOptions, "SLIDING_SUM": SlidingSum, "MEAN_OF_SUMS": MeanOfSums}
+"""Kinds that only a step has (`listen.step`), and no TFLite file. The first two update a persistent tensor in place.
+
+SHIFT_IN (window, rows): the rows come in at the window's end, and as many fall out at its start. SLIDING_SUM (sums,
+window, rows): int32 sums over a window's rows. MEAN_OF_SUMS (sums): what MEAN gives of the rows summed up.
+"""
+
 RENAMING = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
 """Kinds whose output is the very bytes of the first input under another shape."""
 
@@ -192,15 +213,25 @@ class Entry:
     operators: list[Operator]
 
 
+@dataclass(frozen=True)
+class Step:
+    """What a graph hears that is a step of a network (`listen.step`), in frames of its input."""
+
+    frames: int  # new ones that it takes
+    window: int  # the last ones, which its outputs are about
+
+
 @dataclass
 class Graph:
-    """`entries[0]` is the entry `invoke`; all entries share the tensors. `sha256` is that of the `.tflite` file."""
+    """`entries[0]` is the entry `invoke`, or `step`; all entries share the tensors. `sha256` is that of the `.tflite`
+    file."""
 
     name: str
     tensors: list[Tensor]
     entries: list[Entry]
     metadata: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
+    step: Step | None = None
 
     @property
     def main(self) -> Entry:

@@ -11,51 +11,96 @@
 #define STREAM_SCORES 101
 
 #define FRAME KWS_FRONTEND_COEFFICIENTS
-#define CONTEXT KWS_MODEL_INPUT_BYTES
 
-#if KWS_MODEL_OUTPUT_BYTES != KWS_DECISION_LABELS || CONTEXT % FRAME != 0
+#if KWS_MODEL_OUTPUT_BYTES != KWS_DECISION_LABELS || KWS_MODEL_INPUT_BYTES % FRAME != 0
 #error "front end, network and decision were not generated from one model"
 #endif
 
-static int8_t context[CONTEXT]; /* the newest frames, the oldest first */
+static int8_t frames[KWS_MODEL_INPUT_BYTES]; /* the oldest first */
+static int8_t scores[KWS_DECISION_LABELS];
+
+#ifdef KWS_MODEL_STEP_FRAMES
+
+/* The network is a step: it hears every frame once, as soon as there are enough. */
+
+#if KWS_DECISION_STRIDE_HOPS % KWS_MODEL_STEP_FRAMES != 0
+#error "a step does not end wherever the decision is due"
+#endif
+
+/* The first hops give no frame. Frames of silence stand for them, so that steps end wherever the decision is due. */
+#define LATE ((KWS_FRONTEND_WINDOW - 1) / KWS_FRONTEND_HOP % KWS_MODEL_STEP_FRAMES)
+
+static uint32_t filled; /* bytes of `frames` */
+
+static void begin(void)
+{
+    kws_model_step(frames, scores); /* silence after silence changes nothing, and gives the scores of silence */
+    filled = LATE * FRAME;
+}
+
+static void hear(const int8_t *frame)
+{
+    for (uint32_t i = 0; i < FRAME; i++) {
+        frames[filled++] = frame[i];
+    }
+    if (filled == KWS_MODEL_INPUT_BYTES) {
+        kws_model_step(frames, scores);
+        filled = 0;
+    }
+}
+
+static void answer(void) {}
+
+#else
+
+/* The network hears the whole context whenever the decision is due. */
+
+static void begin(void) {}
+
+/* The frame becomes the newest one of the context, the oldest one falls out. */
+static void hear(const int8_t *frame)
+{
+    for (uint32_t i = FRAME; i < KWS_MODEL_INPUT_BYTES; i++) {
+        frames[i - FRAME] = frames[i];
+    }
+    for (uint32_t i = 0; i < FRAME; i++) {
+        frames[KWS_MODEL_INPUT_BYTES - FRAME + i] = frame[i];
+    }
+}
+
+static void answer(void)
+{
+    kws_model_invoke(frames, scores);
+}
+
+#endif
 
 void stream_reset(void)
 {
     static const int8_t silence[FRAME] = KWS_FRONTEND_FLOOR_CODES;
 
-    for (uint32_t i = 0; i < CONTEXT; i++) {
-        context[i] = silence[i % FRAME];
+    for (uint32_t i = 0; i < KWS_MODEL_INPUT_BYTES; i++) {
+        frames[i] = silence[i % FRAME];
     }
     kws_frontend_reset();
     kws_model_reset();
     kws_decision_reset();
-}
-
-/* The frame becomes the newest one of the context, the oldest one falls out. */
-static void append(const int8_t *frame)
-{
-    for (uint32_t i = FRAME; i < CONTEXT; i++) {
-        context[i - FRAME] = context[i];
-    }
-    for (uint32_t i = 0; i < FRAME; i++) {
-        context[CONTEXT - FRAME + i] = frame[i];
-    }
+    begin();
 }
 
 int stream_push(const int16_t *hop, kws_decision_detection *detection)
 {
     int8_t frame[FRAME];
-    int8_t scores[KWS_DECISION_LABELS];
     int event;
 
     if (kws_frontend_push(hop, frame)) {
         STREAM_OBSERVE(STREAM_FEATURES, frame, sizeof frame);
-        append(frame);
+        hear(frame);
     }
     if (!kws_decision_hop()) {
         return KWS_DECISION_NOTHING;
     }
-    kws_model_invoke(context, scores);
+    answer();
     STREAM_OBSERVE(STREAM_SCORES, scores, sizeof scores);
     event = kws_decision_step(scores, detection);
     if (event != KWS_DECISION_NOTHING) {

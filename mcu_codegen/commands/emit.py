@@ -18,7 +18,7 @@ from ..emit.user import emit_user
 from ..errors import InputError
 from ..formats import tflite
 from ..listen.pipeline import Pipeline
-from . import personal_options, render_options
+from . import personal_options, render_options, streaming_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     render_options.configure(parser)
     personal_options.configure(parser)
+    streaming_options.configure(parser)
     parser.add_argument(
         "--enrol", metavar="ENROL.tflite", help="enrol users on the board, with the enrolment network of a gated model"
     )
@@ -55,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the network, and the front end and decision where the model names them. Raises InputError."""
     graph = tflite.read(options.model)
+    streaming_options.chosen(options, graph)
     enrolment = None if options.enrol is None else tflite.read(options.enrol)
     origin = Origin(_command(options), graph.sha256)
     personal = enrolment is not None or options.learn
@@ -67,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
         sources |= emit_learning(graph, options.name, origin, options.arena)
     target = targets.find(options.target) if options.target else None
     graph, renderer = personal_options.shipped(options, graph, target, enrolment)
+    graph = streaming_options.heard(options, graph)
     sources |= emit_model(graph, options.name, renderer, options.arena, options.selftest, origin.command)
     if "front_end" in graph.metadata:
         pipeline, prefix = Pipeline.of(graph), options.name.removesuffix("_model")
@@ -85,8 +88,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _command(options: argparse.Namespace) -> str:
     """The command line with every option spelled out, so that the files say how to make them again."""
-    names = ("target", "user", "enrol", "optimize", "weights", "name", "arena", "selftest", "out")
-    named = {f"--{name}": getattr(options, name) for name in names}
-    words = [word for option, value in named.items() if value is not None for word in (option, value)]
-    words += [f"--{name}" for name in ("switchable", "learn") if getattr(options, name)]
+    names = ("target", "user", "enrol", "optimize", "weights", "rows_per_step", "name", "arena", "selftest", "out")
+    named = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
+    words = [word for option, value in named.items() if value is not None for word in (option, str(value))]
+    words += [f"--{name}" for name in ("switchable", "learn", "streaming") if getattr(options, name)]
+    words += ["--no-streaming"] if options.streaming is False else []
     return shlex.join(["mcu-codegen", "emit", options.model, *words])

@@ -12,7 +12,7 @@ from ..emulate import toolchain
 from ..formats import tflite
 from ..prove.arena_picture import arena_picture
 from ..prove.measure import measure
-from . import features, personal_options, render_options
+from . import features, personal_options, render_options, streaming_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compiler", metavar="NAME", help=f"cross compiler, of {', '.join(toolchain.NAMES)}")
     render_options.configure(parser)
     personal_options.configure(parser)
+    streaming_options.configure(parser)
     parser.add_argument(
         "--clips",
         type=Path,
@@ -41,7 +42,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The exit status."""
     target = targets.find(options.target)
-    graph, renderer = personal_options.shipped(options, tflite.read(options.model), target)
+    graph = tflite.read(options.model)
+    streaming_options.chosen(options, graph)
+    graph, renderer = personal_options.shipped(options, graph, target)
+    graph = streaming_options.heard(options, graph)
     clips = None if options.clips is None else features.read(graph, options.clips, "--clips")
     result = measure(graph, target, toolchain.choose(options.compiler), renderer, clips)
     if options.picture is not None:

@@ -12,7 +12,7 @@ from ..graph import Graph
 from ..targets import Target
 from ..users.bake import bake
 from ..users.blob import user_groups
-from ..users.gates import Gates, join
+from ..users.gates import join
 from ..users.learnt import with_exits
 from ..users.user import User
 from . import render_options
@@ -52,12 +52,13 @@ def shipped(
         if user is not None and gates is not None:
             if enrolment is not None:
                 raise InputError("--enrol: accepted with --user and --switchable; what is cut to a user cannot enrol")
-            graph = _own(graph, user, gates)
+            graph = own(graph, user)
     return graph if enrolment is None else join(graph, enrolment), renderer
 
 
-def _own(graph: Graph, user: User, gates: Gates) -> Graph:
+def own(graph: Graph, user: User) -> Graph:
     """The network of `user`, an ordinary graph, for users' words too."""
+    gates = user.gates(user_groups(graph))
     if user.learnt is not None:
         graph = with_exits(graph, user.learnt)
     if gates:

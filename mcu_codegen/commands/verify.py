@@ -7,15 +7,18 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from .. import targets
 from ..emulate import toolchain
 from ..errors import InputError
 from ..formats import tflite
 from ..graph import Graph
 from ..prove import learning, parity, personal
+from ..prove import streaming as prove_streaming
 from ..prove.learning_cases import random_given
 from ..users.user import User
-from . import features, render_options
+from . import features, personal_options, render_options, streaming_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,13 +36,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--compiler", metavar="NAME", help=f"cross compiler, of {', '.join(toolchain.NAMES)}")
     render_options.configure(parser)
+    streaming_options.configure(parser)
     parser.add_argument("--user", metavar="FILE.user", help="compare the network of this user, in every way to ship it")
     parser.add_argument(
         "--enrol", metavar="ENROL.tflite", help="with --user: compare enrolment in C too, the inputs being utterances"
     )
     given = parser.add_mutually_exclusive_group()
-    given.add_argument("--samples", type=int, default=4, metavar="N", help="random inputs (default %(default)s)")
-    given.add_argument("--inputs", type=Path, metavar="FILE.npy", help="inputs (N, *shape) instead of random ones")
+    given.add_argument(
+        "--samples", type=int, metavar="N", help="random inputs (default: 4), or steps (default: three windows of them)"
+    )
+    given.add_argument(
+        "--inputs",
+        type=Path,
+        metavar="FILE.npy",
+        help="inputs (N, *shape), or a stream of frames (N, features), instead of random ones",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
@@ -47,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
     """The exit status: 0 where everything agrees."""
     chosen = targets.find_all(options.target)
     graph = tflite.read(options.model)
-    inputs = _inputs(graph, options)
+    streaming = streaming_options.chosen(options, graph)
+    inputs = {} if streaming else _inputs(graph, options)
     if options.enrol is not None and options.user is None:
         raise InputError("--enrol: accepted with --user")
     if options.compiler is not None:
@@ -58,7 +70,13 @@ def run(options: argparse.Namespace) -> int:
         if sys.stderr.isatty():
             print(f"\r\033[K{comparison.name} done", end="", file=sys.stderr, flush=True)
 
-    if options.user is None:
+    if streaming:
+        if options.user is not None:
+            graph = personal_options.own(graph, User.load(options.user, graph))
+        step = streaming_options.heard(options, graph)
+        executors = parity.executors(step, chosen, options.compiler, renderers)
+        report = prove_streaming.compare(graph, step, executors, _frames(step, options), progress)
+    elif options.user is None:
         executors = parity.executors(graph, chosen, options.compiler, renderers)
         report = parity.compare(graph, executors, inputs, progress)
         if "learning" in graph.metadata.get("exits", {}):
@@ -81,7 +99,20 @@ def run(options: argparse.Namespace) -> int:
 
 def _inputs(graph: Graph, options: argparse.Namespace) -> parity.Inputs:
     if options.inputs is None:
-        if options.samples < 1:
-            raise InputError(f"--samples {options.samples}: 1 or more is accepted")
-        return parity.random_inputs(graph, options.samples)
+        return parity.random_inputs(graph, _samples(options, 4))
     return {graph.main.name: [features.read(graph, options.inputs, "--inputs")]}
+
+
+def _frames(step: Graph, options: argparse.Namespace) -> np.ndarray:
+    """(steps, *input shape) of a step; as many as reach over three windows, unless there is a number, or a file."""
+    assert step.step is not None
+    if options.inputs is None:
+        return prove_streaming.random_frames(step, _samples(options, -(-3 * step.step.window // step.step.frames)))
+    return features.stream(step, options.inputs, "--inputs")
+
+
+def _samples(options: argparse.Namespace, default: int) -> int:
+    samples: int = default if options.samples is None else options.samples
+    if samples < 1:
+        raise InputError(f"--samples {samples}: 1 or more is accepted")
+    return samples

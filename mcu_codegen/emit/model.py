@@ -109,7 +109,7 @@ def _interface(plan: Plan, arena: str) -> str:
                $buffers */
             $prototype;
             """,
-            about="Run the network once." if entry is graph.main else f"Run entry '{entry.name}' once.",
+            about=_about(graph, entry),
             buffers="Inputs and outputs are codes, NHWC; they may not overlap each other"
             + (" or the arena." if arena == "caller" else "."),
             prototype=signature(plan, entry, arena),
@@ -122,7 +122,7 @@ def _interface(plan: Plan, arena: str) -> str:
         NAME=plan.name.upper(),
         name=plan.name,
         sha256=string(graph.sha256),
-        quantization="".join(_quantization(plan, entry) for entry in graph.entries) + _labels(plan),
+        quantization="".join(_quantization(plan, entry) for entry in graph.entries) + _step(plan) + _labels(plan),
         arena_owner="" if arena == "static" else "; the caller passes it as `memory`",
         arena_bytes=plan.memory.arena_bytes,
         arena_align=memory.ALIGNMENT,
@@ -131,6 +131,27 @@ def _interface(plan: Plan, arena: str) -> str:
         states=f"{persistent or 'none'} here",
         also=exits.RESET if plan.exits else " */",
         stops=exits.SELFTEST if plan.exits else "",
+    )
+
+
+def _about(graph: Graph, entry: Entry) -> str:
+    """What the function of `entry` does."""
+    if entry is not graph.main:
+        return f"Run entry '{entry.name}' once."
+    if graph.step is None:
+        return "Run the network once."
+    return (
+        f"Hear the next {graph.step.frames} frames. The output is about the last {graph.step.window}; before the first"
+        " there was silence."
+    )
+
+
+def _step(plan: Plan) -> str:
+    if plan.graph.step is None:
+        return ""
+    return (
+        "/* The network follows a stream: what it takes at a time. Its state is in persistent tensors. */\n"
+        f"#define {plan.name.upper()}_STEP_FRAMES {plan.graph.step.frames}\n\n"
     )
 
 

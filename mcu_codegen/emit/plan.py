@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from .. import memory
 from ..errors import InputError
 from ..graph import Entry, Graph, Operator, Tensor
-from ..lower import FullyConnected, lower
+from ..lower import FullyConnected, SlidingSum, lower
 from ..users.exits import Exit, exits_of
 from .kernel import Kernel, Site, Unencodable
 from .portable.renderer import Renderer
@@ -72,7 +72,8 @@ def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kw
         for layer, operator in graph.layers(entry):
             lowered = lower(graph, operator, layer)
             output = graph.tensors[operator.outputs[0]]
-            _require_codes(output)
+            if not isinstance(lowered, SlidingSum):
+                _require_codes(output)
             site = Site(name, tuple(graph.tensors[index] for index in operator.inputs if index >= 0), output)
             try:
                 if isinstance(lowered, FullyConnected) and len(layers) in heads:

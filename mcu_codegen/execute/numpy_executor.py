@@ -152,6 +152,22 @@ def _rearrange(step: lower.Rearrange, *sources: np.ndarray) -> np.ndarray:
     return output
 
 
+def _shift_in(step: lower.ShiftIn, window: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    both = (window.reshape(len(window), -1), rows.reshape(len(rows), -1))
+    return np.concatenate(both, axis=1)[:, step.entering :]
+
+
+def _sliding_sum(step: lower.SlidingSum, sums: np.ndarray, window: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    leaving = window.reshape(len(window), -1)[:, step.leaving : step.leaving + step.entering].reshape(rows.shape)
+    axes = tuple(axis + 1 for axis in step.axes)  # behind the samples
+    change = (rows.astype(np.int32) - leaving).sum(axis=axes, dtype=np.int32)
+    return sums + change.reshape(sums.shape)
+
+
+def _mean_of_sums(step: lower.MeanOfSums, sums: np.ndarray) -> np.ndarray:
+    return step.requantization(sums.astype(np.int64) - step.offset)
+
+
 _COMPUTE: dict[type, Callable[..., np.ndarray]] = {
     lower.Convolution: _convolution,
     lower.FullyConnected: _fully_connected,
@@ -164,4 +180,7 @@ _COMPUTE: dict[type, Callable[..., np.ndarray]] = {
     lower.Softmax: _softmax,
     lower.Copy: _copy,
     lower.Rearrange: _rearrange,
+    lower.ShiftIn: _shift_in,
+    lower.SlidingSum: _sliding_sum,
+    lower.MeanOfSums: _mean_of_sums,
 }

@@ -233,6 +233,21 @@ def _rearrange(step: lower.Rearrange, *sources: Tensor) -> Tensor:
     return rows[0].cat(*rows[1:], dim=1)[:, _int32(index)]
 
 
+def _shift_in(step: lower.ShiftIn, window: Tensor, rows: Tensor) -> Tensor:
+    both = window.reshape(window.shape[0], -1).cat(rows.reshape(rows.shape[0], -1), dim=1)
+    return both[:, step.entering :]
+
+
+def _sliding_sums(step: lower.SlidingSum, sums: Tensor, window: Tensor, rows: Tensor) -> Tensor:
+    leaving = window.reshape(window.shape[0], -1)[:, step.leaving : step.leaving + step.entering]
+    change = rows - leaving.reshape(rows.shape)
+    return sums + change.sum(tuple(axis + 1 for axis in step.axes)).reshape(sums.shape)
+
+
+def _mean_of_sums(step: lower.MeanOfSums, sums: Tensor) -> Tensor:
+    return _requantized(step.requantization, sums - step.offset)
+
+
 _COMPUTE: dict[type, Callable[..., Tensor]] = {
     lower.Convolution: _convolution,
     lower.FullyConnected: _fully_connected,
@@ -245,4 +260,7 @@ _COMPUTE: dict[type, Callable[..., Tensor]] = {
     lower.Softmax: _softmax,
     lower.Copy: _copy,
     lower.Rearrange: _rearrange,
+    lower.ShiftIn: _shift_in,
+    lower.SlidingSum: _sliding_sums,
+    lower.MeanOfSums: _mean_of_sums,
 }

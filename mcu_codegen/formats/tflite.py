@@ -36,7 +36,7 @@ MAX_OPERANDS = 4096  # of an operator or a subgraph
 MAX_OPTION = 65535
 
 METADATA = "mcu_codegen"
-"""Name of the metadata block that holds front end, labels, decision, gates and exits as JSON."""
+"""Name of the metadata block that holds front end, labels, decision, gates, exits and the like as JSON."""
 _METADATA_TYPES = {
     "front_end": str,
     "labels": list,
@@ -45,6 +45,7 @@ _METADATA_TYPES = {
     "model": str,
     "words": list,
     "exits": dict,
+    "streaming": bool,
 }
 # + the tensor's index: the initial value of a persistent tensor, since LiteRT refuses a variable with a buffer
 _INITIAL = METADATA + ".initial."

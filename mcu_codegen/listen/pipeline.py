@@ -1,7 +1,8 @@
 """From waveform to decision in Python: what `firmware_stubs/generic/stream.c` does on a board, hop by hop.
 
 The network's context holds the features of silence at first and slides by one frame with every frame of the front end.
-The decision counts hops and says when the network runs.
+The decision counts hops and says when the network runs. A step of a network (`step`) runs as soon as its frames are
+there; frames of silence stand for the first hops, which give none, so that a step ends wherever the decision is due.
 """
 
 from __future__ import annotations
@@ -69,25 +70,46 @@ class Pipeline:
                 f"output '{output.name}' {output.shape} with scale {output.scale} and zero point {output.zero_point} is"
                 f" not {len(labels)} scores, one a label, with scale 1/256 and zero point -128"
             )
+        if graph.step is not None and decision.stride_hops % graph.step.frames:
+            raise InputError(
+                f"--rows-per-step {graph.step.frames}: divisors of {decision.stride_hops} are accepted, the decision's"
+                " stride_hops"
+            )
         return Pipeline(graph, front_end, labels, decision, None if words is None else tuple(words))
 
     def run(self, audio: np.ndarray) -> Stream:
         """What int16 `audio` [n] at 16 kHz gives from a reset on; samples past the last whole hop are unused."""
-        front_end, source = self.front_end, self.graph.tensors[self.graph.main.inputs[0]]
-        context = source.bytes // front_end.coefficients
+        front_end = self.front_end
         hops = len(audio) // front_end.hop
         features = frontend.features(front_end, audio[: hops * front_end.hop])
-        history = np.concatenate([np.tile(front_end.floor_codes, (context, 1)), features])
         detector = Detector(self.decision, self.labels, self.words)
         due = [hop for hop in range(1, hops + 1) if detector.hop()]
-        # after `hop` hops there are as many frames as in that many samples; the newest end the context
-        ends = [context + front_end.frames(hop * front_end.hop) for hop in due]
-        windows = np.array([history[end - context : end] for end in ends], np.int8).reshape(-1, *source.shape)
-        _, scores = answers(self.graph, NumpyExecutor(self.graph).run([windows]))
+        scores = self._stepped(features, due) if self.graph.step is not None else self._whole(features, due)
         detector.reset()
         ready = iter(scores)
         found = [detector.step(next(ready)) for _ in range(hops) if detector.hop()]
         return Stream(features, scores, [detection for detection in found if detection is not None])
+
+    def _whole(self, features: np.ndarray, due: list[int]) -> np.ndarray:
+        """Scores int8 (inferences, labels) after each of the hops that are `due`."""
+        front_end, source = self.front_end, self.graph.tensors[self.graph.main.inputs[0]]
+        context = source.bytes // front_end.coefficients
+        history = np.concatenate([np.tile(front_end.floor_codes, (context, 1)), features])
+        # after `hop` hops there are as many frames as in that many samples; the newest end the context
+        ends = [context + front_end.frames(hop * front_end.hop) for hop in due]
+        windows = np.array([history[end - context : end] for end in ends], np.int8).reshape(-1, *source.shape)
+        return answers(self.graph, NumpyExecutor(self.graph).run([windows]))[1]
+
+    def _stepped(self, features: np.ndarray, due: list[int]) -> np.ndarray:
+        """The same of a step."""
+        front_end, source = self.front_end, self.graph.tensors[self.graph.main.inputs[0]]
+        frames = source.bytes // front_end.coefficients  # of a step
+        late = (front_end.window - 1) // front_end.hop  # hops before the first frame
+        history = np.concatenate([np.tile(front_end.floor_codes, (late, 1)), features])
+        steps = history[: len(history) // frames * frames].reshape(-1, *source.shape)
+        output = self.graph.main.outputs[-1]
+        scores = NumpyExecutor(self.graph).run([steps])[output].reshape(-1, len(self.labels))
+        return scores[[hop // frames - 1 for hop in due]]
 
 
 def _field(graph: Graph, name: str) -> Any:

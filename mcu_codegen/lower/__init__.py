@@ -37,6 +37,7 @@ from .movement import (
     lower_transpose,
 )
 from .pooling import AveragePool, MaxPool, Mean, Pool, lower_mean, lower_pool
+from .stepping import MeanOfSums, ShiftIn, SlidingSum, lower_mean_of_sums, lower_shift_in, lower_sliding_sum
 
 __all__ = [
     "Add",
@@ -48,11 +49,14 @@ __all__ = [
     "Lowered",
     "MaxPool",
     "Mean",
+    "MeanOfSums",
     "Multiply",
     "Piece",
     "Pool",
     "Rearrange",
     "Requantization",
+    "ShiftIn",
+    "SlidingSum",
     "Softmax",
     "Walk",
     "activation_range",
@@ -60,7 +64,21 @@ __all__ = [
     "padding",
 ]
 
-Lowered = Convolution | FullyConnected | Pool | Mean | Add | Multiply | Lookup | Softmax | Copy | Rearrange
+Lowered = (
+    Convolution
+    | FullyConnected
+    | Pool
+    | Mean
+    | Add
+    | Multiply
+    | Lookup
+    | Softmax
+    | Copy
+    | Rearrange
+    | ShiftIn
+    | SlidingSum
+    | MeanOfSums
+)
 
 
 def lower(graph: Graph, operator: Operator, layer: str) -> Lowered:
@@ -98,4 +116,7 @@ _LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
     "STRIDED_SLICE": lower_strided_slice,
     "CONCATENATION": lower_concatenation,
     "PAD": lower_pad,
+    "SHIFT_IN": lower_shift_in,
+    "SLIDING_SUM": lower_sliding_sum,
+    "MEAN_OF_SUMS": lower_mean_of_sums,
 }

@@ -69,6 +69,21 @@ def lower_transpose(graph: Graph, operator: Operator) -> Rearrange:
 
 def lower_strided_slice(graph: Graph, operator: Operator) -> Rearrange:
     source, output = _unchanged(graph, operator)
+    ranges, kept = slice_ranges(graph, operator)
+    shape = tuple(len(chosen) for chosen in ranges)
+    if output.shape != tuple(size for size, keep in zip(shape, kept, strict=True) if keep) or 0 in shape:
+        raise InputError(f"tensor '{output.name}' {output.shape} is not the slice {shape} of {source.shape}")
+    strides = _strides(source.shape)
+    walk = Walk(
+        sum(chosen.start * stride for chosen, stride in zip(ranges, strides, strict=True)),
+        tuple(chosen.step * stride for chosen, stride in zip(ranges, strides, strict=True)),
+    )
+    return Rearrange((Piece(0, shape, walk, Walk(0, _strides(shape))),), output.bytes)
+
+
+def slice_ranges(graph: Graph, operator: Operator) -> tuple[list[range], list[bool]]:
+    """What a STRIDED_SLICE takes along every axis of its input, and whether the output keeps that axis."""
+    source = graph.tensors[operator.inputs[0]]
     rank = len(source.shape)
     begins, ends, steps = (
         constant_integers(graph, index, what).reshape(-1).tolist()
@@ -92,15 +107,7 @@ def lower_strided_slice(graph: Graph, operator: Operator) -> Rearrange:
             first = None if options.begin_mask >> axis & 1 else begin
             last = None if options.end_mask >> axis & 1 else end
             ranges[axis] = range(*slice(first, last, step).indices(size))
-    shape = tuple(len(chosen) for chosen in ranges)
-    if output.shape != tuple(size for size, keep in zip(shape, kept, strict=True) if keep) or 0 in shape:
-        raise InputError(f"tensor '{output.name}' {output.shape} is not the slice {shape} of {source.shape}")
-    strides = _strides(source.shape)
-    walk = Walk(
-        sum(chosen.start * stride for chosen, stride in zip(ranges, strides, strict=True)),
-        tuple(chosen.step * stride for chosen, stride in zip(ranges, strides, strict=True)),
-    )
-    return Rearrange((Piece(0, shape, walk, Walk(0, _strides(shape))),), output.bytes)
+    return ranges, kept
 
 
 def lower_concatenation(graph: Graph, operator: Operator) -> Rearrange:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import arithmetic
 from ..errors import InputError
-from ..graph import Graph, Operator
+from ..graph import Graph, Operator, Tensor
 from .common import Requantization, activation_range, check_padded, check_sum, constant_integers, int8_tensor, padding
 
 
@@ -70,13 +70,13 @@ def lower_mean(graph: Graph, operator: Operator) -> Mean:
     count = int(np.prod([source.shape[axis] for axis in axes]))
     if output.bytes * count != source.bytes:
         raise InputError(f"tensor '{output.name}' {output.shape} is not the mean of {source.shape} over axes {axes}")
+    return Mean(axes, count, source.zero_point, mean_requantization(source, output, count))
+
+
+def mean_requantization(source: Tensor, output: Tensor, count: int) -> Requantization:
+    """Sums of `count` codes of `source`, without their zero points, to codes of `output`."""
     real = float(np.float32(source.scale)) / float(np.float32(output.scale))
     multiplier, shift = arithmetic.mean_multiplier(real, count)
     if shift > 30:
         raise InputError(f"tensor '{output.name}': its scale {output.scale} is too small for the operator's input")
-    return Mean(
-        axes,
-        count,
-        source.zero_point,
-        Requantization(np.array([multiplier], np.int32), np.array([shift], np.int32), output.zero_point, -128, 127),
-    )
+    return Requantization(np.array([multiplier], np.int32), np.array([shift], np.int32), output.zero_point, -128, 127)

@@ -21,6 +21,8 @@ from ..emulate.machines import counting_machine
 from ..emulate.toolchain import OPTIMIZE, Toolchain
 from ..errors import InputError
 from ..graph import Graph
+from ..listen.decision import Decision
+from ..listen.frontend import PRESETS, SAMPLE_RATE
 from ..targets import Target
 from ..users.exits import NEVER
 from .measurement import ClipsCost, ExitCost, LayerCost, Measurement
@@ -101,10 +103,22 @@ def measure(
         alone.size(".data") + alone.size(".bss"),
         sum(graph.tensors[index].bytes for index in (*graph.main.inputs, *graph.main.outputs)),
         stack,
+        plan.memory.persistent_bytes,
+        _a_second(graph, total.instructions[0]),
         layer_costs,
         exits,
         over_clips,
     )
+
+
+def _a_second(graph: Graph, instructions: int) -> int | None:
+    """Of an always listening board: a step whenever its frames are there, a whole network whenever its decision is
+    due. None where the metadata name no front end, or no decision."""
+    front_end, decision = PRESETS.get(graph.metadata.get("front_end", "")), graph.metadata.get("decision")
+    if front_end is None or not (graph.step or decision):
+        return None
+    hops = graph.step.frames if graph.step else Decision.from_dict(decision).stride_hops
+    return round(instructions * SAMPLE_RATE / (front_end.hop * hops))
 
 
 def _inputs(graph: Graph, plan: Plan) -> bytes:

@@ -60,6 +60,8 @@ class Measurement:
     ram_arena: int
     ram_input_output: int  # the caller's buffers
     stack: int  # the deepest that invoke went
+    ram_state: int  # persistent tensors, in the arena
+    instructions_a_second: int | None  # of a stream, as the metadata have it
     layers: list[LayerCost]
     exits: list[ExitCost]
     clips: ClipsCost | None
@@ -78,8 +80,17 @@ class Measurement:
 
     def to_dict(self) -> dict[str, Any]:
         """As ``measure --json`` prints it."""
-        memories = ("flash", "flash_code", "flash_weights", "ram", "ram_arena", "ram_input_output", "stack")
-        totals = ("macs", "instructions", "cycles_estimate", *memories)
+        memories = (
+            "flash",
+            "flash_code",
+            "flash_weights",
+            "ram",
+            "ram_arena",
+            "ram_state",
+            "ram_input_output",
+            "stack",
+        )
+        totals = ("macs", "instructions", "instructions_a_second", "cycles_estimate", *memories)
         fields = ("name", "macs", "instructions", "instructions_per_mac", "cycles_estimate")
         return {
             **{name: getattr(self, name) for name in ("model", "target", "compiler", "weights", "emulator")},
@@ -125,9 +136,12 @@ class Measurement:
         """Everything, for a person."""
         built = f"{self.compiler}, {self.weights} weights, counted in {self.emulator}"
         exits = f"{self.exit_table().text()}\n\n" if self.exits else ""
+        state = f" of which {self.ram_state:,} are state" if self.ram_state else ""
+        second = self.instructions_a_second
+        stream = "" if second is None else f"\nstream {second:,} instructions a second"
         return (
             f"{self.model} on {self.target}, {built}\n\n{self.table().text()}\n\n{exits}"
             f"flash  {self.flash:,} bytes: code {self.flash_code:,}, weights {self.flash_weights:,}\n"
-            f"RAM    {self.ram:,} bytes: arena {self.ram_arena:,}, input and output {self.ram_input_output:,}\n"
-            f"stack  {self.stack:,} bytes"
+            f"RAM    {self.ram:,} bytes: arena {self.ram_arena:,}{state}, input and output {self.ram_input_output:,}\n"
+            f"stack  {self.stack:,} bytes{stream}"
         )

@@ -348,7 +348,10 @@ def _litert(graph: Graph, inputs: Inputs, reference: Mapping[str, Values]) -> li
     Alone, an operator cannot pass on a difference; end to end, one difference of FULLY_CONNECTED can make many.
     """
     alone, whole = Comparison("litert, by operator"), Comparison("litert, end to end", asserted=False)
-    if reason := litert_executor.unavailable():
+    reason = litert_executor.unavailable()
+    if graph.step is not None:
+        reason = "a step has operators of its own, which TFLite lacks"
+    if reason:
         return [replace(each, trouble=reason, absent=True) for each in (alone, whole)]
     model = tflite.write(graph)
     executor = litert_executor.LiteRTExecutor(model)

@@ -56,7 +56,7 @@ class Pooling(Kernels):
         if op.axes == (1, 2) and shape[0] == 1 and shape[-1] % 4 == 0:
             code, arrays = self.quantize(op.requantization, f"sum{plus(-op.input_zero_point * op.count)}", site)
             return self.image_sums(f"output[channel] = {code};", arrays, ("quantize",), site)
-        runs = _axis_runs(site.inputs[0].shape, op.axes)
+        runs = axis_runs(site.inputs[0].shape, op.axes)
         kept = [(f"i{n}", size, stride) for n, (size, stride, reduced) in enumerate(runs) if not reduced]
         summed = [(f"i{n}", size, stride) for n, (size, stride, reduced) in enumerate(runs) if reduced]
         index = " + ".join(times(name, stride) for name, _, stride in kept + summed) or "0"
@@ -173,7 +173,7 @@ def _span(at: str, stride: int, window: int, pads: tuple[int, ...], size: int) -
     )
 
 
-def _axis_runs(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[tuple[int, int, bool]]:
+def axis_runs(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[tuple[int, int, bool]]:
     """(size, stride, reduced) of each run of neighbouring axes that are all kept or all reduced; size 1 left out."""
     runs: list[tuple[int, int, bool]] = []
     stride = 1

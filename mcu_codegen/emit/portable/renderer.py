@@ -25,6 +25,7 @@ from .heads import Heads
 from .helpers import HELPERS
 from .movement import Movement
 from .pooling import Pooling
+from .stepping import Stepping
 
 __all__ = ["HELPERS", "OPTIMIZE", "Array", "Helper", "Kernel", "Renderer", "Site", "fill", "positions"]
 
@@ -32,7 +33,7 @@ OPTIMIZE = ("speed", "size")
 """What a renderer can optimise for; the default first."""
 
 
-class Renderer(Pooling, Elementwise, Movement, Heads):
+class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
     """Portable C99 for any core. It is as small as it gets; what it optimises for is the compiler's business."""
 
     helpers = HELPERS
@@ -249,6 +250,9 @@ _METHODS = {
     lower.Softmax: "softmax",
     lower.Copy: "copy",
     lower.Rearrange: "rearrange",
+    lower.ShiftIn: "shift_in",
+    lower.SlidingSum: "sliding_sum",
+    lower.MeanOfSums: "mean_of_sums",
 }
 """The Renderer method of each lowered type."""
 
