@@ -19,14 +19,17 @@ class Architecture:
     `front_end`, unless it is trained on another one, and gives logits [N, classes].
 
     `coefficients` is how many it needs a frame, 0 where it takes any; `context` how many frames it hears before and
-    after the second that holds the word.
+    after the second that holds the word. What is `streaming` becomes C that hears a stream, a few frames at a time.
     """
 
     build: Callable[[int], nn.Module]
     front_end: str
     coefficients: int = 0
     context: int = 0
+    streaming: bool = False
 
+
+_STREAMING = "-streaming"
 
 MODELS: dict[str, Architecture] = {
     **{
@@ -39,10 +42,13 @@ MODELS: dict[str, Architecture] = {
         )
         for scale in (1, 2)
     },
-    "ds-cnn-xs": Architecture(ds_cnn.extra_small, "mfcc10"),
-    "ds-cnn-s": Architecture(ds_cnn.small, "mfcc10"),
-    "ds-cnn-m": Architecture(ds_cnn.medium, "mfcc10"),
-    "ds-cnn-l": Architecture(ds_cnn.large, "mfcc10"),
+    **{f"ds-cnn-{size}": Architecture(partial(ds_cnn.ds_cnn, size, False), "mfcc10") for size in ds_cnn.SHAPES},
+    **{
+        f"ds-cnn-{size}{_STREAMING}": Architecture(
+            partial(ds_cnn.ds_cnn, size, True), "mfcc10", ds_cnn.COEFFICIENTS, ds_cnn.CONTEXT, streaming=True
+        )
+        for size in ds_cnn.SHAPES
+    },
 }
 
 DEFAULT = "res1d-s"
@@ -53,6 +59,15 @@ def find(name: str) -> Architecture:
     if name not in MODELS:
         raise InputError(f"model {name!r} is unknown; there are {', '.join(MODELS)}")
     return MODELS[name]
+
+
+def streaming(name: str) -> str:
+    """The name of the streaming form of a network. Raises InputError where it has none."""
+    if find(name).streaming:
+        return name
+    if name + _STREAMING not in MODELS:
+        raise InputError(f"--streaming: model {name} pads no time, so it can stream as it is; go without")
+    return name + _STREAMING
 
 
 def build(name: str, classes: int) -> nn.Module:

@@ -94,10 +94,19 @@ class GlobalAverage(nn.Module):
 
 
 def conv_bn_relu(
-    inputs: int, outputs: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1), groups: int = 1
+    inputs: int,
+    outputs: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    groups: int = 1,
+    same: bool = True,
 ) -> list[nn.Module]:
-    """The one motif of every network here: convolution, batch normalisation, ReLU."""
-    return [SameConv2d(inputs, outputs, kernel, stride, groups), nn.BatchNorm2d(outputs), nn.ReLU()]
+    """The one motif of every network here: convolution (padded, unless not `same`), batch normalisation, ReLU."""
+    if same:
+        convolution: nn.Module = SameConv2d(inputs, outputs, kernel, stride, groups)
+    else:
+        convolution = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
 def layer_name(position: int) -> str:

@@ -7,8 +7,9 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,11 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph, Quantization
 from mcu_codegen.listen.decision import Decision
+from mcu_codegen.listen.flow import flows_of
 
 from ..data import task as task_options
 from ..data.task import Examples, Task
+from ..models import find
 from ..models.exits import ExitNetwork
 from ..models.groups import find_groups
 from ..models.tracing import trace
@@ -107,11 +110,14 @@ def quantize(
         training = views(task, held.window, Augmentation(views=schedule.epochs), seed)
         tuning.run(training, features_of(task.validation, held.window), state)
         nncf_quantize.keep_multipliers_small(network, folded, front_end)  # ranges were trained, too
-    metadata = {"front_end": held.front_end, "labels": list(held.labels), "decision": Decision().to_dict()}
+    metadata: dict[str, Any] = {"front_end": held.front_end, "labels": list(held.labels)}
+    metadata["decision"] = Decision().to_dict()
     codes = nncf_quantize.read(network, folded, front_end)
     shape = (1, 1, *calibration.shape[1:])
     traced = trace(folded)
     graph, names = export.to_graph(held.model.replace("-", "_"), traced, codes, shape, metadata, answers)
+    if find(held.model).streaming:
+        graph.metadata |= {"streaming": True, "decision": _decided_by_steps(graph).to_dict()}
     if isinstance(source, ExitNetwork):
         stop(graph, source.costs(*shape[2:]), features_of(task.validation, held.window), task.validation.labels)
     if not isinstance(source, GatedNetwork):
@@ -119,6 +125,12 @@ def quantize(
     groups = find_groups(traced).groups
     tensors = [list(dict.fromkeys(names[node] for node in group.nodes if node in names)) for group in groups]
     return Quantized(held, folded, network, *_split(graph, source, tensors))
+
+
+def _decided_by_steps(graph: Graph) -> Decision:
+    """The decision, due where a step of `graph` ends."""
+    stride, usual = flows_of(graph).stride, Decision()
+    return replace(usual, stride_hops=-(-usual.stride_hops // stride) * stride)
 
 
 def _split(graph: Graph, gated: GatedNetwork, tensors: Sequence[Sequence[str]]) -> tuple[Graph, Graph]:

@@ -52,6 +52,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--start", type=Path, metavar="RUN", help="with --gates or --exits: give them to this trained network"
     )
+    parser.add_argument(
+        "--streaming",
+        action="store_true",
+        help="the form of the network that pads no time and hears more than the second instead, for a stream",
+    )
     parser.add_argument("--front-end", metavar="NAME", help="features (default: those that the network is made for)")
     parser.add_argument("--epochs", type=int, metavar="N", help=f"default: {Recipe.epochs}")
     parser.add_argument(
@@ -97,9 +102,10 @@ def _places(text: str) -> tuple[int, ...]:
 
 
 def run(options: argparse.Namespace) -> int:
-    for name in ("epochs", "front_end") if options.start else ():
-        if getattr(options, name) is not None:
+    for name in ("epochs", "front_end", "streaming") if options.start else ():
+        if getattr(options, name):
             raise InputError(f"--{name.replace('_', '-')}: goes without --start, whose network is trained already")
+    model = models.streaming(options.model) if options.streaming else options.model
     epochs = Recipe.epochs if options.epochs is None else options.epochs
     if epochs < 1:
         raise InputError(f"--epochs {epochs}: at least 1 is needed")
@@ -112,17 +118,17 @@ def run(options: argparse.Namespace) -> int:
     task = task_options.from_options(options)
     recipe = dataclasses.replace(Recipe(), epochs=epochs)
     gates = GateRecipe(options.keep_macs, size=options.gate_size, steps=options.gate_steps)
-    preset = options.front_end or models.find(options.model).front_end
+    preset = options.front_end or models.find(model).front_end
     teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]
     start = _start(options.start, task) if options.start else None
-    untrained = models.build(start.model if start else options.model, len(task.labels))
+    untrained = models.build(start.model if start else model, len(task.labels))
     if options.gates:  # what would be refused is refused before the network is trained
         GatedNetwork(untrained, gates.size, 1)
         speakers_of(task)
     if options.exits:
         places_of(untrained, options.exit_places)
     try:
-        held = start or train(task, options.model, preset, recipe, options.seed, options.out, options.resume, teachers)
+        held = start or train(task, model, preset, recipe, options.seed, options.out, options.resume, teachers)
         if options.gates:
             train_gates(held, task, gates, options.seed, options.out, options.resume, teachers=teachers)
         if options.exits:
