@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from mcu_codegen.graph import (
@@ -222,9 +220,3 @@ def small_network(columns: int = 10, frames: int = 30, **metadata: object) -> Gr
     value = layers.convolution(layers.padded(value), 0, (3, 3))
     output = layers.closing(layers.convolution(value, 8, (1, 1)), "mean", 4)
     return layers.graph(source, output, **metadata)
-
-
-def with_input(graph: Graph, quantization: Quantization) -> Graph:
-    """`graph` with another quantisation of its input."""
-    tensors = [replace(graph.tensors[0], quantization=quantization), *graph.tensors[1:]]
-    return replace(graph, tensors=tensors)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from streaming_models import small_network
 
 from mcu_codegen import targets
 from mcu_codegen.emulate.board_program import BoardProgram
@@ -19,6 +20,7 @@ from mcu_codegen.listen import frontend
 from mcu_codegen.listen.decision import Decision, Detector
 from mcu_codegen.listen.frontend import PRESETS
 from mcu_codegen.listen.pipeline import Pipeline
+from mcu_codegen.listen.step import step_of
 from mcu_codegen.prove import parity
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,6 +138,37 @@ def test_a_stream_is_the_same_on_two_cores():
     for comparison in report.comparisons:
         assert comparison.absent or (comparison.compared, comparison.differing) == (size, 0), str(report.table().text())
     assert report.passed
+
+
+def stepping_pipelines(frames: int, stride_hops: int) -> tuple[Pipeline, Pipeline]:
+    """One network as a whole, and as a step of so many frames."""
+    front_end = PRESETS["mfcc10"]
+    decision = Decision(stride_hops, smoothing=2, threshold=40, refractory_hops=30)
+    graph = small_network(10, 30, front_end="mfcc10", labels=LABELS, decision=decision.to_dict())
+    graph.tensors[0].quantization = Quantization((front_end.scale,), (front_end.zero_point,))
+    return Pipeline.of(graph), Pipeline.of(step_of(graph, frames))
+
+
+@pytest.mark.parametrize(("frames", "stride_hops"), [(2, 2), (2, 10), (10, 10), (4, 8)])
+def test_a_step_hears_what_the_whole_network_hears(frames, stride_hops):
+    whole, stepping = stepping_pipelines(frames, stride_hops)
+    audio = babble(4.0)
+    expected, found = whole.run(audio), stepping.run(audio)
+    assert np.array_equal(found.scores, expected.scores) and len(np.unique(found.scores)) > 10
+    assert found.detections == expected.detections
+
+
+def test_steps_that_are_not_there_when_the_decision_is_due_are_refused():
+    with pytest.raises(InputError, match="--rows-per-step 4: divisors of 10 are accepted, the decision's stride_hops"):
+        stepping_pipelines(4, 10)
+
+
+@pytest.mark.parametrize(("core", "frames"), [("cortex-m0", 2), ("cortex-m4", 4), ("cortex-m55", 2)])
+def test_a_stream_of_steps_is_the_same_on_a_core(core, frames):
+    _, stepping = stepping_pipelines(frames, 4)
+    programs = parity.programs(stepping, targets.find_all([core]))
+    report = compared(stepping, programs, babble(2.0))
+    assert report.passed, report.table().text()
 
 
 class Altered:

@@ -7,6 +7,7 @@ import argparse
 from ..errors import InputError
 from ..graph import Graph
 from ..listen.step import step_of
+from ..users.exits import exits_of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,14 +28,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(options: argparse.Namespace, graph: Graph) -> bool:
-    """Whether the options, or `graph` where they say nothing, ask for a step. Raises InputError where they disagree."""
-    streaming = bool(graph.metadata.get("streaming")) if options.streaming is None else options.streaming
+    """Whether the options ask for a step; or, where they say nothing, whether `graph` does and can have one as it is
+    asked for. Raises InputError where options disagree."""
+    whole = [f"--{name}" for name in ("switchable", "enrol", "learn") if getattr(options, name, None)]
+    streaming = options.streaming
+    if streaming is None:
+        streaming = bool(graph.metadata.get("streaming")) and not whole and not exits_of(graph)
     if options.rows_per_step is not None and not streaming:
         raise InputError(f"--rows-per-step {options.rows_per_step}: accepted with --streaming")
-    refused = [name for name in ("switchable", "enrol", "learn") if getattr(options, name, None)] if streaming else []
-    if refused:
-        raise InputError(f"--{refused[0]}: accepted with --no-streaming; a step has channels that are fixed")
-    return streaming
+    if streaming and whole:
+        raise InputError(f"{whole[0]}: accepted without --streaming; a step has fixed channels and one entry")
+    return bool(streaming)
 
 
 def heard(options: argparse.Namespace, graph: Graph) -> Graph:

@@ -1,0 +1,111 @@
+"""Steps from the command line: emit, verify and measure, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exit_models import exit_model
+from streaming_models import small_network
+
+from mcu_codegen import cli, targets
+from mcu_codegen.emulate import toolchain
+from mcu_codegen.emulate.machines import machines
+from mcu_codegen.execute import tinygrad_executor
+from mcu_codegen.formats import tflite
+
+
+def write(folder: Path, **metadata: object) -> str:
+    path = folder / "model.tflite"
+    path.write_bytes(tflite.write(small_network(**metadata)))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "arguments", "function"),
+    [
+        ({}, [], "kws_model_invoke(const int8_t *input, int8_t *output);"),
+        ({}, ["--streaming"], "kws_model_step(const int8_t *input, int8_t *output);"),
+        ({"streaming": True}, [], "kws_model_step(const int8_t *input, int8_t *output);"),
+        ({"streaming": True}, ["--no-streaming"], "kws_model_invoke(const int8_t *input, int8_t *output);"),
+        ({"streaming": False}, [], "kws_model_invoke(const int8_t *input, int8_t *output);"),
+    ],
+)
+def test_emit(metadata, arguments, function, tmp_path, capsys):
+    out = tmp_path / "c"
+    assert cli.main(["emit", write(tmp_path, **metadata), *arguments, "-o", str(out)]) == 0
+    header = (out / "kws_model.h").read_text()
+    assert function in header
+    assert ("#define KWS_MODEL_STEP_FRAMES 2" in header) == ("step" in function)
+    assert all(word in (out / "kws_model.c").read_text() for word in arguments)
+    capsys.readouterr()
+
+
+def test_emit_of_more_rows(tmp_path, capsys):
+    out = tmp_path / "c"
+    assert cli.main(["emit", write(tmp_path), "--streaming", "--rows-per-step", "6", "-o", str(out)]) == 0
+    header = (out / "kws_model.h").read_text()
+    assert "#define KWS_MODEL_STEP_FRAMES 6" in header and "#define KWS_MODEL_INPUT_BYTES 60" in header
+    assert "Hear the next 6 frames. The output is about the last 30" in header
+    assert "--rows-per-step 6" in (out / "kws_model.c").read_text()
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rows-per-step", "4"], "--rows-per-step 4: accepted with --streaming"),
+        (["--streaming", "--rows-per-step", "5"], "--rows-per-step 5: multiples of 2 are accepted"),
+        (["--streaming", "--switchable"], "--switchable: accepted without --streaming"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(arguments, message, tmp_path, capsys):
+    out = tmp_path / "c"
+    assert cli.main(["emit", write(tmp_path), *arguments, "-o", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_exits_do_not_stream(tmp_path, capsys):
+    model = tmp_path / "model.tflite"
+    graph = exit_model()
+    graph.metadata["streaming"] = True
+    model.write_bytes(tflite.write(graph))
+    out = tmp_path / "c"
+    assert cli.main(["emit", str(model), "--streaming", "-o", str(out)]) == 2
+    assert "has early exits; what is behind a stop would miss rows of the stream" in capsys.readouterr().err
+    assert cli.main(["emit", str(model), "-o", str(out)]) == 0  # the whole network, as ever
+    assert "kws_model_invoke(" in (out / "kws_model.h").read_text()
+    capsys.readouterr()
+
+
+def test_verify(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(tinygrad_executor, "unavailable", lambda: "left out of a quick test")
+    model = write(tmp_path)
+    frames = np.random.default_rng(0).integers(-128, 128, (101, 10), np.int8)
+    np.save(tmp_path / "frames.npy", frames)
+    arguments = ["--inputs", str(tmp_path / "frames.npy"), "--target", "cortex-m4", "--json"]
+    assert cli.main(["verify", model, "--streaming", "--rows-per-step", "4", *arguments]) == 0
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)["executors"]}
+    assert found["numpy, whole windows"]["compared"] == 25 * 4
+    assert "TFLite lacks" in found["litert, by operator"]["trouble"]
+    assert any("host" in name and each["compared"] > 1000 for name, each in found.items())
+    np.save(tmp_path / "frames.npy", frames[:, :9])
+    assert cli.main(["verify", model, "--streaming", *arguments]) == 2
+    assert "accepted is int8 (N, 10), a stream of 2 frames or more" in capsys.readouterr().err
+
+
+def test_measure(tmp_path, capsys):
+    target = targets.find("cortex-m4")
+    if all(isinstance(each, str) or each.cannot_count() for each in machines(target).values()):
+        pytest.skip("no emulator counts cortex-m4")
+    if all(isinstance(each, str) for each in toolchain.available().values()):
+        pytest.skip("no cross compiler")
+    model = write(tmp_path, front_end="mfcc10")
+    assert cli.main(["measure", model, "--streaming", "--json"]) == 0
+    total = json.loads(capsys.readouterr().out)["total"]
+    assert total["instructions_a_second"] == round(total["instructions"] * 16000 / (2 * 320))
+    assert 0 < total["ram_state"] <= total["ram_arena"]
