@@ -210,6 +210,17 @@ class Layers:
                 scales = tuple(float(np.float32(2.0**each)) for each in self.rng.uniform(-32, 3, channels))
                 weights.quantization = Quantization(scales, (0,) * channels, 3)
 
+    def any_step(self) -> None:
+        """As few rows as a step of a stream has, from an image that may be written over."""
+        rows, columns = self.one(1, 1, 2, 5), self.one(1, 3, 5, 6, 11)
+        channels, stride = self.one(4, 8, 20, 64, self.between(1, 40)), (self.one(1, 1, 2), self.one(1, 1, 2))
+        window = (3, 3) if self.rng.random() < 0.5 else (self.between(1, 6), 1 if columns > 1 else self.between(1, 5))
+        inputs = [(n - 1) * step + size for n, step, size in zip((rows, columns), stride, window, strict=True)]
+        source = self.convolution(self.input(1, *inputs, 2), channels, (1, 1), (1, 1))
+        output = self.activation((1, rows, columns, channels))
+        constants = self.constants((1, *window, channels), 3, source, output)
+        self.append("DEPTHWISE_CONV_2D", source, output, DepthwiseConv2D("VALID", stride), *constants)
+
     def in_place(self) -> None:
         """The way of a DS-CNN: after the first layer all can lie in one place."""
         depth = 2 * self.between(2, 20)
@@ -263,5 +274,6 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "mean": Layers.any_mean,
     "add": Layers.any_add,
     "repeated": Layers.any_repeated,
+    "step": Layers.any_step,
 }
 """By name, what draws one or more layers."""

@@ -27,10 +27,10 @@ from mcu_codegen.targets import TARGETS
 REACHED = {
     "cortex-m0": {"multiply", "rows", "column", "add"},
     "cortex-m3": {"multiply", "rows", "column", "add"},
-    "cortex-m4": {"multiply", "rows", "column", "add"},
+    "cortex-m4": {"multiply", "rows", "column", "across", "add"},
     "cortex-m55": {"multiply", "rows", "column", "across", "add", "sums"},
 }
-"""By core, how the names of its kernels begin: matrices, depthwise rows and columns (of MVE channel by channel, or
+"""By core, how the names of its kernels begin: matrices, depthwise rows and columns, depthwise across channels (of MVE
 sixteen together), sums of two codes, sums over an image."""
 
 
@@ -56,7 +56,7 @@ def compare(seed: int, core: str, compiler: str, count: int, weights: str = "int
     renderer = {"int8": RENDERERS, "int16": WIDE}[weights][TARGETS[core].instruction_set](optimize)
     plan = compile_plan(graph, renderer)
     used = {name.split("_")[0] for layer in plan.layers for name in layer.kernel.helpers}
-    assert used >= REACHED[core]
+    assert used >= REACHED[core] - ({"across"} if optimize == "size" and core == "cortex-m4" else set())
     assert plan.memory.entries["invoke"].in_place
     agree(graph, seed, core, compiler, renderer)
 

@@ -23,12 +23,21 @@ class Pool:
         return self._keep(each, f"{layer.function}_{each.role}", f"{layer.name}: {each.role}")
 
     def constant(self, plan: Plan, index: int) -> str:
-        """The C name of the value, or the initial value, of a tensor."""
+        """The C name of the value of a tensor."""
         tensor = plan.graph.tensors[index]
-        what = "initial value of" if tensor.persistent else "value of"
         assert tensor.data is not None
         each = Array("tensor", "int8_t", tensor.data.view(np.int8))
-        return self._keep(each, f"{plan.name}_tensor_{index}", f"{what} {described(tensor)}")
+        return self._keep(each, f"{plan.name}_tensor_{index}", f"value of {described(tensor)}")
+
+    def initial(self, plan: Plan, index: int) -> tuple[str, int]:
+        """The C name of what the initial value of a persistent tensor repeats, and how many bytes that is."""
+        tensor = plan.graph.tensors[index]
+        assert tensor.data is not None
+        octets = np.ascontiguousarray(tensor.data).reshape(-1).view(np.int8)
+        sizes = (size for size in range(1, len(octets) + 1) if len(octets) % size == 0)
+        period = next(size for size in sizes if np.all(octets.reshape(-1, size) == octets[:size]))
+        each = Array("tensor", "int8_t", octets[:period])
+        return self._keep(each, f"{plan.name}_tensor_{index}", f"initial value of {described(tensor)}"), period
 
     def _keep(self, each: Array, name: str, about: str) -> str:
         key = (each.ctype, np.asarray(each.values, np.int64).tobytes())

@@ -65,7 +65,8 @@ def reset_function(plan: Plan, pool: Pool, arena: str, more: Sequence[str]) -> s
     places = plan.memory.entries[plan.graph.main.name].places
     for index, tensor in enumerate(plan.graph.tensors):
         if tensor.persistent:
-            lines.append(f"{plan.name}_copy(arena + {places[index].at}, {pool.constant(plan, index)}, {tensor.bytes});")
+            value, period = pool.initial(plan, index)
+            lines.append(f"{plan.name}_repeat(arena + {places[index].at}, {tensor.bytes}, {value}, {period});")
     return function(plan, signature(plan, None, arena), [*lines, *more], arena)
 
 

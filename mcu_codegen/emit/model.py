@@ -220,8 +220,7 @@ def _source(plan: Plan, pool: Pool, arena: str) -> str:
     more = exits.resets(plan) if plan.exits else []
     reset = reset_function(plan, pool, arena, [*more, *plan.renderer.resets(plan.name)])
     wanted = [name for layer in layers for name in layer.kernel.helpers]
-    if any(f"{plan.name}_copy(" in text for text in (reset, *entries)):
-        wanted.append("copy")
+    wanted += [each for each in ("copy", "repeat") if any(f"{plan.name}_{each}(" in text for text in (reset, *entries))]
     macro = plan.name.upper()
     words = plan.memory.arena_bytes // 8
     own = f"static int64_t {plan.name}_arena[{words}] {macro}_ALIGNED {macro}_ARENA_ATTR;\n\n"

@@ -16,10 +16,11 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..kernel import plus
-from ..portable.renderer import Array, Helper, Kernel, Site, fill
+from ..portable.renderer import OPTIMIZE, Array, Helper, Kernel, Site, fill
 from .armv6m_addition import Armv6mAddition
 from .armv6m_assembly import RESTORE, SAVE, SUMS, Armv6mAssembly, advance, constant, saturate, take_apart
 from .armv6m_columns import Armv6mColumns
+from .armv6m_copy import COPY
 from .assembly import (
     divisor,
     folded_bias,
@@ -46,6 +47,10 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
     farthest = 1 << 16
     together = 1
     unrolled = (8, 1)  # groups of four inputs
+
+    def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
+        super().__init__(optimize)
+        self.helpers |= {"copy": COPY.helper("copy")}
 
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         return _computes(op)

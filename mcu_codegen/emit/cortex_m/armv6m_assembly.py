@@ -34,7 +34,7 @@ _FORMS = """
     pop                       {L, pc}
     bx                        lr
     b                         @-2048..2046
-    beq bne                   @-256..254
+    beq bne bcc               @-256..254
 """
 
 SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")

@@ -17,11 +17,12 @@ from functools import partial
 import numpy as np
 
 from .assembly import divisor, gap
+from .dsp_across import DspAcross
 from .thumb2 import Thumb2Renderer, pair_product, sums
 from .thumb2_assembly import Thumb2Assembly, add_to
 
 
-class DspRenderer(Thumb2Renderer):
+class DspRenderer(DspAcross, Thumb2Renderer):
     """Cortex-M4, M7, M33."""
 
     instruction_set = "dsp"

@@ -5,7 +5,8 @@ that it can name) are moved into two vectors and requantised together (`mve_asse
 a second one, or VRSHL after a correction of negative values, half away from zero. Constants lie in one stream, in the
 order of reading.
 
-Depthwise convolutions (`mve_planes.py`, `mve_columns.py`) and ADD (`mve_addition.py`) have files of their own.
+Depthwise convolutions (`mve_across.py`, `mve_planes.py`, `mve_columns.py`) and ADD (`mve_addition.py`) have files of
+their own.
 
 A layer for which this is not proven (`assembly.requantizes`), or whose shape has no kernel here, is rendered as
 portable C.
@@ -22,6 +23,7 @@ from ...memory import Demand
 from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill
 from .assembly import folded_bias, packed, requantizes, words
 from .blocks import BlockRenderer, Gathering, Product
+from .mve_across import MveAcross
 from .mve_addition import MveAddition
 from .mve_assembly import (
     ACCUMULATORS,
@@ -44,7 +46,7 @@ from .thumb2_assembly import add_to, constant
 _LOOPED = 4  # vectors of a row in a round of its loop
 
 
-class MveRenderer(MveAddition, MveColumns, MvePlanes, BlockRenderer):
+class MveRenderer(MveAddition, MveAcross, MveColumns, MvePlanes, BlockRenderer):
     """Cortex-M55."""
 
     instruction_set = "mve"

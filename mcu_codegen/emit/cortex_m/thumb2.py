@@ -9,12 +9,13 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..kernel import times
-from ..portable.renderer import Array, Kernel, Site, fill
+from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill
 from .assembly import REACH, Assembly, folded_bias, packed, planes, requantizes, rounding, scaling, windows, words
 from .blocks import BlockRenderer, Product, pack_name
 from .thumb2_addition import Thumb2Addition
 from .thumb2_assembly import Thumb2Assembly, add_to
 from .thumb2_columns import Thumb2Columns, widen
+from .thumb2_copy import COPY
 
 _COLUMNS = 5  # columns that a depthwise kernel computes at a time, at most
 
@@ -28,6 +29,10 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
 
     farthest = REACH // (BlockRenderer.block - 1)
     scale: int  # of accumulators: 2 where a kernel doubles one operand
+
+    def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
+        super().__init__(optimize)
+        self.helpers |= {"copy": COPY.helper("copy")}
 
     def pack_rows(self, depth: int, rows: int, pitch: int) -> Assembly:
         """Widens `rows` rows of `depth` inputs, `pitch` bytes apart, as `multiply_rows` reads them. Parameters: input,

@@ -21,7 +21,8 @@ FORMS = """
     add                        R, R, R, lsl #0..31
     sub                        R, R, R
     and                        R, R, #const
-    lsl                        R, R, #0..31
+    orr                        R, R, R
+    lsl lsls                   R, R, #0..31
     lsr lsrs asr               R, R, #1..32
     lsl lsr asr                R, R, R
     cmp                        R, R

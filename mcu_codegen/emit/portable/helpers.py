@@ -102,6 +102,18 @@ static void ${prefix}_copy(int8_t *to, const int8_t *from, int32_t count)
     }
 }
 """),
+    "repeat": Helper(
+        """\
+/* `count` bytes that are the same `period` bytes again and again. */
+static void ${prefix}_repeat(int8_t *to, int32_t count, const int8_t *from, int32_t period)
+{
+    for (int32_t done = 0; done < count; done += period) {
+        ${prefix}_copy(to + done, from, period);
+    }
+}
+""",
+        ("copy",),
+    ),
     "fill": Helper("""\
 static void ${prefix}_fill(int8_t *to, int8_t value, int32_t count)
 {
