@@ -185,6 +185,12 @@ class Layers:
         )
         self.convolution(source, self.between(1, 10), (1, 1), (1, 1))
 
+    def five_rows(self) -> None:
+        """What a step of five columns multiplies with: pixels, or windows of them."""
+        depth, window = self.one(1, 7, 16, 40, 64, 65, 130), (1, self.one(1, 1, 1, 2, 4))
+        source = self.input(1, 1, 5 + (window[1] > 1), depth)
+        self.convolution(source, self.between(1, 10), window, (1, 1))
+
     def any_fully_connected(self) -> None:
         depth, outputs = self.one(1, 15, 64, 200, 700), self.between(1, 10)
         source, output = self.input(1, depth), self.activation((1, outputs))
@@ -275,5 +281,6 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "add": Layers.any_add,
     "repeated": Layers.any_repeated,
     "step": Layers.any_step,
+    "five rows": Layers.five_rows,
 }
 """By name, what draws one or more layers."""

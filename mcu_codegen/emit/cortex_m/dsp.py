@@ -16,8 +16,12 @@ from functools import partial
 
 import numpy as np
 
+from ... import lower
+from ..portable.renderer import Kernel, Site, positions
 from .assembly import divisor, gap
 from .dsp_across import DspAcross
+from .dsp_assembly import requantize
+from .dsp_five import FiveRows
 from .thumb2 import Thumb2Renderer, pair_product, sums
 from .thumb2_assembly import Thumb2Assembly, add_to
 
@@ -33,6 +37,16 @@ class DspRenderer(DspAcross, Thumb2Renderer):
     # r12 and lr become two weights of the first and of the second channel: instructions that load, and that compute
     load: tuple[str, ...] = ("ldr r12, [r1], #4",)
     widen: tuple[str, ...] = ("sxtb16 lr, r12, ror #8", "sxtb16 r12, r12")
+
+    def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
+        """Five rows have kernels of their own, where flash may be given for speed."""
+        channels = len(op.weights)
+        window = -(-op.weights.size // channels // self.granule) * self.granule
+        if positions(site) == FiveRows.block and not op.depthwise and self.optimize == "speed":
+            five = FiveRows(self.optimize, self.helpers, self.weights)
+            if op.dilation == (1, 1) and five.multiplies(op, channels, window):
+                return five.convolution(op, site)
+        return super().convolution(op, site)
 
     def interleave(self, weights: np.ndarray) -> np.ndarray:
         """A word per two inputs (k, k + 2); its bytes 0 and 2 are the first channel's."""
@@ -181,17 +195,3 @@ class WideDspRenderer(DspRenderer):
         # pair, channel, group, k >> 1 & 1, k & 1 becomes pair, group, k & 1, channel, k >> 1 & 1
         halves = weights.reshape(channels // 2, 2, depth // 4, 2, 2).transpose(0, 2, 4, 1, 3)
         return halves.astype("<i2").reshape(channels // 2, 2 * depth).view(np.int8)
-
-
-def requantize(registers: Sequence[str], multiplier: str, twice_addend: str, shift: str) -> list[str]:
-    """Doubled accumulators to int8 codes, in place."""
-    lines = []
-    for r in registers:
-        lines += [
-            f"smmulr {r}, {r}, {multiplier}",
-            f"add {r}, {r}, {r}, asr #31",
-            f"add {r}, {r}, {twice_addend}, asr #1",
-            f"asr {r}, {r}, {shift}",
-            f"ssat {r}, #8, {r}",
-        ]
-    return lines

@@ -17,6 +17,7 @@ from ...memory import Demand
 from ..kernel import Array, Kernel, Site, fill, times
 from ..portable.renderer import Renderer
 from .assembly import REACH, folded_bias, requantizes, rounding, scaling, undilated, words
+from .dsp_assembly import requantize
 from .thumb2_assembly import Thumb2Assembly
 
 _TOTALS = ("r4", "r5", "r6", "r7", "r8")
@@ -118,9 +119,7 @@ def _across(row: _Row, name: str) -> Thumb2Assembly:
         body += _products(line, row, totals)
     body += ["ldrd r9, r10, [r1], #8", "asr r11, r10, #16", "lsl r11, r11, r10"]
     # the shift is the lowest byte of r10, which is all that a shift by a register looks at
-    for r in totals:
-        body += [f"smmulr {r}, {r}, r9", f"add {r}, {r}, {r}, asr #31", f"add {r}, {r}, r11, asr #1"]
-        body += [f"asr {r}, {r}, r10", f"ssat {r}, #8, {r}"]
+    body += requantize(totals, "r9", "r11", "r10")
     stores = [f"strb {total}, [r2, #{number * row.distance}]" for number, total in enumerate(totals) if number]
     return Thumb2Assembly(
         f"{row.outputs} outputs of every channel, of {row.taps * len(row.lines)} taps each.",

@@ -27,7 +27,8 @@ from ..user import emit_user
 from .armv6m import Armv6mRenderer
 from .armv7m import Armv7mRenderer
 from .blocks import BlockRenderer, Product
-from .dsp import DspRenderer, requantize
+from .dsp import DspRenderer
+from .dsp_assembly import requantize
 from .mve import MveRenderer
 from .thumb2 import pair_product, sums
 from .thumb2_assembly import Thumb2Assembly, add_to
