@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kws.features import Window
-from kws.models import MODELS, build
+from kws.models import MODELS, build, streaming
 from kws.models.count import Count, count
 from kws.models.layers import ChannelsToColumns, ColumnsToChannels, SameConv2d, SubSpectralNorm, same_padding
 from kws.quantization.nncf_quantize import fold
@@ -23,6 +23,26 @@ from mcu_codegen.errors import InputError
 )
 def test_published_size(name, expected):
     assert count(build(name, 12), 49, 10) == expected
+
+
+def test_streaming_forms():
+    assert streaming("ds-cnn-s") == streaming("ds-cnn-s-streaming") == "ds-cnn-s-streaming"
+    with pytest.raises(InputError, match="--streaming: model res1d-s pads no time, so it can stream as it is"):
+        streaming("res1d-s")
+
+
+@pytest.mark.parametrize("size", ["s", "m"])
+def test_a_streaming_ds_cnn_pads_no_time(size):
+    """What is four frames later in the input is as many strides later in the last layer; weights stay as many."""
+    network, features = moved(f"ds-cnn-{size}-streaming")
+    assert features.shape[2:] == (73, 10)
+    body = network[:-2]
+    with torch.no_grad():
+        first, later = body(features[:, :, :-4]), body(features[:, :, 4:])
+    stride = {"s": 2, "m": 4}[size]
+    torch.testing.assert_close(later[:, :, : -4 // stride], first[:, :, 4 // stride :], atol=1e-5, rtol=1e-5)
+    assert first.shape[3] == 5
+    assert count(network, 73, 10).parameters == count(build(f"ds-cnn-{size}", 12), 49, 10).parameters
 
 
 def test_unknown_model_is_named():

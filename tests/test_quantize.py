@@ -28,7 +28,9 @@ from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph, Quantization
 from mcu_codegen.listen.frontend import PRESETS
+from mcu_codegen.listen.step import step_of
 from mcu_codegen.lower import lower
+from mcu_codegen.prove.streaming import against_windows, random_frames
 
 SPEC = PRESETS["mfcc10"]
 INPUT = Quantization((SPEC.scale,), (SPEC.zero_point,))
@@ -115,6 +117,19 @@ def integers(network: nn.Module, folded: Folded) -> Graph:
 @pytest.fixture(scope="module", params=["separable", "residual"])
 def quantized(request: pytest.FixtureRequest) -> Quantized:
     return Quantized(trained_separable() if request.param == "separable" else trained(Residual()))
+
+
+def test_a_network_that_pads_no_time_becomes_a_step():
+    torch.manual_seed(0)
+    layers = [nn.ZeroPad2d((1, 1, 0, 0)), *conv_bn_relu(1, 8, (10, 4), (2, 2), same=False)]
+    layers += [nn.ZeroPad2d((1, 1, 0, 0)), *conv_bn_relu(8, 8, (3, 3), groups=8, same=False)]
+    graph = Quantized(trained(nn.Sequential(*layers, GlobalAverage(), nn.Linear(8, 4)))).graph
+    graph.metadata["front_end"] = SPEC.name
+    step = step_of(graph)
+    heard = random_frames(step, 60)
+    found = against_windows(graph, step, heard)
+    assert found.passed and found.compared == 60 * 4
+    assert len(np.unique(NumpyExecutor(step).run([heard])[step.main.outputs[0]])) > 10
 
 
 def executed(graph: Graph, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gated_models import gated_model
 from streaming_models import Layers, random_network, small_network
 
 from mcu_codegen.emulate.host_executor import HostExecutor
@@ -18,6 +19,8 @@ from mcu_codegen.listen.flow import flows_of
 from mcu_codegen.listen.frontend import PRESETS
 from mcu_codegen.listen.step import silence, step_of
 from mcu_codegen.prove import parity, streaming
+from mcu_codegen.users.bake import bake
+from mcu_codegen.users.gates import groups
 
 
 def compared(graph: Graph, frames: int | None, *executors: type) -> parity.Report:
@@ -100,6 +103,30 @@ def test_silence_is_the_floor_of_the_front_end():
             assert np.array_equal(values[index][0], tensor.data), tensor.name
     output, whole = step.main.outputs[0], graph.main.outputs[0]
     assert np.array_equal(values[output], NumpyExecutor(graph).run([silence(graph)[np.newaxis]])[whole])
+
+
+def test_one_users_network_streams():
+    """Closed channels are cut out first; the step of what is left is a step like any other."""
+    model, _ = gated_model(9, frames=15, residual=True)
+    opened = [np.arange(group.count) % 2 == 0 for group in groups(model)]
+    baked = bake(model, opened)
+    step = step_of(baked)
+    heard = streaming.random_frames(step, 40)
+    assert streaming.against_windows(baked, step, heard).passed
+    whole = step_of(model)
+    assert sum(each.bytes for each in step.tensors) < sum(each.bytes for each in whole.tensors)
+    assert "gates" not in whole.metadata  # a step's tensors are not those that they name
+
+
+@pytest.mark.slow
+def test_minutes_of_audio_are_the_same_in_c():
+    """More than three minutes at hops of 20 ms, from features to scores, as C on this host."""
+    graph = small_network(front_end="mfcc10")
+    step = step_of(graph)
+    heard = streaming.random_frames(step, 4800)
+    report = streaming.compare(graph, step, [HostExecutor(step)], heard)
+    assert report.passed, report.table().text()
+    assert report.comparisons[0].compared == 4800 * 4
 
 
 def padded(kind: str) -> Graph:

@@ -228,3 +228,13 @@ def test_minutes_of_real_speech_are_the_same_on_every_core():
     present = [[each for each in both if isinstance(each, BoardProgram)] or both for both in found]
     report = compared(pipeline, [each[-1] for each in present], audio)
     assert report.passed, report.table().text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("core", targets.TARGETS)
+def test_a_stream_of_steps_is_the_same_on_every_core(core):
+    whole, stepping = stepping_pipelines(2, 2)
+    audio = babble(10.0)
+    programs = parity.programs(stepping, targets.find_all([core]))
+    report = compared(whole, programs, audio)
+    assert report.passed, report.table().text()
