@@ -17,7 +17,7 @@ from .float_heads import codes_of
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stochastic gradient descent, the samples in turn; chosen on validation speakers."""
+    """Stochastic gradient descent, the samples in turn."""
 
     rate: float = 1e-3
     epochs: int = 4
