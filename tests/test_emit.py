@@ -386,7 +386,7 @@ def test_verb(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert sorted(path.name for path in out.iterdir()) == ["ear.c", "ear.h", "ear_selftest.c", "ear_weights.h"]
     assert "ear_weights.h" in capsys.readouterr().out
     assert (
-        f"mcu-codegen emit {model} --target cortex-m0 --optimize speed --weights int8 --name ear"
+        f"mcu-codegen emit {model} --target cortex-m0 --optimize speed --weights sparse --name ear"
         in (out / "ear.c").read_text()
     )
 

@@ -91,6 +91,7 @@ def _command(options: argparse.Namespace) -> str:
     """The command line with every option spelled out, so that the files say how to make them again."""
     names = ("target", "user", "enrol", "optimize", "weights", "rows_per_step", "name", "arena", "selftest", "out")
     named = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
+    named["--weights"] = options.weights or ("int8" if options.switchable else render_options.DEFAULT)
     words = [word for option, value in named.items() if value is not None for word in (option, str(value))]
     words += [f"--{name}" for name in ("switchable", "learn", "streaming") if getattr(options, name)]
     words += ["--no-streaming"] if options.streaming is False else []

@@ -52,8 +52,8 @@ def run(options: argparse.Namespace) -> int:
     clips = None if options.clips is None else features.read(graph, options.clips, "--clips")
     compiler = toolchain.choose(options.compiler)
     result = measure(graph, target, compiler, renderer, clips)
-    # a model that names its front end and decision listens
-    loop = listening(Pipeline.of(graph), target, compiler, renderer) if "front_end" in graph.metadata else None
+    listens = {"front_end", "labels", "decision"} <= graph.metadata.keys()
+    loop = listening(Pipeline.of(graph), target, compiler, renderer) if listens else None
     if options.picture is not None:
         plan = compile_plan(graph, renderer)
         files.write_whole(options.picture, arena_picture(plan))

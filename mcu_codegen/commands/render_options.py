@@ -9,7 +9,9 @@ from ..emit.portable.renderer import OPTIMIZE, Renderer
 from ..errors import InputError
 from ..targets import TARGETS, Target
 
-_WEIGHTS = {"sparse": RENDERERS, "int8": DENSE, "int16": WIDE}
+DEFAULT = "sparse"
+"""As which weights lie in flash, where nobody asks and users are not switched."""
+_WEIGHTS = {DEFAULT: RENDERERS, "int8": DENSE, "int16": WIDE}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def renderer(options: argparse.Namespace, target: Target | None) -> Renderer:
     """The renderer of `target`, or of any core. Raises InputError where the weights asked for do not pay."""
     instruction_set = target.instruction_set if target else "portable"
-    renderers = _WEIGHTS[options.weights or "sparse"]
+    renderers = _WEIGHTS[options.weights or DEFAULT]
     if instruction_set not in renderers:
         accepted = ", ".join(each.name for each in TARGETS.values() if each.instruction_set in renderers)
         found = f"--target {target.name}" if target else "portable C"

@@ -133,7 +133,8 @@ def listening(pipeline: Pipeline, target: Target, toolchain: Toolchain, renderer
         dict(zip((*STAGES, "history"), stages, strict=True)),
         max(pushes),
         hops_per_second,
-        hops_per_second / stride,
+        # a step runs as soon as its frames are there, a whole window when a decision is due
+        hops_per_second / (stride if pipeline.graph.step is None else pipeline.graph.step.frames),
         sum(calls[-stride:]) * hops_per_second / stride,
         *frames.memories(),
         alone.flash,
