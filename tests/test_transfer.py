@@ -10,7 +10,7 @@ import torch
 from test_cli import refused
 
 from kws import cli
-from kws.compress.learning import Lesson, Teacher
+from kws.compress.learning import Teacher
 from kws.compress.transfer import Method, heard, transfer, with_words
 from kws.data.opening import open_corpus
 from kws.data.task import Task, build, recordings
@@ -68,7 +68,7 @@ def accuracy(held: Checkpoint, task: Task, word: str) -> float:
 def learnt(world, data: Path, out: Path) -> Checkpoint:
     folder, teacher, student = world
     arguments = ["transfer", student, "--teacher", teacher, "--data", data, "--words", "middle", "--old", folder]
-    assert cli.main([str(each) for each in [*arguments, "--epochs", "12", "--sure", "0.6", "--out", out]]) == 0
+    assert cli.main([str(each) for each in [*arguments, "--epochs", "3", "--sure", "0.6", "--out", out]]) == 0
     return checkpoint.load(out / "best.pt")
 
 
@@ -115,7 +115,7 @@ def test_new_data_of_the_same_words(world, tmp_path):
     folder, teacher, student = (world[0], *(checkpoint.load(each / "best.pt") for each in world[1:]))
     new = build(open_corpus(write_tones(tmp_path / "quiet", ("low", "high", "chirp"), 30, 2, 0.01)), student.labels[2:])
     old = build(open_corpus(folder), student.labels[2:], ["middle"])
-    method = Method(epochs=3, lesson=Lesson(batch=32))
+    method = Method(epochs=1)
     found = transfer(student, teacher, new, old, method, 0)
     assert found.labels == student.labels and found.model == student.model
     again = transfer(student, teacher, new, old, method, 0)
