@@ -305,6 +305,7 @@ def test_files_with_label_tracks(model, tmp_path, capsys):
         (["--stream", "short.wav"], "a recording of 0.30 s: shorter than the network's window of 20 frames, 0.41 s"),
         (["--stream", "--hours", "0"], "--hours 0: above 0"),
         (["--stream", "--target-fa", "-1"], "--target-fa -1: above 0"),
+        (["--stream", "--hours", "1.5", "--target-fa", "0.5"], "--hours 1.5: with --target-fa 0.5, 2.0 and the time"),
         (["--stream", "--int8"], "--int8: goes with --personal"),
         (["--target-fa", "1"], "--target-fa: goes with --stream"),
         (["--stream", "--exits"], "--stream: goes without --exits"),
