@@ -65,10 +65,8 @@ def run(options: argparse.Namespace) -> int:
     if options.target_fa is not None and options.target_fa <= 0:
         raise InputError(f"--target-fa {options.target_fa:g}: above 0 is accepted")
     if options.target_fa is not None and not options.stream and options.target_fa * options.hours < 1:
-        raise InputError(
-            f"--hours {options.hours:g}: with --target-fa {options.target_fa:g}, {1 / options.target_fa:.1f} and the time"
-            " that the words take are needed"
-        )
+        needed = f"{1 / options.target_fa:.1f} and the time that the words take are needed"
+        raise InputError(f"--hours {options.hours:g}: with --target-fa {options.target_fa:g}, {needed}")
     graph = tflite.read(path)
     pipeline = Pipeline.of(graph)
     stride_hops = pipeline.decision.stride_hops if options.stride_hops is None else options.stride_hops
