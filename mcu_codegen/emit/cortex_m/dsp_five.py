@@ -36,15 +36,14 @@ class FiveRows(BlockRenderer):
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         return requantizes(op) and max(channels, depth) * (self.block - 1) < REACH
 
-    def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
+    def product(
+        self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int, pitch: int
+    ) -> Product:
         name = f"multiply_{depth}x5_{channels}"
         self.helpers[name] = self._multiply(depth, channels).helper(name)
-        return Product(self.pack(depth, rows, depth), name, 2 * depth * self.block)
-
-    def pack(self, depth: int, rows: int, pitch: int) -> str:
-        name = pack_name(depth, rows, pitch)
-        self.helpers[name] = _pack(depth, pitch).helper(name)
-        return name
+        pack = pack_name(depth, rows, pitch)
+        self.helpers[pack] = _pack(depth, pitch).helper(pack)
+        return Product(pack, name, 2 * depth * self.block)
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
         """Per channel: the bias, the weights, the multiplier, a word that holds the shift and, in its upper half,
