@@ -44,11 +44,16 @@ class DspRenderer(DspAcross, DspPooling, Thumb2Renderer):
         """Five rows have kernels of their own, where flash may be given for speed."""
         channels = len(op.weights)
         window = -(-op.weights.size // channels // self.granule) * self.granule
-        if positions(site) == FiveRows.block and not op.depthwise and self.optimize == "speed":
+        five_rows = positions(site) == FiveRows.block and not op.depthwise and not self.is_sparse(op)
+        if five_rows and self.optimize == "speed":
             five = FiveRows(self.optimize, self.helpers, self.weights)
             if op.dilation == (1, 1) and five.multiplies(op, channels, window):
                 return five.convolution(op, site)
         return super().convolution(op, site)
+
+    def is_sparse(self, op: lower.Convolution | lower.FullyConnected) -> bool:
+        """Whether a subclass keeps only the weights of `op` that are not zero."""
+        return False
 
     def interleave(self, weights: np.ndarray) -> np.ndarray:
         """A word per two inputs (k, k + 2); its bytes 0 and 2 are the first channel's."""

@@ -41,12 +41,9 @@ class FiveRows(BlockRenderer):
         clamp = clamp_of(op.requantization)
         name = f"multiply_{depth}x5_{channels}{clamp.suffix}"
         self.helpers[name] = self._multiply(depth, channels, clamp).helper(name)
-        return Product(self.pack(depth, rows, pitch), name, 2 * depth * self.block)
-
-    def pack(self, depth: int, rows: int, pitch: int) -> str:
-        name = pack_name(depth, rows, pitch)
-        self.helpers[name] = _pack(depth, pitch).helper(name)
-        return name
+        pack = pack_name(depth, rows, pitch)
+        self.helpers[pack] = _pack(depth, pitch).helper(pack)
+        return Product(pack, name, 2 * depth * self.block)
 
     def stream(self, op: Scaled, weights: np.ndarray) -> Array:
         """Per channel: the bias, the weights, the multiplier, a word that holds the shift and, in its upper half,

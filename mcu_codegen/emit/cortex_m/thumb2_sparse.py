@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from ... import lower
-from ..kernel import Kernel, Site
 from .armv7m import Armv7mRenderer
 from .assembly import Scaled
 from .clamp import clamp_of
@@ -87,11 +85,6 @@ class SparseDspRenderer(_SparseThumb2, DspRenderer):
     def is_sparse(self, op: Scaled) -> bool:
         # rows are packed by words of four inputs
         return (op.weights.size // len(op.weights)) % 4 == 0 and super().is_sparse(op)
-
-    def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
-        if self.is_sparse(op):  # the kernel of five rows is one of dense weights
-            return super(DspRenderer, self).convolution(op, site)
-        return super().convolution(op, site)
 
     def turn(self, depth: int, rows: int, pitch: int) -> Thumb2Assembly:
         raw, pairs = [f"r{2 + row}" for row in range(rows)], [f"r{6 + row}" for row in range(rows)]
