@@ -11,6 +11,7 @@ from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
 from ..emit.learning import emit_learning
 from ..emit.model import ARENAS, emit_model
+from ..emit.plan import compile_plan
 from ..emit.selftest import SELFTESTS
 from ..emit.text import Origin
 from ..emit.user import emit_user
@@ -75,6 +76,8 @@ def run(options: argparse.Namespace) -> int:
     files.write_all(folder, sources)
     for name, text in sources.items():
         print(f"{folder / name}  {len(text.encode()):,} bytes")
+    for layer, reason in compile_plan(graph, renderer, options.name).portable.items():
+        print(f"portable C: {layer}: {reason}")
     return 0
 
 

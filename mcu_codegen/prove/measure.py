@@ -101,6 +101,7 @@ def measure(
         sum(graph.tensors[index].bytes for index in (*graph.main.inputs, *graph.main.outputs)),
         stack,
         layer_costs,
+        plan.portable,
         exits,
         over_clips,
     )

@@ -61,6 +61,7 @@ class Measurement:
     ram_input_output: int  # the caller's buffers
     stack: int  # the deepest that invoke went
     layers: list[LayerCost]
+    portable: dict[str, str]  # by layer of any entry that runs as portable C, why
     exits: list[ExitCost]
     clips: ClipsCost | None
 
@@ -85,6 +86,7 @@ class Measurement:
             **{name: getattr(self, name) for name in ("model", "target", "compiler", "weights", "emulator")},
             "total": {name: getattr(self, name) for name in totals},
             "layers": [{name: getattr(layer, name) for name in fields} for layer in self.layers],
+            "portable": self.portable,
             **({"exits": [asdict(each) for each in self.exits]} if self.exits else {}),
             **({"clips": asdict(self.clips)} if self.clips else {}),
         }
@@ -125,9 +127,10 @@ class Measurement:
         """Everything, for a person."""
         built = f"{self.compiler}, {self.weights} weights, counted in {self.emulator}"
         exits = f"{self.exit_table().text()}\n\n" if self.exits else ""
+        left = "".join(f"\nportable C  {layer}: {reason}" for layer, reason in self.portable.items())
         return (
             f"{self.model} on {self.target}, {built}\n\n{self.table().text()}\n\n{exits}"
             f"flash  {self.flash:,} bytes: code {self.flash_code:,}, weights {self.flash_weights:,}\n"
             f"RAM    {self.ram:,} bytes: arena {self.ram_arena:,}, input and output {self.ram_input_output:,}\n"
-            f"stack  {self.stack:,} bytes"
+            f"stack  {self.stack:,} bytes{left}"
         )
