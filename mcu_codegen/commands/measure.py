@@ -9,10 +9,13 @@ from pathlib import Path
 from .. import files, targets
 from ..emit.plan import compile_plan
 from ..emulate import toolchain
+from ..errors import InputError
 from ..formats import tflite
 from ..prove.arena_picture import arena_picture
 from ..prove.measure import measure
 from . import features, personal_options, render_options
+
+_MOST_SAMPLES = 1000
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +37,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.npy",
         help="inputs (N, *shape) of a network with early exits: also count where each stops, and their mean",
     )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=1,
+        metavar="N",
+        help="count so many pseudo-random inputs, and print the mean and the range (default %(default)s)",
+    )
     parser.add_argument("--picture", type=Path, metavar="SVG", help="write a picture of the arena over time there")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
@@ -43,7 +53,9 @@ def run(options: argparse.Namespace) -> int:
     target = targets.find(options.target)
     graph, renderer = personal_options.shipped(options, tflite.read(options.model), target)
     clips = None if options.clips is None else features.read(graph, options.clips, "--clips")
-    result = measure(graph, target, toolchain.choose(options.compiler), renderer, clips)
+    if not 1 <= options.samples <= _MOST_SAMPLES:
+        raise InputError(f"--samples {options.samples}: 1 to {_MOST_SAMPLES} are accepted")
+    result = measure(graph, target, toolchain.choose(options.compiler), renderer, clips, options.samples)
     if options.picture is not None:
         plan = compile_plan(graph, renderer)
         files.write_whole(options.picture, arena_picture(plan))

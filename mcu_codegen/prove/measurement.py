@@ -40,6 +40,16 @@ class ClipsCost:
 
 
 @dataclass(frozen=True)
+class SamplesCost:
+    """Instructions over several inputs: windows are copied faster in some, and what saturates takes other ways."""
+
+    samples: int
+    mean: float
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
 class Measurement:
     """Of the main entry, on one pseudo-random input; bytes and executed instructions.
 
@@ -64,6 +74,7 @@ class Measurement:
     portable: dict[str, str]  # by layer of any entry that runs as portable C, why
     exits: list[ExitCost]
     clips: ClipsCost | None
+    samples: SamplesCost | None
 
     @property
     def flash(self) -> int:
@@ -89,6 +100,7 @@ class Measurement:
             "portable": self.portable,
             **({"exits": [asdict(each) for each in self.exits]} if self.exits else {}),
             **({"clips": asdict(self.clips)} if self.clips else {}),
+            **({"samples": asdict(self.samples)} if self.samples else {}),
         }
 
     def table(self) -> Table:
@@ -128,8 +140,12 @@ class Measurement:
         built = f"{self.compiler}, {self.weights} weights, counted in {self.emulator}"
         exits = f"{self.exit_table().text()}\n\n" if self.exits else ""
         left = "".join(f"\nportable C  {layer}: {reason}" for layer, reason in self.portable.items())
+        over = ""
+        if self.samples:
+            found = self.samples
+            over = f"over {found.samples} inputs: {found.mean:,.0f} on average, {found.least:,} to {found.most:,}\n"
         return (
-            f"{self.model} on {self.target}, {built}\n\n{self.table().text()}\n\n{exits}"
+            f"{self.model} on {self.target}, {built}\n\n{self.table().text()}\n{over}\n{exits}"
             f"flash  {self.flash:,} bytes: code {self.flash_code:,}, weights {self.flash_weights:,}\n"
             f"RAM    {self.ram:,} bytes: arena {self.ram_arena:,}, input and output {self.ram_input_output:,}\n"
             f"stack  {self.stack:,} bytes{left}"
