@@ -3,9 +3,11 @@
     python benchmarks/kernels.py [MODEL.tflite ...] [--target CORE ...] [--check | --update]
 
 Each is compiled for speed and for size, and where int16 weights are faster, with those too. Models are by default those
-of `residual`, which have random weights, and those in ../shared/models. `--check` compares every layer with
-benchmarks/kernels.json and ends with status 1 where a core got slower by more than 1 %; `--update` writes there what
-was measured. Compilers that are absent, and cores that cannot be counted here, are named.
+of `residual`, which have random weights, those in ../shared/models, and the layers of ../shared/trials named in LAYERS.
+`--check` compares every layer with benchmarks/kernels.json and ends with status 1 where a core got slower by more than
+1 %, or where a layer runs as portable C that did not; `--update` writes there what was measured. Where CMSIS-NN's count
+is known (benchmarks/cmsis_nn.json), its ratio to ours is printed. Compilers that are absent, and cores that cannot be
+counted here, are named.
 """
 
 from __future__ import annotations
@@ -37,6 +39,17 @@ from mcu_codegen.targets import TARGETS
 HERE = Path(__file__).resolve().parent
 BASELINE = HERE / "kernels.json"
 MODELS = HERE.parents[1] / "shared" / "models"
+CMSIS_NN = json.loads((HERE / "cmsis_nn.json").read_text())["instructions"]
+LAYERS = (
+    "pointwise_all_alive",
+    "pointwise_one_dead_channel",
+    "pointwise_relu6_scale_0.04",
+    "fully_connected_561_inputs",
+    "fully_connected_2704_inputs",
+    "depthwise_5x5_32",
+    "depthwise_9x1_64",
+    "depthwise_10x8_multiplier_8",
+)
 TOLERANCE = 0.01
 """How much slower a core may get before --check fails."""
 
@@ -47,6 +60,7 @@ HEADER = (
     "weights",
     "instructions",
     "per MAC",
+    "CMSIS-NN / ours",
     "cycles (estimate)",
     "flash",
     "RAM",
@@ -80,26 +94,39 @@ def renderers(core: str) -> list[Callable[[], Renderer]]:
 
 
 def record(measurements: list[Measurement]) -> dict[str, Any]:
-    """What the baseline keeps: instructions by model, core, compiler and weights, and layer or ``invoke``."""
+    """What the baseline keeps: instructions by model, core, compiler and weights, and layer or ``invoke``; and which
+    layers are portable C."""
     return {
         f"{each.model} {each.target} {each.compiler} {each.weights}": {
             **{layer.name: layer.instructions for layer in each.layers},
             "invoke": each.instructions,
+            "portable": sorted(each.portable),
         }
         for each in measurements
     }
 
 
+def _ratio(measurement: Measurement) -> str:
+    theirs = CMSIS_NN.get(measurement.model, {}).get(measurement.target)
+    return f"{theirs / measurement.instructions:.2f}" if theirs else "-"
+
+
 def slower(now: dict[str, Any], before: dict[str, Any]) -> list[str]:
-    """A line for every core whose inference takes more than TOLERANCE more instructions, with the layers to blame."""
+    """A line for every core whose inference takes more than TOLERANCE more instructions, with the layers to blame, and
+    for every layer that has become portable C."""
     lines = []
     for key, counts in now.items():
         held = before.get(key)
         if held is None:
             lines.append(f"{key}: not in {BASELINE.name}; run --update")
-        elif counts["invoke"] > held["invoke"] * (1 + TOLERANCE):
+            continue
+        gone = sorted(set(counts["portable"]) - set(held.get("portable", counts["portable"])))
+        lines += [f"{key}: {layer} has become portable C" for layer in gone]
+        if counts["invoke"] > held["invoke"] * (1 + TOLERANCE):
             layers = [
-                f"{name} {held.get(name)} -> {count}" for name, count in counts.items() if count != held.get(name)
+                f"{name} {held.get(name)} -> {count}"
+                for name, count in counts.items()
+                if name != "portable" and count != held.get(name)
             ]
             lines.append(f"{key}: slower: {', '.join(layers)}")
     return lines
@@ -113,7 +140,9 @@ def main() -> int:
     action.add_argument("--check", action="store_true", help="compare with the baseline")
     action.add_argument("--update", action="store_true", help="write the baseline")
     options = parser.parse_args()
-    models = [tflite.read(path) for path in options.models or sorted(MODELS.glob("*.tflite"))]
+    default = [*sorted(MODELS.glob("*.tflite")), *sorted(MODELS.glob("others/*.tflite"))]
+    default += [MODELS.parent / "trials" / f"{name}.tflite" for name in LAYERS]
+    models = [tflite.read(path) for path in options.models or default]
     if not options.models:
         models += residual.MODELS
     measurements, absent = measured(models, options.target or list(TARGETS))
@@ -125,6 +154,7 @@ def main() -> int:
             each.weights,
             each.instructions,
             f"{each.instructions / each.macs:.2f}",
+            _ratio(each),
             each.cycles_estimate or "-",
             each.flash,
             each.ram,

@@ -11,6 +11,15 @@ from mcu_codegen.graph import Elementwise, FullyConnected, Graph, Pool2D, Quanti
 INPUTS = (1, 3, 255, 561, 1020, 1024, 1028, 1364, 1368, 2704, 4095, 4096, 8192, 10_000)
 CHANNELS = (1, 2, 60, 256, 257, 344, 520, 820, 1023, 1028, 1364, 1366, 1500)
 IMAGES = ((1, 700), (3, 601), (700, 1), (601, 3), (5, 41))
+WINDOWS = (
+    ((7, 7), 8, 9, 4),
+    ((7, 7), 7, 8, 132),
+    ((8, 8), 9, 8, 60),
+    ((1, 48), 2, 50, 12),
+    ((5, 5), 6, 60, 20),
+    ((3, 3), 3, 3, 700),
+    ((2, 2), 4, 3, 340),
+)
 COLUMNS = (
     # taps, stride, dilation, rows, columns, channels
     (2, 1, 1, 40, 1, 4),
@@ -97,6 +106,18 @@ def columns() -> Graph:
     return layers.graph()
 
 
+def windows() -> Graph:
+    layers = Layers(7)
+    for size, rows, columns, channels in WINDOWS:
+        layers.depthwise(layers.input(1, rows, columns, channels), window=size)
+        for kind in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
+            source = layers.input(1, rows, columns, channels)
+            output = layers.new((1, rows, columns, channels), "int8", layers.tensors[source].quantization)
+            layers.append(kind, source, output, Pool2D("SAME", (1, 1), size))
+        layers.convolution(layers.input(1, rows, columns, min(channels, 64)), 2, size, (2, 2))
+    return layers.graph()
+
+
 GRAPHS: dict[str, Callable[[], Graph]] = {
     "inputs": inputs,
     "channels of pointwise layers": pointwise,
@@ -104,5 +125,6 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
     "channels of signals": signals,
     "images": images,
     "columns": columns,
+    "windows": windows,
 }
 """By what is large; each fits the least flash."""

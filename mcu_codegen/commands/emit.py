@@ -12,6 +12,7 @@ from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
 from ..emit.learning import emit_learning
 from ..emit.model import ARENAS, emit_model
+from ..emit.plan import compile_plan
 from ..emit.selftest import SELFTESTS
 from ..emit.text import Origin
 from ..emit.user import emit_user
@@ -84,6 +85,8 @@ def run(options: argparse.Namespace) -> int:
     if kept:
         entries, weights = (sum(each) for each in zip(*kept.values(), strict=True))
         print(f"sparse weights in {len(kept)} layers: {entries:,} bytes instead of {weights:,}")
+    for layer, reason in compile_plan(graph, renderer, options.name).portable.items():
+        print(f"portable C: {layer}: {reason}")
     return 0
 
 

@@ -9,12 +9,15 @@ from pathlib import Path
 from .. import files, targets
 from ..emit.plan import compile_plan
 from ..emulate import toolchain
+from ..errors import InputError
 from ..formats import tflite
 from ..listen.pipeline import Pipeline
 from ..prove.arena_picture import arena_picture
 from ..prove.listening import listening
 from ..prove.measure import measure
 from . import features, personal_options, render_options, streaming_options
+
+_MOST_SAMPLES = 1000
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +41,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.npy",
         help="inputs (N, *shape) of a network with early exits: also count where each stops, and their mean",
     )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=1,
+        metavar="N",
+        help="count so many pseudo-random inputs, and print the mean and the range (default %(default)s)",
+    )
     parser.add_argument("--picture", type=Path, metavar="SVG", help="write a picture of the arena over time there")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
@@ -50,8 +60,10 @@ def run(options: argparse.Namespace) -> int:
     graph, renderer = personal_options.shipped(options, graph, target)
     graph = streaming_options.heard(options, graph)
     clips = None if options.clips is None else features.read(graph, options.clips, "--clips")
+    if not 1 <= options.samples <= _MOST_SAMPLES:
+        raise InputError(f"--samples {options.samples}: 1 to {_MOST_SAMPLES} are accepted")
     compiler = toolchain.choose(options.compiler)
-    result = measure(graph, target, compiler, renderer, clips)
+    result = measure(graph, target, compiler, renderer, clips, options.samples)
     listens = {"front_end", "labels", "decision"} <= graph.metadata.keys()
     loop = listening(Pipeline.of(graph), target, compiler, renderer) if listens else None
     if options.picture is not None:

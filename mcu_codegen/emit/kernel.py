@@ -34,6 +34,7 @@ class Kernel:
     arrays: tuple[Array, ...] = ()
     helpers: tuple[str, ...] = ()  # keys of Renderer.helpers
     macs: int = 0  # multiply-accumulates of one call, padded positions included
+    portable: str = ""  # why an instruction set with kernels leaves it to portable C; "" where it does not
 
 
 @dataclass(frozen=True)

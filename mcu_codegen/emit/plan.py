@@ -39,6 +39,15 @@ class Plan:
     layers: list[Layer]
     memory: memory.Plan
 
+    @property
+    def portable(self) -> dict[str, str]:
+        """By layer that runs as portable C though others have kernels, why."""
+        return {
+            layer.name: layer.kernel.portable
+            for layer in self.layers
+            if layer.kernel.portable and layer.index not in self.memory.entries[layer.entry.name].aliases
+        }
+
     def of(self, entry: Entry) -> list[Layer]:
         """The layers of one entry."""
         return [layer for layer in self.layers if layer.entry is entry]

@@ -25,7 +25,7 @@ from ..listen.decision import Decision
 from ..listen.frontend import PRESETS, SAMPLE_RATE
 from ..targets import Target
 from ..users.exits import NEVER
-from .measurement import ClipsCost, ExitCost, LayerCost, Measurement
+from .measurement import ClipsCost, ExitCost, LayerCost, Measurement, SamplesCost
 from .parity import random_inputs
 
 _CYCLES_OF = "cortex-m4"  # whose timing table the estimate follows
@@ -37,11 +37,13 @@ def measure(
     toolchain: Toolchain,
     renderer: Renderer | None = None,
     clips: np.ndarray | None = None,
+    samples: int = 1,
 ) -> Measurement:
     """Build, run and count. `renderer` is by default that of the target's instruction set.
 
-    `clips` are int8 (N, *input shape), for a network with early exits. Raises InputError where it has none, or no
-    emulator here counts instructions of `target`.
+    `clips` are int8 (N, *input shape), for a network with early exits; `samples`, how many pseudo-random inputs are
+    counted, for one without. Raises InputError where that does not fit, or no emulator here counts instructions of
+    `target`.
     """
     machine = counting_machine(target)
     renderer = renderer or RENDERERS[target.instruction_set]()
@@ -49,6 +51,10 @@ def measure(
     if clips is not None and not plan.exits:
         raise InputError(
             f"model '{graph.name}': it has no early exits, so every clip costs the same; none are accepted"
+        )
+    if samples > 1 and plan.exits:
+        raise InputError(
+            f"model '{graph.name}': it has early exits, and costs what its clips cost; no samples are accepted"
         )
     layers = plan.of(plan.graph.main)
     network = emit_model(graph, renderer=renderer)
@@ -58,13 +64,14 @@ def measure(
     roots = [*(f"kws_model_{entry.name}" for entry in graph.entries), "kws_model_reset"]
     with tempfile.TemporaryDirectory(prefix="kws-mcu-") as name:
         folder = Path(name)
-        (folder / exchange.INPUTS).write_bytes(_inputs(graph, plan))
+        (folder / exchange.INPUTS).write_bytes(_inputs(graph, plan, samples))
         make = partial(build, folder, target=target, toolchain=toolchain, optimize=renderer.optimize)
         marked = make({**program, **observers.MARK}, name="marked", include=["observe.h"])
         plain = make(program, name="plain")
         alone = make({**network, **stubs("cortex_m/memory.c")}, name="alone", keep=roots)
         parts, *_ = machine.count(marked, folder, invoke, observers.marks(marked, [layer.index for layer in layers]))
-        total, *stopping = machine.count(plain, folder, invoke)
+        total, *others = machine.count(plain, folder, invoke)
+        stopping = others if plan.exits else []
         stack = int.from_bytes((folder / exchange.STACK).read_bytes(), "little")
         exits = _exit_costs(plan, stopping)
         costs = [*(each.macs for each in exits), sum(layer.kernel.macs for layer in layers)]
@@ -106,8 +113,10 @@ def measure(
         plan.memory.persistent_bytes,
         _a_second(graph, total.instructions[0]),
         layer_costs,
+        plan.portable,
         exits,
         over_clips,
+        _over_samples([total, *others]) if samples > 1 else None,
     )
 
 
@@ -121,10 +130,10 @@ def _a_second(graph: Graph, instructions: int) -> int | None:
     return round(instructions * SAMPLE_RATE / (front_end.hop * hops))
 
 
-def _inputs(graph: Graph, plan: Plan) -> bytes:
-    """What the harness runs: one random input, to the end and then up to each early exit."""
-    # the third is random; the two before hold one code everywhere
-    samples = [values[2:] for values in random_inputs(graph, 3)[graph.main.name]]
+def _inputs(graph: Graph, plan: Plan, count: int) -> bytes:
+    """What the harness runs: so many random inputs; or one, to the end and then up to each early exit."""
+    # the third is random, as are those behind it; the two before hold one code everywhere
+    samples = [values[2 : 2 + count] for values in random_inputs(graph, count + 2)[graph.main.name]]
     if not plan.exits:
         return bytes([0]) + exchange.samples(graph, graph.main, samples)
     thresholds = np.full((len(plan.exits), len(plan.exits) + 1), NEVER, np.int16)
@@ -134,6 +143,11 @@ def _inputs(graph: Graph, plan: Plan) -> bytes:
 
 def _until_stopped(graph: Graph, inputs: list[np.ndarray], thresholds: np.ndarray) -> bytes:
     return bytes([len(graph.entries)]) + exchange.stopping_samples(graph, inputs, thresholds)
+
+
+def _over_samples(counts: Sequence[Count]) -> SamplesCost:
+    found = [count.instructions[0] for count in counts]
+    return SamplesCost(len(found), float(np.mean(found)), min(found), max(found))
 
 
 def _exit_costs(plan: Plan, counts: Sequence[Count]) -> list[ExitCost]:

@@ -40,6 +40,16 @@ class ClipsCost:
 
 
 @dataclass(frozen=True)
+class SamplesCost:
+    """Instructions over several inputs: windows are copied faster in some, and what saturates takes other ways."""
+
+    samples: int
+    mean: float
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
 class Measurement:
     """Of the main entry, on one pseudo-random input; bytes and executed instructions.
 
@@ -63,8 +73,10 @@ class Measurement:
     ram_state: int  # persistent tensors, in the arena
     instructions_a_second: int | None  # of a stream, as the metadata have it
     layers: list[LayerCost]
+    portable: dict[str, str]  # by layer of any entry that runs as portable C, why
     exits: list[ExitCost]
     clips: ClipsCost | None
+    samples: SamplesCost | None
 
     @property
     def flash(self) -> int:
@@ -96,8 +108,10 @@ class Measurement:
             **{name: getattr(self, name) for name in ("model", "target", "compiler", "weights", "emulator")},
             "total": {name: getattr(self, name) for name in totals},
             "layers": [{name: getattr(layer, name) for name in fields} for layer in self.layers],
+            "portable": self.portable,
             **({"exits": [asdict(each) for each in self.exits]} if self.exits else {}),
             **({"clips": asdict(self.clips)} if self.clips else {}),
+            **({"samples": asdict(self.samples)} if self.samples else {}),
         }
 
     def table(self) -> Table:
@@ -139,9 +153,14 @@ class Measurement:
         state = f" of which {self.ram_state:,} are state" if self.ram_state else ""
         second = self.instructions_a_second
         stream = "" if second is None else f"\nstream {second:,} instructions a second"
+        left = "".join(f"\nportable C  {layer}: {reason}" for layer, reason in self.portable.items())
+        over = ""
+        if self.samples:
+            found = self.samples
+            over = f"over {found.samples} inputs: {found.mean:,.0f} on average, {found.least:,} to {found.most:,}\n"
         return (
-            f"{self.model} on {self.target}, {built}\n\n{self.table().text()}\n\n{exits}"
+            f"{self.model} on {self.target}, {built}\n\n{self.table().text()}\n{over}\n{exits}"
             f"flash  {self.flash:,} bytes: code {self.flash_code:,}, weights {self.flash_weights:,}\n"
             f"RAM    {self.ram:,} bytes: arena {self.ram_arena:,}{state}, input and output {self.ram_input_output:,}\n"
-            f"stack  {self.stack:,} bytes{stream}"
+            f"stack  {self.stack:,} bytes{stream}{left}"
         )

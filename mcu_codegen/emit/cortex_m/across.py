@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ... import lower
+from ...memory import Demand
 from ..kernel import Array, Kernel, Site, fill, plus, positions, times
 from ..portable.renderer import Renderer, padding_of
 from .assembly import Assembly, requantizes
@@ -112,6 +113,8 @@ class Across(Renderer):
             )
         return Kernel(
             _each(call, edge, (first_row, end_row), (first, run), (output_rows, output_columns)),
+            # written over its input, an output reaches only the first pixel of its window or those before
+            Demand(in_place=not edge),
             arrays=(self.across_stream(op), *(padding_of(op, channels) if edge else ())),
             helpers=tuple(helpers),
             macs=positions(site) * op.weights.size,

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ... import lower
@@ -30,9 +32,11 @@ class Addition(Renderer):
         shape = site.output.shape
         steps = (broadcast_strides(each.shape, shape) for each in (*site.inputs, site.output))
         found = runs(shape, *steps)
-        form = affine(op) if found and found[-1][1:] == (1, 1, 1) else None
+        if not found or found[-1][1:] != (1, 1, 1):
+            return replace(super().add(op, site), portable="an input is repeated along channels")
+        form = affine(op)
         if form is None:
-            return super().add(op, site)
+            return replace(super().add(op, site), portable="no affine function of both codes equals it for all of them")
         together = found.pop()[0]
         elements = divisor(together, self.added[OPTIMIZE.index(self.optimize)])
         name = f"add_{elements}_{form.shift}"

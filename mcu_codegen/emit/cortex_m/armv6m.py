@@ -31,6 +31,7 @@ from .assembly import (
     requantizes,
     rounding,
     scaling,
+    unscaled,
     windows,
     words,
 )
@@ -56,8 +57,8 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
         super().__init__(optimize)
         self.helpers |= {"copy": COPY.helper("copy")}
 
-    def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
-        return _computes(op)
+    def obstacle(self, op: Scaled, channels: int) -> str:
+        return unscaled(op, _BOUND) or ("" if _computes(op) else "it has weights of -128, or shifts its zero point far")
 
     def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
         clamp = clamp_of(op.requantization)

@@ -60,7 +60,20 @@ def taken(op: Scaled, bound: int = 2**30) -> np.ndarray:
 
 def requantizes(op: Scaled) -> bool:
     """Whether the short requantisation is proven for every channel of `op`."""
-    return bool(np.all(taken(op)))
+    return not unscaled(op)
+
+
+def unscaled(op: Scaled, bound: int = 2**30) -> str:
+    """The first channel of `op` for which the short requantisation is not proven, and why; "" where there is none."""
+    strange = np.nonzero(~taken(op, bound))[0]
+    if not len(strange):
+        return ""
+    channel = int(strange[0])
+    shift = int(np.broadcast_to(-op.requantization.shift, op.bound.shape)[channel])
+    return (
+        f"channel {channel} has a right shift of {shift} and accumulators up to {op.bound[channel]}; kernels take"
+        f" shifts of 1 to 23 and accumulators below {bound}"
+    )
 
 
 def scaling(op: Scaled, channels: int) -> tuple[np.ndarray, np.ndarray]:

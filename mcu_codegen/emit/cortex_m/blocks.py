@@ -15,7 +15,7 @@ from ... import lower
 from ...memory import Demand
 from ..kernel import plus, times
 from ..portable.renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, fill
-from .assembly import GUARD, Scaled
+from .assembly import GUARD, Scaled, unscaled
 from .equivalent import equivalent
 from .guard import guard
 
@@ -65,10 +65,13 @@ class BlockRenderer(Renderer):
     def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
         if isinstance(lowered, Scaled):
             lowered = equivalent(lowered, self.bound)
-        return super().render(lowered, site)
+        kernel = super().render(lowered, site)
+        if kernel.portable or any(GUARD in self.helpers[name].uses for name in kernel.helpers):
+            return kernel
+        return replace(kernel, portable=f"no kernel of {self.instruction_set} for this operator or its shape")
 
-    def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
-        """Whether `product` computes `op` exactly as (channels, depth) weights; else it is rendered as portable C."""
+    def obstacle(self, op: Scaled, channels: int) -> str:
+        """Why `product` does not compute `op`, a matrix of so many channels, exactly; "": it does."""
         raise NotImplementedError
 
     def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
@@ -103,8 +106,9 @@ class BlockRenderer(Renderer):
             return super().convolution(op, site)
         used = height * width * depth
         window = self.filled(used)
-        if op.dilation != (1, 1) or not self.multiplies(op, channels, window):
-            return super().convolution(op, site)
+        obstacle = "it is dilated" if op.dilation != (1, 1) else self.obstacle(op, channels)
+        if obstacle:
+            return replace(super().convolution(op, site), portable=obstacle)
         row_bytes = site.inputs[0].shape[2] * depth
         pitch = op.stride[0] * row_bytes
         whole_rows = width * depth == row_bytes and not any(op.pads)
@@ -160,6 +164,15 @@ class BlockRenderer(Renderer):
             helpers=(*gathering.helpers, block.pack, block.multiply, last.pack, last.multiply),
             macs=positions * op.weights.size,
         )
+
+    def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
+        """What no instruction set has a kernel for."""
+        _, height, width, channels = op.weights.shape
+        shape = (
+            f"a window of {height} x {width}, dilated by {op.dilation}, on {channels} channels, {op.depth_multiplier}"
+        )
+        reason = unscaled(op, self.bound) or f"no kernel of {self.instruction_set} for {shape} of each input"
+        return replace(super().depthwise(op, site), portable=reason)
 
     def gathering(self, op: lower.Convolution, site: Site) -> Gathering:
         """How the windows of `op` are copied. What lies behind a window does not matter."""
@@ -224,8 +237,9 @@ class BlockRenderer(Renderer):
 
     def matrix(self, op: Scaled, rows: int, site: Site) -> Kernel:
         depth = op.weights.size // len(op.weights)
-        if not self.multiplies(op, len(op.weights), self.filled(depth)):
-            return super().matrix(op, rows, site)
+        obstacle = self.obstacle(op, len(op.weights))
+        if obstacle:
+            return replace(super().matrix(op, rows, site), portable=obstacle)
         return self.products(op, rows, depth, site)
 
     def products(self, op: Scaled, rows: int, pitch: int, site: Site) -> Kernel:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..portable.renderer import Array, Helper
-from .assembly import REACH, Scaled, divisor, folded_bias, packed, requantizes, rounding, scaling, words
+from .assembly import REACH, Scaled, divisor, folded_bias, packed, rounding, scaling, unscaled, words
 from .blocks import BlockRenderer, Product, pack_name
 from .clamp import Clamp, clamp_of
 from .dsp_assembly import requantize
@@ -33,9 +33,10 @@ class FiveRows(BlockRenderer):
         super().__init__(optimize)
         self.helpers, self.weights = helpers, weights
 
-    def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
-        whole = op.weights.size // channels % 4 == 0  # words of inputs are packed
-        return whole and requantizes(op) and max(channels, depth) * (self.block - 1) < REACH
+    def obstacle(self, op: Scaled, channels: int) -> str:
+        depth = op.weights.size // channels
+        taken = depth % 4 == 0 and max(channels, depth) * (self.block - 1) < REACH
+        return unscaled(op) or ("" if taken else "its rows are no whole words, or too long")
 
     def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
         clamp = clamp_of(op.requantization)

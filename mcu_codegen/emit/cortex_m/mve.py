@@ -8,7 +8,7 @@ order of reading.
 Depthwise convolutions (`mve_across.py`, `mve_planes.py`, `mve_columns.py`) and ADD (`mve_addition.py`) have files of
 their own.
 
-A layer for which this is not proven (`assembly.requantizes`), or whose shape has no kernel here, is rendered as
+A layer for which this is not proven (`assembly.unscaled`), or whose shape has no kernel here, is rendered as
 portable C.
 """
 
@@ -21,9 +21,8 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill
-from .assembly import Scaled, folded_bias, packed, requantizes, words
+from .assembly import Scaled, folded_bias, packed, unscaled, words
 from .blocks import BlockRenderer, Gathering, Product
-from .mve_across import MveAcross
 from .mve_addition import MveAddition
 from .mve_assembly import (
     ACCUMULATORS,
@@ -48,7 +47,7 @@ from .thumb2_assembly import add_to, constant
 _LOOPED = 4  # vectors of a row in a round of its loop
 
 
-class MveRenderer(MveAddition, MvePooling, MveAcross, MveColumns, MvePlanes, BlockRenderer):
+class MveRenderer(MveAddition, MvePooling, MveColumns, MvePlanes, BlockRenderer):
     """Cortex-M55."""
 
     instruction_set = "mve"
@@ -63,8 +62,10 @@ class MveRenderer(MveAddition, MvePooling, MveAcross, MveColumns, MvePlanes, Blo
         super().__init__(optimize)
         self.helpers |= {"copy": COPY.helper("copy"), "fill": _FILL.helper("fill")}
 
-    def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
-        return requantizes(op) and channels > 1 and self.block * channels < OFFSETS
+    def obstacle(self, op: Scaled, channels: int) -> str:
+        if channels == 1:
+            return unscaled(op) or "kernels compute channels in pairs, and it has one"
+        return unscaled(op) or ("" if self.block * channels < OFFSETS else f"{channels} channels are too many")
 
     def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
         coding = coding_of(op)

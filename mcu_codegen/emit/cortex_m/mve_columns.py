@@ -1,19 +1,21 @@
 """Depthwise convolutions along a column of pixels with MVE: windows of one column on an image of one column.
 
-A channel's column is copied side by side, where a whole window lies in one vector and VMLADAV makes an output of it;
-the work per channel pays where there are enough outputs (`mve_across` is for few).
+Two kernels. One copies a channel's column side by side, where a whole window lies in one vector and VMLADAV makes an
+output of it; its work per channel pays where there are enough outputs. The other is `mve_across`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from ... import lower
 from ...memory import Demand
-from ..portable.renderer import Array, Kernel, Renderer, Site, fill, positions
+from ..portable.renderer import Array, Kernel, Site, fill, positions
 from .assembly import folded_bias, packed, requantizes, undilated, words
+from .mve_across import MveAcross
 from .mve_assembly import (
     ACCUMULATORS,
     OFFSETS,
@@ -24,6 +26,7 @@ from .mve_assembly import (
     eight_codes,
     spread,
     tails,
+    vectors_of,
 )
 from .thumb2_assembly import add_to, constant
 
@@ -31,22 +34,38 @@ _REACH = 127  # the largest offset of a load or store of bytes in MVE
 _SHIFTED = ("q0", "q1", "q5")  # a window's weights, and the same by one and two strides later
 
 
-class MveColumns(Renderer):
+class MveColumns(MveAcross):
     """The renderer's part that computes them."""
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
-        """Channel by channel."""
         whole, op = op, undilated(op)
         _, taps, width, channels = op.weights.shape
         if (
             (width, op.dilation[0], op.depth_multiplier) != (1, 1, 1)
             or (site.inputs[0].shape[2], site.output.shape[2]) != (1, 1)
-            or taps > VECTOR
             or op.stride[0] > _REACH
             or not requantizes(op)
             or 8 * channels >= OFFSETS
         ):
             return super().depthwise(whole, site)
+        alone = taps <= VECTOR
+        across = self.crosses(whole) and not any(op.pads)
+        outputs = site.output.shape[1]
+        inputs = (outputs - 1) * op.stride[0] + taps
+        # instructions, about
+        one_by_one = channels * (38 + inputs / 2 + 31 * -(-outputs // 8))
+        side_by_side = outputs * vectors_of(channels) * (9.5 * taps + 35)
+        if across and (not alone or side_by_side < one_by_one):
+            return self.across_rows(*_transposed(whole, site))
+        elif alone:
+            kernel = self._alone(op, site)
+        else:
+            return super().depthwise(whole, site)
+        return replace(kernel, macs=positions(site) * whole.weights.size)
+
+    def _alone(self, op: lower.Convolution, site: Site) -> Kernel:
+        """Channel by channel."""
+        _, taps, _, channels = op.weights.shape
         top, (stride, _) = op.pads[0], op.stride
         outputs = site.output.shape[1]
         coding = coding_of(op)
@@ -80,8 +99,22 @@ class MveColumns(Renderer):
             Demand(scratch_bytes=strip_bytes, in_place=True),
             arrays=(stream,),
             helpers=helpers,
-            macs=positions(site) * whole.weights.size,
         )
+
+
+def _transposed(op: lower.Convolution, site: Site) -> tuple[lower.Convolution, Site]:
+    """The same convolution of an image that has rows and columns exchanged; of one column, the bytes are the same."""
+    source, output = (
+        replace(each, shape=(1, 1, each.shape[1], each.shape[3])) for each in (*site.inputs[:1], site.output)
+    )
+    across = replace(
+        op,
+        weights=op.weights.swapaxes(1, 2),
+        pads=(*op.pads[2:], *op.pads[:2]),
+        stride=op.stride[::-1],
+        dilation=op.dilation[::-1],
+    )
+    return across, replace(site, inputs=(source,), output=output)
 
 
 def _column_stream(op: lower.Convolution) -> Array:

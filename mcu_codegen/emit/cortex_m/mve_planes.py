@@ -10,8 +10,9 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
-from ..portable.renderer import Array, Kernel, Renderer, Site, fill, positions
+from ..portable.renderer import Array, Kernel, Site, fill, positions
 from .assembly import folded_bias, packed, planes, requantizes, words
+from .mve_across import MveAcross
 from .mve_assembly import (
     ACCUMULATORS,
     OFFSETS,
@@ -22,13 +23,14 @@ from .mve_assembly import (
     eight_codes,
     spread,
     tails,
+    vectors_of,
 )
 from .thumb2_assembly import add_to, constant
 
 _PITCH = 6  # bytes between the rows of a strip: three rows of three taps then span 15 bytes, or 16 shifted by one
 
 
-class MvePlanes(Renderer):
+class MvePlanes(MveAcross):
     """The renderer's part that computes them."""
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
@@ -37,6 +39,12 @@ class MvePlanes(Renderer):
         _, rows, columns, _ = site.inputs[0].shape
         _, output_rows, output_columns, _ = site.output.shape
         if not planes(op) or not requantizes(op) or 8 * max(output_columns, _PITCH) * channels >= OFFSETS:
+            return super().depthwise(op, site)
+        outputs = output_rows * output_columns
+        # instructions, about
+        plane_by_plane = channels * (60 + 5.3 * outputs)
+        side_by_side = outputs * (vectors_of(channels) * (35 + 12 * height * width) + 12 * height * width)
+        if self.crosses(op) and side_by_side < plane_by_plane:
             return super().depthwise(op, site)
         top, _, left, right = op.pads
         # the right padding of a row is the left padding of the next, so that five columns fit too

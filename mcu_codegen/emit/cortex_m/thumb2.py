@@ -21,6 +21,7 @@ from .assembly import (
     requantizes,
     rounding,
     scaling,
+    unscaled,
     windows,
     words,
 )
@@ -81,8 +82,8 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer)
         stream, output, rows."""
         raise NotImplementedError
 
-    def multiplies(self, op: Scaled, channels: int, depth: int) -> bool:
-        return requantizes(op) and channels > 1  # for they come in pairs
+    def obstacle(self, op: Scaled, channels: int) -> str:
+        return unscaled(op) or ("" if channels > 1 else "kernels compute channels in pairs, and it has one")
 
     def rows_together(self, op: Scaled, pitch: int) -> int:
         """As many as offsets reach, with two bytes to spare."""
