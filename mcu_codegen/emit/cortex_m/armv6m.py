@@ -50,10 +50,12 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         return _computes(op)
 
-    def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
+    def product(
+        self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int, pitch: int
+    ) -> Product:
         multiply = f"multiply_{depth}x{rows}_{channels}"
         self.helpers[multiply] = _multiply(depth, channels, rows, self.most).helper(multiply)
-        return Product(self.pack(depth, rows, depth), multiply, 4 * depth * ((rows + 1) // 2))
+        return Product(self.pack(depth, rows, pitch), multiply, 4 * depth * ((rows + 1) // 2))
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
         name = pack_name(depth, rows, pitch)

@@ -63,12 +63,15 @@ class BlockRenderer(Renderer):
         """Whether `product` computes `op` exactly as (channels, depth) weights; else it is rendered as portable C."""
         raise NotImplementedError
 
-    def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
-        """The kernels for `rows` rows (1 to `block`) of `depth` inputs; adds their helpers to `helpers`."""
-        raise NotImplementedError
+    def rows_together(self, op: lower.Convolution | lower.FullyConnected, pitch: int) -> int:
+        """How many rows of `op`, which begin `pitch` bytes apart, a product takes at a time, at most."""
+        return self.block
 
-    def pack(self, depth: int, rows: int, pitch: int) -> str:
-        """The helper that packs `rows` rows of `depth` inputs that begin `pitch` bytes apart; `farthest` or less."""
+    def product(
+        self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int, pitch: int
+    ) -> Product:
+        """The kernels for `rows` rows (1 to `rows_together`) of `depth` inputs that begin `pitch` bytes apart,
+        `farthest` or less; adds their helpers to `helpers`."""
         raise NotImplementedError
 
     def stream(self, op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> Array:
@@ -95,8 +98,9 @@ class BlockRenderer(Renderer):
         weights[:, :used] = op.weights.reshape(channels, used)
         gathering = self.gathering(op, site)
         stream = self.rounds(op, weights)
-        rest = positions % self.block
-        block, last = (self.product(op, window, channels, rows) for rows in (self.block, rest or self.block))
+        block_rows = self.rows_together(op, window)
+        rest = positions % block_rows
+        block, last = (self.product(op, window, channels, rows, window) for rows in (block_rows, rest or block_rows))
         # windows are counted: where `next` was compared with the end of `windows`, gcc 12 took the address that holds
         # behind the comparison for one that always holds
         return Kernel(
@@ -124,19 +128,19 @@ class BlockRenderer(Renderer):
                 """,
                 prefix=site.prefix,
                 windows_at=gathering.scratch_bytes,
-                wide_at=gathering.scratch_bytes + self.block * window,
+                wide_at=gathering.scratch_bytes + block_rows * window,
                 start=gathering.start,
                 output_rows=site.output.shape[1],
                 gather_row=gathering.row,
                 output_columns=site.output.shape[2],
                 gather_window=gathering.window,
-                block=self.block,
+                block=block_rows,
                 multiply=self.calls(block, stream, "windows", channels, site),
-                block_outputs=self.block * channels,
+                block_outputs=block_rows * channels,
                 window=window,
                 rest=self.calls(last, stream, "windows", channels, site) if rest else "",
             ).rstrip(),
-            Demand(scratch_bytes=gathering.scratch_bytes + self.block * window + block.wide_bytes),
+            Demand(scratch_bytes=gathering.scratch_bytes + block_rows * window + block.wide_bytes),
             arrays=(stream,),
             helpers=(*gathering.helpers, block.pack, block.multiply, last.pack, last.multiply),
             macs=positions * op.weights.size,
@@ -188,15 +192,11 @@ class BlockRenderer(Renderer):
         channels = len(op.weights)
         depth = op.weights.size // channels
         stream = self.rounds(op, op.weights.reshape(channels, depth))
-        blocks, rest = divmod(rows, self.block)
-
-        def product(rows: int) -> Product:
-            made = self.product(op, depth, channels, rows)
-            return made if pitch == depth else replace(made, pack=self.pack(depth, rows, pitch))
-
+        block_rows = self.rows_together(op, pitch)
+        blocks, rest = divmod(rows, block_rows)
         parts, products = [], []
         if blocks:
-            products.append(product(self.block))
+            products.append(self.product(op, depth, channels, block_rows, pitch))
             parts.append(
                 fill(
                     """
@@ -208,12 +208,12 @@ class BlockRenderer(Renderer):
                     """,
                     blocks=blocks,
                     multiply=self.calls(products[-1], stream, "input", channels, site),
-                    inputs=self.block * pitch,
-                    outputs=self.block * channels,
+                    inputs=block_rows * pitch,
+                    outputs=block_rows * channels,
                 )
             )
         if rest:
-            products.append(product(rest))
+            products.append(self.product(op, depth, channels, rest, pitch))
             parts.append(self.calls(products[-1], stream, "input", channels, site))
         return Kernel(
             "\n".join(["void *const wide = scratch;", "", *parts]),

@@ -63,10 +63,12 @@ class MveRenderer(MveAddition, MveColumns, MvePlanes, BlockRenderer):
     def multiplies(self, op: lower.Convolution | lower.FullyConnected, channels: int, depth: int) -> bool:
         return requantizes(op) and channels > 1 and self.block * channels < OFFSETS
 
-    def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
+    def product(
+        self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int, pitch: int
+    ) -> Product:
         multiply = f"multiply_{depth}x{rows}_{channels}{shift_suffix(op)}"
         self.helpers[multiply] = _multiply(depth, channels, rows, shifts_by_product(op), self.most).helper(multiply)
-        return Product(self.pack(depth, rows, depth), multiply, vectors_of(depth) * VECTOR * rows)
+        return Product(self.pack(depth, rows, pitch), multiply, vectors_of(depth) * VECTOR * rows)
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
         """The helper that packs `rows` rows of `depth` inputs that begin `pitch` bytes apart."""

@@ -36,6 +36,7 @@ _FORMS = """
     vidup.u16                        Q, R, #1..2
     vadd.i16 vadd.i32                Q, Q, Q
     vadd.i16 vadd.i32                Q, Q, R
+    vmin.u16                         Q, Q, Q
     vqadd.s16                        Q, Q, Q
     vqadd.s16                        Q, Q, R
     vmul.i16                         Q, Q, R
@@ -185,7 +186,7 @@ def spread(vector: str, spare: str, group: int, row: int, column: int) -> list[s
     if group < 8:
         lines += [
             f"vshr.u16 {spare}, {vector}, #{group.bit_length() - 1}" if group > 1 else f"vmov {spare}, {vector}",
-            *constant("r0", row - group * column),
+            *constant("r0", row - group * column & 0xFFFF),  # lanes wrap
             f"vmul.i16 {spare}, {spare}, r0",
         ]
     lines += [*constant("r0", column), f"vmul.i16 {vector}, {vector}, r0"]

@@ -57,11 +57,13 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, BlockRenderer):
         # pairs of channels, and offsets within one instruction's reach
         return requantizes(op) and channels > 1 and max(channels, depth) * (self.block - 1) < REACH
 
-    def product(self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int) -> Product:
+    def product(
+        self, op: lower.Convolution | lower.FullyConnected, depth: int, channels: int, rows: int, pitch: int
+    ) -> Product:
         # a single row has no neighbour whose distance would matter
         multiply = f"multiply_{depth}x{rows}" + (f"_{channels}" if rows > 1 else "")
         self.helpers[multiply] = self.multiply_rows(depth, channels, rows).helper(multiply)
-        return Product(self.pack(depth, rows, depth), multiply, self.element_bytes * depth * rows)
+        return Product(self.pack(depth, rows, pitch), multiply, self.element_bytes * depth * rows)
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
         name = pack_name(depth, rows, pitch)

@@ -28,6 +28,7 @@ FORMS = """
     clz                        R, R
     ubfx                       R, R, #0..16, #16
     ubfx                       R, R, #0..27, #5
+    and                        R, R, #const
     lsl                        R, R, #0..31
     lsr lsrs asr               R, R, #1..32
     lsl lsr asr                R, R, R
@@ -67,7 +68,9 @@ _DSP_FORMS = """
     sxtab16                    R, R, R, ror #8..24/8
     sadd16 smmulr              R, R, R
     smlad smlabt smlatb        R, R, R, R
+    smlabb                     R, R, R, R
     pkhbt                      R, R, R, lsl #1..31
+    pkhtb                      R, R, R, asr #1..31
 """
 
 
