@@ -10,7 +10,7 @@ from fuzz_graphs import CORES, TOGETHER, differing
 from mcu_codegen.emulate import toolchain
 
 
-@pytest.mark.parametrize("first", [0, 50])
+@pytest.mark.parametrize("first", [0, pytest.param(50, marks=pytest.mark.slow)])
 def test_random_graphs_on_cores(first: int) -> None:
     if not any(isinstance(compiler, toolchain.Toolchain) for compiler in toolchain.available().values()):
         pytest.skip(f"no cross compiler: {toolchain.available()}")
