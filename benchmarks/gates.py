@@ -29,9 +29,10 @@ from mcu_codegen.users.gates import Gates, groups
 
 
 def gated(graph: Graph, size: int) -> Graph:
-    """`graph` with gate groups, and labels, in its metadata, where it has no gates."""
+    """`graph` with gates of `size` channels, in the groups that it has, or of convolutions where it has none."""
     if "gates" in graph.metadata:
-        return graph
+        known = [{**group, "size": size} for group in graph.metadata["gates"]]
+        return replace(graph, metadata=graph.metadata | {"gates": known})
     listed: list[dict[str, object]] = []
     of: dict[int, list[str]] = {}  # the group of each tensor
     for operator in graph.main.operators:
@@ -65,7 +66,7 @@ def main() -> int:
     parser.add_argument("model", metavar="MODEL.tflite")
     parser.add_argument("--target", default="cortex-m4", metavar="CORE")
     parser.add_argument("--compiler", metavar="NAME")
-    parser.add_argument("--size", type=int, default=4, help="channels a gate, where the model has no gates")
+    parser.add_argument("--size", type=int, default=4, help="channels a gate, whatever the model has")
     parser.add_argument("--share", type=float, nargs="+", default=[1, 0.75, 0.6875, 0.5, 0.25], help="of open gates")
     options = parser.parse_args()
     target, compiler = targets.find(options.target), toolchain.choose(options.compiler)

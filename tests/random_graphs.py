@@ -187,6 +187,8 @@ class _Builder:
         weights = self.rng.integers(-spread, spread + 1, shape)
         if self.chance(0.1):
             weights = self.rng.choice([-127, 127], shape)
+        elif self.chance(0.15):
+            weights *= self.rng.random(shape) < self.one([0.05, 0.15, 0.3])
         channels = shape[axis]
         sums = np.abs(weights).sum(axis=tuple(a for a in range(len(shape)) if a != axis))
         typical = 60 * np.sqrt(weights.size / channels) * spread / 2

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from .. import files, targets
+from ..emit import sparse
 from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
 from ..emit.learning import emit_learning
@@ -78,6 +79,10 @@ def run(options: argparse.Namespace) -> int:
         print(f"{folder / name}  {len(text.encode()):,} bytes")
     for layer, reason in compile_plan(graph, renderer, options.name).portable.items():
         print(f"portable C: {layer}: {reason}")
+    kept = sparse.saved(graph) if renderer.weights == "sparse" else {}
+    if kept:
+        entries, weights = (sum(each) for each in zip(*kept.values(), strict=True))
+        print(f"sparse weights in {len(kept)} layers: {entries:,} bytes instead of {weights:,}")
     return 0
 
 

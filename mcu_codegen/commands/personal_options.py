@@ -41,7 +41,7 @@ def shipped(
     user = None if options.user is None else User.load(options.user, graph)
     gates = None if user is None else user.gates(user_groups(graph))
     if options.switchable:
-        if options.weights != "int8":
+        if options.weights not in (None, "int8"):
             raise InputError(f"--weights {options.weights}: accepted without --switchable")
         instruction_set = target.instruction_set if target else "portable"
         renderer: Renderer = SWITCHABLE[instruction_set](options.optimize, graph, enrolment, gates)

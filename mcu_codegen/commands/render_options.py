@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from ..emit.cortex_m.instruction_sets import RENDERERS, WIDE
+from ..emit.cortex_m.instruction_sets import DENSE, RENDERERS, WIDE
 from ..emit.portable.renderer import OPTIMIZE, Renderer
 from ..errors import InputError
 from ..targets import TARGETS, Target
 
-_WEIGHTS = {"int8": RENDERERS, "int16": WIDE}
+_WEIGHTS = {"sparse": RENDERERS, "int8": DENSE, "int16": WIDE}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,15 +21,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         choices=_WEIGHTS,
-        default="int8",
-        help=f"how weights lie in flash; int16 is faster on {wide} and takes twice the flash (default: %(default)s)",
+        help="how weights lie in flash: sparse leaves zeros out in layers that this halves, int8 keeps them everywhere,"
+        f" int16 is faster on {wide} and takes twice the flash (default: sparse, with --switchable int8)",
     )
 
 
 def renderer(options: argparse.Namespace, target: Target | None) -> Renderer:
     """The renderer of `target`, or of any core. Raises InputError where the weights asked for do not pay."""
     instruction_set = target.instruction_set if target else "portable"
-    renderers = _WEIGHTS[options.weights]
+    renderers = _WEIGHTS[options.weights or "sparse"]
     if instruction_set not in renderers:
         accepted = ", ".join(each.name for each in TARGETS.values() if each.instruction_set in renderers)
         found = f"--target {target.name}" if target else "portable C"

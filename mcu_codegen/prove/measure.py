@@ -13,6 +13,7 @@ from ..emit.cortex_m.instruction_sets import RENDERERS
 from ..emit.model import emit_model
 from ..emit.plan import Plan, compile_plan
 from ..emit.portable.renderer import Renderer
+from ..emit.sparse import kept_as
 from ..emulate import exchange, harness, observers
 from ..emulate.build import RUNTIME, build, stubs
 from ..emulate.machine import Count
@@ -98,7 +99,7 @@ def measure(
         graph.name,
         target.name,
         f"{toolchain.version} {OPTIMIZE[renderer.optimize]}",
-        renderer.weights,
+        kept_as(renderer.weights, graph),
         machine.name,
         total.instructions[0],
         total.cycles[0] if timed and total.cycles else None,

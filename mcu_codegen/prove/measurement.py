@@ -61,7 +61,7 @@ class Measurement:
     model: str
     target: str
     compiler: str  # with what it was told to optimise for
-    weights: str  # "int8" or "int16": as which they lie in flash
+    weights: str  # "int8", "int16" or "sparse": as which they lie in flash
     emulator: str
     instructions: int  # from the first instruction of invoke to its return
     cycles_estimate: int | None

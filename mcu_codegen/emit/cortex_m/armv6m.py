@@ -55,11 +55,12 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
     def obstacle(self, op: Scaled, channels: int) -> str:
         return unscaled(op, _BOUND) or ("" if _computes(op) else "it has weights of -128, or shifts its zero point far")
 
-    def product(self, op: Scaled, depth: int, channels: int, rows: int) -> Product:
+    def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
         clamp = clamp_of(op.requantization)
-        multiply = f"multiply_{depth}x{rows}_{channels}{clamp.suffix}"
-        self.helpers[multiply] = _multiply(depth, channels, rows, self.most, clamp).helper(multiply)
-        return Product(self.pack(depth, rows, depth), multiply, 4 * depth * ((rows + 1) // 2))
+        filled = self.filled(depth)
+        multiply = f"multiply_{filled}x{rows}_{channels}{clamp.suffix}"
+        self.helpers[multiply] = _multiply(filled, channels, rows, self.most, clamp).helper(multiply)
+        return Product(self.pack(depth, rows, pitch), multiply, 4 * filled * ((rows + 1) // 2))
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
         name = pack_name(depth, rows, pitch)

@@ -74,8 +74,9 @@ class BlockRenderer(Renderer):
         """Why `product` does not compute `op`, a matrix of so many channels, exactly; "": it does."""
         raise NotImplementedError
 
-    def product(self, op: Scaled, depth: int, channels: int, rows: int) -> Product:
-        """The kernels for `rows` rows (1 to `block`) of `depth` inputs; adds their helpers to `helpers`."""
+    def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
+        """The kernels for `rows` rows (1 to `rows_together`) of `depth` inputs that begin `pitch` bytes apart,
+        `farthest` or less; adds their helpers to `helpers`."""
         raise NotImplementedError
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
@@ -85,8 +86,8 @@ class BlockRenderer(Renderer):
         """
         raise NotImplementedError
 
-    def rows_together(self, channels: int, pitch: int) -> int:
-        """How many rows a product takes at a time, of inputs `pitch` and of outputs `channels` bytes apart."""
+    def rows_together(self, op: Scaled, pitch: int) -> int:
+        """How many rows of `op`, which begin `pitch` bytes apart, a product takes at a time, at most."""
         return self.block
 
     def window(self, height: int, row_bytes: int, pitch: int) -> str | None:
@@ -108,7 +109,7 @@ class BlockRenderer(Renderer):
         if op.depthwise or pointwise:
             return super().convolution(op, site)
         used = height * width * depth
-        window = self._filled(used)
+        window = self.filled(used)
         obstacle = "it is dilated" if op.dilation != (1, 1) else self.obstacle(op, channels)
         if obstacle:
             return replace(super().convolution(op, site), portable=obstacle)
@@ -120,9 +121,9 @@ class BlockRenderer(Renderer):
         positions = site.output.shape[1] * site.output.shape[2]
         gathering = self.gathering(op, site)
         stream = self.rounds(op, op.weights.reshape(channels, used))
-        together = self.rows_together(channels, window)
+        together = self.rows_together(op, window)
         rest = positions % together
-        block, last = (self.product(op, window, channels, rows) for rows in (together, rest or together))
+        block, last = (self.product(op, window, channels, rows, window) for rows in (together, rest or together))
         # windows are counted: where `next` was compared with the end of `windows`, gcc 12 took the address that holds
         # behind the comparison for one that always holds
         return Kernel(
@@ -250,17 +251,12 @@ class BlockRenderer(Renderer):
         channels = len(op.weights)
         depth = op.weights.size // channels
         stream = self.rounds(op, op.weights.reshape(channels, depth))
-        together = self.rows_together(channels, pitch)
+        together = self.rows_together(op, pitch)
         blocks, rest = divmod(rows, together)
-
-        def product(rows: int) -> Product:
-            filled = self._filled(depth)
-            made = self.product(op, filled, channels, rows)
-            return made if pitch == filled else replace(made, pack=self.pack(depth, rows, pitch))
 
         parts, products = [], []
         if blocks:
-            products.append(product(together))
+            products.append(self.product(op, depth, channels, together, pitch))
             parts.append(
                 fill(
                     """
@@ -277,7 +273,7 @@ class BlockRenderer(Renderer):
                 )
             )
         if rest:
-            products.append(product(rest))
+            products.append(self.product(op, depth, channels, rest, pitch))
             parts.append(self.calls(products[-1], stream, "input", channels, site))
         return Kernel(
             "\n".join(["void *const wide = scratch;", "", *parts]),
@@ -292,7 +288,7 @@ class BlockRenderer(Renderer):
         """The stream of all channels; where they do not go up in rounds, the last ones stand in a round of their own
         together with channels that are computed twice. Rows are filled up to `granule`."""
         channels = len(weights)
-        weights = np.pad(weights, ((0, 0), (0, self._filled(weights.shape[1]) - weights.shape[1])))
+        weights = np.pad(weights, ((0, 0), (0, self.filled(weights.shape[1]) - weights.shape[1])))
         if channels % self.together:
             whole = channels - channels % self.together
             order = np.r_[:whole, channels - self.together : channels]
@@ -302,7 +298,8 @@ class BlockRenderer(Renderer):
             op, weights = replace(op, bias=op.bias[order], requantization=scaling), weights[order]
         return self.stream(op, weights)
 
-    def _filled(self, depth: int) -> int:
+    def filled(self, depth: int) -> int:
+        """How many weights a channel of `depth` has in a stream."""
         return -(-depth // self.granule) * self.granule
 
     def calls(self, product: Product, stream: Array, source: str, channels: int, site: Site) -> str:

@@ -65,11 +65,11 @@ class MveRenderer(MveAddition, MvePooling, MveColumns, MvePlanes, BlockRenderer)
             return unscaled(op) or "kernels compute channels in pairs, and it has one"
         return unscaled(op) or ("" if self.block * channels < OFFSETS else f"{channels} channels are too many")
 
-    def product(self, op: Scaled, depth: int, channels: int, rows: int) -> Product:
+    def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
         coding = coding_of(op)
         multiply = f"multiply_{depth}x{rows}_{channels}{coding.suffix}"
         self.helpers[multiply] = _multiply(depth, channels, rows, coding, self.most).helper(multiply)
-        return Product(self.pack(depth, rows, depth), multiply, vectors_of(depth) * VECTOR * rows)
+        return Product(self.pack(depth, rows, pitch), multiply, vectors_of(depth) * VECTOR * rows)
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
         """The helper that packs `rows` rows of `depth` inputs that begin `pitch` bytes apart."""

@@ -40,6 +40,7 @@ _FORMS = """
     vmax.s8 vmax.s16                 Q, Q, Q
     vmin.s8 vmin.s16                 Q, Q, Q
     vadd.i16 vadd.i32                Q, Q, R
+    vmin.u16                         Q, Q, Q
     vqadd.s16                        Q, Q, Q
     vqadd.s16                        Q, Q, R
     vmul.i16                         Q, Q, R
@@ -134,11 +135,11 @@ def requantize(vector: str, constants: Sequence[str], by_product: bool, spare: s
     return [*lines, f"vrshl.s32 {by_vector}, {shift}"]
 
 
-def codes(even: str, odd: str, addend: str, clamp: Clamp, spare: str) -> list[str]:
+def codes(even: str, odd: str, addend: str, clamp: Clamp, spare: str, vector: str = "q2") -> list[str]:
     """Two vectors of values to int8 codes by turns, in the 16-bit lanes of `even`. `addend`, in a vector or a general
-    register, is that of `Coding`; `spare` is a general register. Spoils q2 where codes end on both sides."""
+    register, is that of `Coding`; `spare` is a general register. `vector` is spoilt where codes end on both sides."""
     narrowed = [] if clamp.rectified else [f"vqmovnb.s16 {even}, {even}"]
-    return [*_sixteen_bits(even, odd, addend, clamp), *narrowed, *_ends(even, clamp, spare)]
+    return [*_sixteen_bits(even, odd, addend, clamp), *narrowed, *_ends(even, clamp, spare, vector)]
 
 
 def sixteen_codes(vectors: Sequence[str], addend: str, clamp: Clamp, spare: str) -> list[str]:
@@ -147,8 +148,8 @@ def sixteen_codes(vectors: Sequence[str], addend: str, clamp: Clamp, spare: str)
     a, b, c, d = vectors
     lines = [*_sixteen_bits(a, b, addend, clamp), *_sixteen_bits(c, d, addend, clamp)]
     if clamp.rectified:
-        return [*lines, *_ends(a, clamp, spare), *_ends(c, clamp, spare), f"vmovnt.i16 {a}, {c}"]
-    return [*lines, f"vqmovnb.s16 {a}, {a}", f"vqmovnt.s16 {a}, {c}", *_ends(a, clamp, spare)]
+        return [*lines, *_ends(a, clamp, spare, "q2"), *_ends(c, clamp, spare, "q2"), f"vmovnt.i16 {a}, {c}"]
+    return [*lines, f"vqmovnb.s16 {a}, {a}", f"vqmovnt.s16 {a}, {c}", *_ends(a, clamp, spare, "q2")]
 
 
 def _sixteen_bits(even: str, odd: str, addend: str, clamp: Clamp) -> list[str]:
@@ -157,15 +158,15 @@ def _sixteen_bits(even: str, odd: str, addend: str, clamp: Clamp) -> list[str]:
     return [f"{narrow}b.s32 {even}, {even}", f"{narrow}t.s32 {even}, {odd}", f"{add} {even}, {even}, {addend}"]
 
 
-def _ends(vector: str, clamp: Clamp, spare: str) -> list[str]:
+def _ends(codes: str, clamp: Clamp, spare: str, vector: str) -> list[str]:
     """What a narrower clamp adds."""
     if clamp.whole:
         return []
     if clamp.rectified:
-        return [f"mov {spare}, #{clamp.high + 1}", f"vadd.i16 {vector}, {vector}, {spare}"]
+        return [f"mov {spare}, #{clamp.high + 1}", f"vadd.i16 {codes}, {codes}, {spare}"]
     lines = []
     for form, code in (("vmax", clamp.low), ("vmin", clamp.high)):
-        lines += [f"mov {spare}, #{code}", f"vdup.8 q2, {spare}", f"{form}.s8 {vector}, {vector}, q2"]
+        lines += [f"mov {spare}, #{code}", f"vdup.8 {vector}, {spare}", f"{form}.s8 {codes}, {codes}, {vector}"]
     return lines
 
 
@@ -189,7 +190,7 @@ def spread(vector: str, spare: str, group: int, row: int, column: int) -> list[s
     if group < 8:
         lines += [
             f"vshr.u16 {spare}, {vector}, #{group.bit_length() - 1}" if group > 1 else f"vmov {spare}, {vector}",
-            *constant("r0", row - group * column),
+            *constant("r0", row - group * column & 0xFFFF),  # lanes wrap
             f"vmul.i16 {spare}, {spare}, r0",
         ]
     lines += [*constant("r0", column), f"vmul.i16 {vector}, {vector}, r0"]

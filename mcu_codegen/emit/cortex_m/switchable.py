@@ -173,9 +173,9 @@ class SwitchableDspRenderer(_Blocks, DspRenderer):
     def stream(self, op: Scaled, weights: np.ndarray) -> Array:
         return super().stream(replace(op, input_zero_point=0) if self._skips_inputs(op) else op, weights)
 
-    def product(self, op: Scaled, depth: int, channels: int, rows: int) -> Product:
+    def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
         if not self._skips_inputs(op):
-            return super().product(op, depth, channels, rows)
+            return super().product(op, depth, channels, rows, pitch)
         assert self.source is not None
         size = self.source.group.size
         pack = f"pack_open_{depth}x{rows}_{size}_{op.input_zero_point & 0xFFFF}"

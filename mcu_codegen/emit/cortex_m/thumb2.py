@@ -80,21 +80,22 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer)
     def obstacle(self, op: Scaled, channels: int) -> str:
         return unscaled(op) or ("" if channels > 1 else "kernels compute channels in pairs, and it has one")
 
-    def rows_together(self, channels: int, pitch: int) -> int:
+    def rows_together(self, op: Scaled, pitch: int) -> int:
         """As many as offsets reach, with two bytes to spare."""
-        return min(self.block, (REACH - 2) // max(channels, pitch) + 1)
+        return min(self.block, (REACH - 2) // max(len(op.weights), pitch) + 1)
 
     def window(self, height: int, row_bytes: int, pitch: int) -> str | None:
         name = f"window_{height}x{row_bytes}_{pitch}"
         self.helpers[name] = _window(height, row_bytes, pitch, self.copied[OPTIMIZE.index(self.optimize)]).helper(name)
         return name
 
-    def product(self, op: Scaled, depth: int, channels: int, rows: int) -> Product:
+    def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
         # a single row has no neighbour whose distance would matter
         clamp = clamp_of(op.requantization)
-        multiply = f"multiply_{depth}x{rows}" + (f"_{channels}" if rows > 1 else "") + clamp.suffix
-        self.helpers[multiply] = self.multiply_rows(depth, channels, rows, clamp).helper(multiply)
-        return Product(self.pack(depth, rows, depth), multiply, self.element_bytes * depth * rows)
+        filled = self.filled(depth)
+        multiply = f"multiply_{filled}x{rows}" + (f"_{channels}" if rows > 1 else "") + clamp.suffix
+        self.helpers[multiply] = self.multiply_rows(filled, channels, rows, clamp).helper(multiply)
+        return Product(self.pack(depth, rows, pitch), multiply, self.element_bytes * filled * rows)
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
         name = pack_name(depth, rows, pitch)

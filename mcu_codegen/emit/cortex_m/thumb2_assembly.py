@@ -23,6 +23,7 @@ FORMS = """
     add                        R, R, R, lsr #1..32
     add                        R, R, R, lsl #0..31
     sub                        R, R, R
+    and                        R, R, #const
     lsl                        R, R, #0..31
     lsr lsrs asr               R, R, #1..32
     lsl lsr asr                R, R, R
@@ -63,6 +64,7 @@ _DSP_FORMS = """
     smlad smlabt smlatb        R, R, R, R
     smlabb smlatt              R, R, R, R
     pkhbt                      R, R, R, lsl #1..31
+    pkhtb                      R, R, R, asr #1..31
 """
 
 

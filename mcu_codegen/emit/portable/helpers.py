@@ -47,6 +47,13 @@ static inline int8_t ${prefix}_quantize(int32_t accumulator, int32_t multiplier,
 """,
         ("requantize",),
     ),
+    "word": Helper("""\
+/* An int32 that lies anywhere, its lowest byte first. */
+static inline int32_t ${prefix}_word(const uint8_t *from)
+{
+    return (int32_t)(from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24);
+}
+"""),
     "dot4": Helper("""\
 /* sums[k] = bias[k] + a[0] * b[k] + a[1] * b[4 + k] + ...: four output channels, whose weights lie side by side. */
 static inline void ${prefix}_dot4(int32_t *sums, const int32_t *bias, const int8_t *a, const int8_t *b, int32_t count)

@@ -66,7 +66,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
         _, height, width, depth = op.weights.shape
         if (height, width) == (1, 1) and op.stride == (1, 1) and not any(op.pads):
             return self.pointwise(op, site)
-        multiply, arrays = self.dots(op, "scratch", site)
+        multiply, arrays, helpers = self.dots(op, "scratch", site)
         return Kernel(
             fill(
                 """
@@ -86,7 +86,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
             ),
             Demand(scratch_bytes=height * width * depth),
             arrays=(*arrays, *padding_of(op, depth)),
-            helpers=("dot4", "quantize"),
+            helpers=helpers,
             macs=positions(site) * op.weights.size,
         )
 
@@ -99,7 +99,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
 
     def matrix(self, op: lower.Convolution | lower.FullyConnected, rows: int, site: Site) -> Kernel:
         """`rows` rows of input, each multiplied with every output channel's weights."""
-        multiply, arrays = self.dots(op, "input", site)
+        multiply, arrays, helpers = self.dots(op, "input", site)
         return Kernel(
             fill(
                 """
@@ -113,14 +113,15 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
                 depth=op.weights.size // len(op.weights),
             ),
             arrays=arrays,
-            helpers=("dot4", "quantize"),
+            helpers=helpers,
             macs=rows * op.weights.size,
         )
 
     def dots(
         self, op: lower.Convolution | lower.FullyConnected, source: str, site: Site
-    ) -> tuple[str, tuple[Array, ...]]:
-        """C that multiplies the values at `source` with the weights of all output channels, and the arrays it reads.
+    ) -> tuple[str, tuple[Array, ...], tuple[str, ...]]:
+        """C that multiplies the values at `source` with the weights of all output channels, the arrays that it reads
+        and the helpers that it calls.
 
         Weights lie in blocks of four channels, the last filled up with zeros, so that every value is loaded once for
         four.
@@ -128,7 +129,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
         channels = len(op.weights)
         missing = -channels % 4
         rows = np.pad(op.weights.reshape(channels, -1), ((0, missing), (0, 0)))
-        bias = np.pad(_folded_bias(op, channel_axis=0), (0, missing))
+        bias = np.pad(folded_bias(op, channel_axis=0), (0, missing))
         code, arrays = self.quantize(op.requantization, "sums[channel - block]", site)
         text = fill(
             """
@@ -150,7 +151,8 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
             code=code,
         )
         blocks = rows.reshape(-1, 4, rows.shape[1]).transpose(0, 2, 1)
-        return text, (Array("weights", "int8_t", blocks), Array("bias", "int32_t", bias), *arrays)
+        arrays = (Array("weights", "int8_t", blocks), Array("bias", "int32_t", bias), *arrays)
+        return text, arrays, ("dot4", "quantize")
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
         """Finds the pixel under each tap of the window once (one pointer a tap, on the stack), then goes through the
@@ -189,7 +191,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads):
             ),
             arrays=(
                 Array("weights", "int8_t", op.weights),
-                Array("bias", "int32_t", _folded_bias(op, channel_axis=3)),
+                Array("bias", "int32_t", folded_bias(op, channel_axis=3)),
                 *arrays,
                 *padding_of(op, channels // copies),
             ),
@@ -251,7 +253,7 @@ _METHODS = {
 """The Renderer method of each lowered type."""
 
 
-def _folded_bias(op: lower.Convolution | lower.FullyConnected, channel_axis: int) -> np.ndarray:
+def folded_bias(op: lower.Convolution | lower.FullyConnected, channel_axis: int) -> np.ndarray:
     """int64, one per output channel: the bias with the input zero point's share of every accumulator in it.
 
     `op.bound` holds for every partial sum from it, because no zero point is farther from 0 than a code can be from it.
