@@ -285,6 +285,16 @@ def test_measure_adds_up(tmp_path):
         assert found.instructions < found.cycles_estimate < 3 * found.instructions
 
 
+def test_measure_counts_several_samples():
+    target = targets.find("cortex-m4")
+    if all(isinstance(each, str) or each.cannot_count() for each in machines.machines(target).values()):
+        pytest.skip("nothing counts")
+    found = measure(small_graph(), target, compiler(), samples=3)
+    assert found.samples is not None and found.samples.samples == 3
+    assert found.samples.least <= found.samples.mean <= found.samples.most
+    assert found.samples.least <= found.instructions <= found.samples.most
+
+
 def test_both_emulators_measure_the_same(monkeypatch):
     target = targets.find("cortex-m33")
     run_machine(target, "unicorn")

@@ -166,6 +166,28 @@ def test_sums_without_an_affine_form_are_left_to_portable_c() -> None:
     assert affine(Add(20, (84, -68), (1073741824, 1592169305), (0, -4), 1, wraps)) is None
 
 
+def test_portable_layers_say_why() -> None:
+    layers = Layers(0)
+    layers.convolution(layers.input(1, 4, 4, 8), 1, (2, 2), (1, 1))
+    layers.any_mean()
+    renderer = RENDERERS["dsp"]()
+    assert compile_plan(layers.graph(), renderer).portable == {
+        "00_conv_2d": "kernels compute channels in pairs, and it has one",
+        "01_mean": "no kernel of dsp for this operator or its shape",
+    }
+    assert not compile_plan(layers.graph(), Renderer()).portable
+
+
+def test_dead_channels_and_clamps_have_kernels() -> None:
+    """Of every seed: only what is strange in another way than these is left to portable C."""
+    left = 0
+    for seed in range(20):
+        layers = Layers(seed)
+        layers.convolution(layers.input(1, 4, 4, 16), 8, (1, 1), (1, 1))
+        left += len(compile_plan(layers.graph(), RENDERERS["dsp"]()).portable)
+    assert left <= 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("core", REACHED)
 @pytest.mark.parametrize("seed", range(2, 5))
