@@ -15,8 +15,8 @@ from .comparison import Comparison, add
 
 Values = dict[int, np.ndarray]
 
-IN_FLOAT = "LiteRT requantises FULLY_CONNECTED in float, CMSIS-NN in integers, with the bytes that NumPy has here"
-"""Why a difference that begins in such a layer is nobody's fault."""
+IN_FLOAT = "LiteRT requantises FULLY_CONNECTED in float"
+"""Why a difference that begins in such a layer is nobody's fault: CMSIS-NN has the bytes of NumPy."""
 
 
 def compare(graph: Graph, inputs: Mapping[str, list[np.ndarray]], reference: Mapping[str, Values]) -> list[Comparison]:
