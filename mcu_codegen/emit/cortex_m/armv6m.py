@@ -16,7 +16,7 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..kernel import plus
-from ..portable.renderer import OPTIMIZE, Array, Helper, Kernel, Site, fill
+from ..portable.renderer import OPTIMIZE, Array, Helper, Kernel, Site, fill, folded_bias
 from .armv6m_addition import Armv6mAddition
 from .armv6m_assembly import RESTORE, SAVE, SUMS, Armv6mAssembly, advance, constant, moved, saturate, take_apart
 from .armv6m_columns import Armv6mColumns
@@ -24,7 +24,6 @@ from .armv6m_copy import COPY
 from .assembly import (
     Scaled,
     divisor,
-    folded_bias,
     gap,
     packed,
     planes,

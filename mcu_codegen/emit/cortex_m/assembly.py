@@ -121,11 +121,6 @@ def undilated(op: lower.Convolution) -> lower.Convolution:
     return replace(op, weights=weights, dilation=(1, op.dilation[1]))
 
 
-def folded_bias(op: Scaled, weights: np.ndarray) -> np.ndarray:
-    """int64 (channels): the bias with the input zero point's share of (channels, depth) weights folded in."""
-    return op.bias.astype(np.int64) - op.input_zero_point * weights.astype(np.int64).sum(axis=1)
-
-
 def words(*parts: np.ndarray) -> Array:
     """The stream of a kernel: `parts`, each (rounds, words a round), side by side, as uint32."""
     return Array("stream", "uint32_t", (np.concatenate(parts, axis=1) & 0xFFFFFFFF).astype(np.uint32))

@@ -16,8 +16,8 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..kernel import Array, Kernel, Site, fill, times
-from ..portable.renderer import Renderer
-from .assembly import REACH, folded_bias, requantizes, rounding, scaling, undilated, words
+from ..portable.renderer import Renderer, folded_bias
+from .assembly import REACH, requantizes, rounding, scaling, undilated, words
 from .clamp import Clamp, clamp_of
 from .dsp_assembly import requantize
 from .thumb2_assembly import Thumb2Assembly

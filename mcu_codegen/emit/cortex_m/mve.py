@@ -20,8 +20,8 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
-from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill
-from .assembly import Scaled, folded_bias, packed, unscaled, words
+from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill, folded_bias
+from .assembly import Scaled, packed, unscaled, words
 from .blocks import BlockRenderer, Gathering, Product
 from .mve_addition import MveAddition
 from .mve_assembly import (

@@ -13,8 +13,8 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
-from ..portable.renderer import Array, Kernel, Site, fill, positions
-from .assembly import folded_bias, packed, requantizes, undilated, words
+from ..portable.renderer import Array, Kernel, Site, fill, folded_bias, positions
+from .assembly import packed, requantizes, undilated, words
 from .mve_across import MveAcross
 from .mve_assembly import (
     ACCUMULATORS,

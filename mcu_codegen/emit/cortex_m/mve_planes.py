@@ -10,8 +10,8 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
-from ..portable.renderer import Array, Kernel, Site, fill, positions
-from .assembly import folded_bias, packed, planes, requantizes, words
+from ..portable.renderer import Array, Kernel, Site, fill, folded_bias, positions
+from .assembly import packed, planes, requantizes, words
 from .mve_across import MveAcross
 from .mve_assembly import (
     ACCUMULATORS,

@@ -9,13 +9,12 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..kernel import times
-from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill
+from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill, folded_bias
 from .assembly import (
     REACH,
     Assembly,
     Scaled,
     divisor,
-    folded_bias,
     packed,
     planes,
     requantizes,

@@ -8,8 +8,9 @@ import numpy as np
 
 from ... import lower
 from ..kernel import Array
+from ..portable.renderer import folded_bias
 from .across import Across, Windows, by_fours
-from .assembly import REACH, folded_bias, packed, rounding, scaling, words
+from .assembly import REACH, packed, rounding, scaling, words
 from .clamp import Clamp, clamp_of
 from .thumb2_assembly import Thumb2Assembly, add_to, constant
 

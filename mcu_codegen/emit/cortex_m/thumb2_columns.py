@@ -15,7 +15,8 @@ import numpy as np
 
 from ... import lower
 from ..kernel import Array, fill
-from .assembly import REACH, Assembly, folded_bias, packed, rounding, scaling, words
+from ..portable.renderer import folded_bias
+from .assembly import REACH, Assembly, packed, rounding, scaling, words
 from .clamp import Clamp
 from .columns import Column, Columns, Signals
 from .thumb2_assembly import Thumb2Assembly, add_to

@@ -158,7 +158,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
         channels = len(op.weights)
         missing = -channels % 4
         rows = np.pad(op.weights.reshape(channels, -1), ((0, missing), (0, 0)))
-        bias = np.pad(folded_bias(op, channel_axis=0), (0, missing))
+        bias = np.pad(folded_bias(op, op.weights.reshape(channels, -1)), (0, missing))
         code, arrays = self.quantize(op.requantization, "sums[channel - block]", site)
         text = fill(
             """
@@ -221,7 +221,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
             ),
             arrays=(
                 Array("weights", f"{op.weights.dtype}_t", op.weights),
-                Array("bias", "int32_t", folded_bias(op, channel_axis=3)),
+                Array("bias", "int32_t", folded_bias(op, op.weights.reshape(-1, channels).T)),
                 *arrays,
                 *padding_of(op, channels // copies),
             ),
@@ -307,13 +307,12 @@ def _first(images: Tensor) -> Tensor:
     return replace(images, shape=(1, *images.shape[1:]))
 
 
-def folded_bias(op: lower.Convolution | lower.FullyConnected, channel_axis: int) -> np.ndarray:
-    """int64, one per output channel: the bias with the input zero point's share of every accumulator in it.
+def folded_bias(op: lower.Convolution | lower.FullyConnected, weights: np.ndarray) -> np.ndarray:
+    """int64 (channels): the bias with the input zero point's share of (channels, depth) weights in it.
 
     `op.bound` holds for every partial sum from it, because no zero point is farther from 0 than a code can be from it.
     """
-    others = tuple(axis for axis in range(op.weights.ndim) if axis != channel_axis)
-    return op.bias.astype(np.int64) - op.input_zero_point * op.weights.astype(np.int64).sum(axis=others)
+    return op.bias.astype(np.int64) - op.input_zero_point * weights.astype(np.int64).sum(axis=1)
 
 
 def padding_of(op: lower.Convolution, depth: int) -> tuple[Array, ...]:

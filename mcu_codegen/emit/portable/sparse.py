@@ -50,6 +50,6 @@ class SparseRenderer(Renderer):
         )
         return (
             text,
-            (sparse.stream(op, pairs, folded_bias(op, channel_axis=0), scaling.zero_point),),
+            (sparse.stream(op, pairs, folded_bias(op, op.weights.reshape(len(pairs), -1)), scaling.zero_point),),
             ("quantize", "word"),
         )
