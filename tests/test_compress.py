@@ -109,6 +109,7 @@ def integer(compressed, task):  # noqa: F811
     return tflite.read_bytes(tflite.write(quantize(compressed[1], task).graph), "model")
 
 
+@pytest.mark.slow
 def test_bounds_are_kept_by_the_network_as_it_ships(integer, compressed, board, goal):
     found = measure(integer, board.target, board.toolchain)
     assert found.instructions <= goal.bounds["instructions"] and found.flash <= goal.bounds["flash"]

@@ -62,6 +62,7 @@ def test_switchable_networks_learn_from_what_their_open_channels_hear() -> None:
     _same(CoreLearningExecutor(graph, target, machine, toolchain, gates), graph, 0, gates)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 16), st.integers(0, 20))
 def test_any_rate(seed: int, weights: int, biases: int) -> None:

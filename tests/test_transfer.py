@@ -72,6 +72,7 @@ def learnt(world, data: Path, out: Path) -> Checkpoint:
     return checkpoint.load(out / "best.pt")
 
 
+@pytest.mark.slow
 def test_new_words_are_learnt_though_every_label_is_wrong(world, tmp_path, capsys):
     """Shuffled labels give the same weights: only the teacher says what is what."""
     folder, *_ = world
