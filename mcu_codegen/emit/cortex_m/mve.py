@@ -62,6 +62,11 @@ class MveRenderer(MveAddition, MvePooling, MveColumns, MvePlanes, BlockRenderer)
         super().__init__(optimize)
         self.helpers |= {"copy": COPY.helper("copy"), "fill": _FILL.helper("fill")}
 
+    def taps(self, op: lower.Convolution, site: Site, visit: str) -> str:
+        # gcc 12 vectorises these loops, and makes the predicate {true, true, true, false} of pixels inside all true;
+        # an empty statement of assembly keeps it from that
+        return super().taps(op, site, f'{visit}\n__asm__ volatile("");')
+
     def obstacle(self, op: Scaled, channels: int) -> str:
         if channels == 1:
             return unscaled(op) or "kernels compute channels in pairs, and it has one"
