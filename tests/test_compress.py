@@ -116,6 +116,7 @@ def test_bounds_are_kept_by_the_network_as_it_ships(integer, compressed, board, 
     assert all(width % 4 == 0 for width in widths_of(compressed[1].network()))
 
 
+@pytest.mark.slow
 def test_what_ships_gives_the_same_bytes_everywhere(integer):
     executors = parity.executors(integer, [targets.find("cortex-m4")])
     report = parity.compare(integer, executors, parity.random_inputs(integer, 4))
