@@ -11,7 +11,7 @@ from ..emit import sparse
 from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
 from ..emit.learning import emit_learning
-from ..emit.model import ARENAS, emit_model
+from ..emit.model import ARENAS, emit_plan
 from ..emit.plan import compile_plan
 from ..emit.selftest import SELFTESTS
 from ..emit.text import Origin
@@ -71,7 +71,8 @@ def run(options: argparse.Namespace) -> int:
     target = targets.find(options.target) if options.target else None
     graph, renderer = personal_options.shipped(options, graph, target, enrolment)
     graph = streaming_options.heard(options, graph)
-    sources |= emit_model(graph, options.name, renderer, options.arena, options.selftest, origin.command)
+    plan = compile_plan(graph, renderer, options.name)
+    sources |= emit_plan(plan, options.arena, options.selftest, origin.command)
     if "front_end" in graph.metadata:
         pipeline, prefix = Pipeline.of(graph), options.name.removesuffix("_model")
         instruction_set = target.instruction_set if target else "portable"
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     if kept:
         entries, weights = (sum(each) for each in zip(*kept.values(), strict=True))
         print(f"sparse weights in {len(kept)} layers: {entries:,} bytes instead of {weights:,}")
-    for layer, reason in compile_plan(graph, renderer, options.name).portable.items():
+    for layer, reason in plan.portable.items():
         print(f"portable C: {layer}: {reason}")
     return 0
 

@@ -24,7 +24,7 @@ from .portable.renderer import Renderer
 from .selftest import emit_selftest
 from .text import Origin, banner, comment, described, header, string
 
-__all__ = ["ARENAS", "emit_model"]
+__all__ = ["ARENAS", "emit_model", "emit_plan"]
 
 
 def emit_model(
@@ -36,13 +36,23 @@ def emit_model(
     command: str = "",
     golden: Mapping[str, Sequence[np.ndarray]] | None = None,
 ) -> dict[str, str]:
+    """`emit_plan` of `graph`, planned as `compile_plan` does."""
+    return emit_plan(compile_plan(graph, renderer, name), arena, selftest, command, golden)
+
+
+def emit_plan(
+    plan: Plan,
+    arena: str = "static",
+    selftest: str = "golden",
+    command: str = "",
+    golden: Mapping[str, Sequence[np.ndarray]] | None = None,
+) -> dict[str, str]:
     """File name to text.
 
     `arena` is one of ARENAS, `selftest` one of selftest.SELFTESTS, `command` the command line that the banners show.
     `golden` gives the self-test's inputs (int8, in the shapes of the tensors) by entry; others are pseudo-random.
     """
-    plan = compile_plan(graph, renderer, name)
-    origin = Origin(command, graph.sha256)
+    name, origin = plan.name, Origin(command, plan.graph.sha256)
     pool = Pool(f"{name.upper()}_CONST_ATTR")
     source = _source(plan, pool, arena)  # fills the pool
     texts = {

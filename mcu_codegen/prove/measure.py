@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..emit.cortex_m.instruction_sets import RENDERERS
-from ..emit.model import emit_model
+from ..emit.model import emit_plan
 from ..emit.plan import Plan, compile_plan
 from ..emit.portable.renderer import Renderer
 from ..emit.sparse import kept_as
@@ -57,7 +57,7 @@ def measure(
             f"model '{graph.name}': it has early exits, and costs what its clips cost; no samples are accepted"
         )
     layers = plan.of(plan.graph.main)
-    network = emit_model(graph, renderer=renderer)
+    network = emit_plan(plan)
     del network["kws_model_selftest.c"]
     program = {**network, **harness.core(graph), **stubs(*RUNTIME)}
     invoke = f"kws_model_{graph.main.name}"
