@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..errors import BuildError, InputError
+
+
+@contextlib.contextmanager
+def interrupts_arrive() -> Iterator[None]:
+    """Inside, no interrupt is lost. One that falls into a destructor or a callback of a weak reference cannot be raised
+    there (Python prints it and goes on), so it is sent again a moment later."""
+    outer = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_type is KeyboardInterrupt:
+            main = threading.main_thread().ident
+            threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
+        else:
+            outer(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = outer
 
 
 def run(
@@ -32,7 +55,8 @@ def run(
             verb_parser.set_defaults(run=module.run)
     options = parser.parse_args(arguments)
     try:
-        status = int(options.run(options) or 0)
+        with interrupts_arrive():
+            status = int(options.run(options) or 0)
         sys.stdout.flush()
         return status
     except (InputError, BuildError) as error:
