@@ -46,6 +46,17 @@ def test_a_second_is_the_sum_of_its_parts(compiler: toolchain.Toolchain) -> None
     assert 50 < often.stack < 1000
 
 
+def test_a_loop_that_sleeps_costs_its_front_end(compiler: toolchain.Toolchain) -> None:
+    target = targets.find("cortex-m4")
+    plain = listening(small_pipeline(), target, compiler)
+    found = listening(small_pipeline().resting(3.0), target, compiler)
+    assert plain.asleep_per_second is None and found.asleep_per_second is not None
+    ears = found.frame * found.frames_per_second
+    assert ears < found.asleep_per_second < 1.1 * ears  # silence costs 160 instructions more than noise does
+    assert found.instructions_per_second - plain.instructions_per_second < 50 * 100
+    assert "listening, asleep" in found.table(1).text() and "asleep" not in plain.table(1).text()
+
+
 def test_measure_shows_it_where_a_model_listens(tmp_path: Path, compiler: toolchain.Toolchain, capsys) -> None:
     graph = small_pipeline().graph
     path = tmp_path / "model.tflite"

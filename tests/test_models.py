@@ -6,11 +6,13 @@ import torch
 from torch import nn
 
 from kws.features import Window
-from kws.models import MODELS, build, streaming
+from kws.models import MODELS, build, find, streaming
 from kws.models.count import Count, count
 from kws.models.layers import ChannelsToColumns, ColumnsToChannels, SameConv2d, SubSpectralNorm, same_padding
 from kws.quantization.nncf_quantize import fold
+from kws.quantization.representative import representative
 from mcu_codegen.errors import InputError
+from mcu_codegen.listen.step import step_of
 
 
 @pytest.mark.parametrize(
@@ -27,8 +29,22 @@ def test_published_size(name, expected):
 
 def test_streaming_forms():
     assert streaming("ds-cnn-s") == streaming("ds-cnn-s-streaming") == "ds-cnn-s-streaming"
-    with pytest.raises(InputError, match="--streaming: model res1d-s pads no time, so it can stream as it is"):
-        streaming("res1d-s")
+    assert streaming("ds-cnn-s:8,8") == "ds-cnn-s-streaming:8,8"
+    assert streaming("res1d-s:40") == "res1d-s:40"  # pads no time as it is
+    with pytest.raises(InputError, match="model 'res2d' is unknown"):
+        streaming("res2d")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_said_to_stream_does(name):
+    architecture = find(name)
+    window = Window(architecture.front_end, architecture.context)
+    graph = representative(name, 12, window)
+    if architecture.streaming:
+        assert step_of(graph).step.window == window.frames(16000)
+    else:
+        with pytest.raises(InputError, match="pads time"):
+            step_of(graph)
 
 
 @pytest.mark.parametrize("size", ["s", "m"])

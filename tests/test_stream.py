@@ -171,6 +171,81 @@ def test_a_stream_of_steps_is_the_same_on_a_core(core, frames):
     assert report.passed, report.table().text()
 
 
+def sparse_babble(seconds: float) -> np.ndarray:
+    """Noise of a room that now and then, for a quarter of a second, is babble."""
+    audio, rng = babble(seconds), np.random.default_rng(11)
+    at = np.arange(len(audio)) / 16000
+    bursts = (at % 3.1 > 2.7) & (at > 2)
+    return np.where(bursts, audio, rng.normal(0, 30, len(audio)).round()).astype(np.int16)
+
+
+def resting(pipeline: Pipeline, hold_hops: int = 30, lead_hops: int = 4) -> Pipeline:
+    """With a floor that knows the room from the start, so that seconds are enough, and keywords that win."""
+    activity = replace(pipeline.resting(3.0).activity, silence=-60, hold_hops=hold_hops, lead_hops=lead_hops)
+    return replace(pipeline, activity=activity, labels=("yes", "no", "_silence_", "_unknown_"))
+
+
+def test_a_sleeping_loop_hears_the_stream_without_what_it_slept_through():
+    """Hop by hop, with nothing but the frames that it keeps."""
+    whole, stepping = (resting(each) for each in stepping_pipelines(2, 4))
+    activity, audio = whole.activity, sparse_babble(18.0)
+    found = whole.run(audio)
+    front_end, context = PRESETS["mfcc10"], 30
+    history = [front_end.floor_codes] * context
+    detector = Detector(whole.decision, whole.labels)
+    floor, quiet, asleep, kept, slept = activity.silence * 1024, 0, False, [], 0
+    scores, detections = [], []
+    for hop in range(1, len(audio) // front_end.hop + 1):
+        if front_end.frames(hop * front_end.hop):
+            frame = found.features[front_end.frames(hop * front_end.hop) - 1]
+            above = int(frame[0]) * 1024 - floor
+            quiet = 0 if above > activity.margin * 1024 else quiet + 1
+            floor += above // (64 if above < 0 else 512)
+            kept = [*kept, frame][-4 - 4 :] if asleep else [frame]
+            history += [] if asleep else [frame]
+        if detector.hop():
+            if asleep and quiet >= 4:
+                slept += 1
+                continue
+            history += kept if asleep else []
+            asleep = not asleep and quiet >= 30
+            kept = []
+            window = np.array(history[-context:]).reshape(1, 1, context, 10, 1)
+            scores.append(NumpyExecutor(whole.graph).run([window])[whole.graph.main.outputs[0]].reshape(-1))
+            detections.append(detector.step(scores[-1]))
+    assert slept > 30 and len(scores) > 30
+    for each in (found, stepping.run(audio)):
+        assert np.array_equal(each.scores, scores)
+        assert each.detections == [detection for detection in detections if detection]
+    assert found.detections
+
+
+@pytest.mark.parametrize(("core", "frames"), [("cortex-m0", None), ("cortex-m4", 2)])
+def test_a_sleeping_loop_is_the_same_on_a_core(core, frames):
+    pipeline = resting(stepping_pipelines(frames or 2, 4)[frames is not None])
+    audio = sparse_babble(8.0)
+    awake = len(pipeline.run(audio).scores)
+    assert 20 < awake < 80  # of a hundred
+    report = compared(pipeline, parity.programs(pipeline, targets.find_all([core])), audio)
+    assert report.passed, report.table().text()
+
+
+def test_nothing_is_left_out_before_the_floor_is_found():
+    """It rises from digital silence to the room in some tens of seconds, and until then the loop is awake."""
+    pipeline = stepping_pipelines(2, 10)[0].resting(3.0)
+    noise = np.random.default_rng(0).normal(0, 100, 16000 * 60).astype(np.int16)
+    features = frontend.features(pipeline.front_end, noise)
+    _, awake, _ = pipeline.heard(features, np.arange(9, len(features), 10))
+    first = int(np.argmin(awake)) * 0.2
+    assert 5 < first < 40 and awake[int(first / 0.2) :].mean() < 0.1
+
+
+@pytest.mark.parametrize("decibels", [0.0, 41.0, float("nan")])
+def test_margins_that_are_none_are_refused(decibels):
+    with pytest.raises(InputError, match=r"--skip-silence .*: 0\.1 to 40 dB are accepted"):
+        small_pipeline().resting(decibels)
+
+
 class Altered:
     """A program that hears something else."""
 

@@ -75,6 +75,46 @@ static void answer(void)
 
 #endif
 
+#ifdef KWS_DECISION_RESTS
+
+/* The network hears what kws_activity lets through, in stretches that end wherever the decision is due. */
+
+#include "kws_activity.h"
+
+#if KWS_ACTIVITY_COEFFICIENTS != FRAME || KWS_ACTIVITY_STRIDE_HOPS != KWS_DECISION_STRIDE_HOPS
+#error "activity and decision were not generated from one model"
+#endif
+
+static int due(void)
+{
+    const int8_t *frame;
+
+    if (!kws_activity_due()) {
+        return 0;
+    }
+    while ((frame = kws_activity_next()) != 0) {
+        hear(frame);
+    }
+    return 1;
+}
+
+#else
+
+static void kws_activity_reset(void) {}
+
+static int kws_activity_push(const int8_t *frame)
+{
+    (void)frame;
+    return 1;
+}
+
+static int due(void)
+{
+    return 1;
+}
+
+#endif
+
 void stream_reset(void)
 {
     static const int8_t silence[FRAME] = KWS_FRONTEND_FLOOR_CODES;
@@ -85,6 +125,7 @@ void stream_reset(void)
     kws_frontend_reset();
     kws_model_reset();
     kws_decision_reset();
+    kws_activity_reset();
     begin();
 }
 
@@ -95,9 +136,11 @@ int stream_push(const int16_t *hop, kws_decision_detection *detection)
 
     if (kws_frontend_push(hop, frame)) {
         STREAM_OBSERVE(STREAM_FEATURES, frame, sizeof frame);
-        hear(frame);
+        if (kws_activity_push(frame)) {
+            hear(frame);
+        }
     }
-    if (!kws_decision_hop()) {
+    if (!kws_decision_hop() || !due()) {
         return KWS_DECISION_NOTHING;
     }
     answer();

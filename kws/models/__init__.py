@@ -27,7 +27,8 @@ class Architecture:
     `front_end`, unless it is trained on another one, and gives logits [N, classes].
 
     `coefficients` is how many it needs a frame, 0 where it takes any; `context` how many frames it hears before and
-    after the second that holds the word. What is `streaming` becomes C that hears a stream, a few frames at a time.
+    after the second that holds the word. What is `streaming` pads no time, and becomes C that hears a stream, a few
+    frames at a time.
     """
 
     build: Callable[[int], nn.Module]
@@ -41,13 +42,15 @@ _STREAMING = "-streaming"
 
 MODELS: dict[str, Architecture] = {
     **{
-        f"res1d-{size}": Architecture(partial(res1d.res1d, width), "logmel40-20ms", res1d.BANDS, res1d.CONTEXT)
+        f"res1d-{size}": Architecture(
+            partial(res1d.res1d, width), "logmel40-20ms", res1d.BANDS, res1d.CONTEXT, streaming=True
+        )
         for size, width in res1d.WIDTHS.items()
     },
-    "res1d-wide": Architecture(res1d.wide, "logmel40-20ms", res1d.BANDS, res1d.CONTEXT),
+    "res1d-wide": Architecture(res1d.wide, "logmel40-20ms", res1d.BANDS, res1d.CONTEXT, streaming=True),
     **{
         f"bc-resnet-{scale}": Architecture(
-            partial(bc_resnet.bc_resnet, scale), "logmel40-20ms", bc_resnet.BANDS, bc_resnet.CONTEXT
+            partial(bc_resnet.bc_resnet, scale), "logmel40-20ms", bc_resnet.BANDS, bc_resnet.CONTEXT, streaming=True
         )
         for scale in (1, 2)
     },
@@ -77,12 +80,12 @@ def find(name: str) -> Architecture:
 
 
 def streaming(name: str) -> str:
-    """The name of the streaming form of a network. Raises InputError where it has none."""
+    """The name of the form of a network that streams: its own where it pads no time. Raises InputError on an unknown
+    name."""
     if find(name).streaming:
         return name
-    if name + _STREAMING not in MODELS:
-        raise InputError(f"--streaming: model {name} pads no time, so it can stream as it is; go without")
-    return name + _STREAMING
+    whole, colon, widths = name.partition(":")
+    return f"{whole}{_STREAMING}{colon}{widths}"
 
 
 def build(name: str, classes: int) -> nn.Module:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .. import files, targets
 from ..emit import sparse
+from ..emit.activity import emit_activity
 from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
 from ..emit.learning import emit_learning
@@ -18,8 +19,8 @@ from ..emit.text import Origin
 from ..emit.user import emit_user
 from ..errors import InputError
 from ..formats import tflite
-from ..listen.pipeline import Pipeline
-from . import personal_options, render_options, streaming_options
+from ..listen.step import step_of
+from . import listening_options, personal_options, render_options, streaming_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     render_options.configure(parser)
     personal_options.configure(parser)
     streaming_options.configure(parser)
+    listening_options.configure(parser)
     parser.add_argument(
         "--enrol", metavar="ENROL.tflite", help="enrol users on the board, with the enrolment network of a gated model"
     )
@@ -57,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the network, and the front end and decision where the model names them. Raises InputError."""
     graph = tflite.read(options.model)
-    streaming_options.chosen(options, graph)
+    streaming = streaming_options.chosen(options, graph)
     enrolment = None if options.enrol is None else tflite.read(options.enrol)
     origin = Origin(_command(options), graph.sha256)
     personal = enrolment is not None or options.learn
@@ -70,14 +72,20 @@ def run(options: argparse.Namespace) -> int:
         sources |= emit_learning(graph, options.name, origin, options.arena)
     target = targets.find(options.target) if options.target else None
     graph, renderer = personal_options.shipped(options, graph, target, enrolment)
-    graph = streaming_options.heard(options, graph)
+    graph = step_of(graph, options.rows_per_step) if streaming else graph
     plan = compile_plan(graph, renderer, options.name)
     sources |= emit_plan(plan, options.arena, options.selftest, origin.command)
-    if "front_end" in graph.metadata:
-        pipeline, prefix = Pipeline.of(graph), options.name.removesuffix("_model")
+    pipeline = listening_options.pipeline(options, graph)
+    if pipeline is not None:
+        prefix = options.name.removesuffix("_model")
         instruction_set = target.instruction_set if target else "portable"
         sources |= emit_frontend(pipeline.front_end, f"{prefix}_frontend", origin, instruction_set)
-        sources |= emit_decision(pipeline.decision, pipeline.labels, f"{prefix}_decision", origin, pipeline.words)
+        decision, activity = pipeline.decision, pipeline.activity
+        rests = activity is not None
+        sources |= emit_decision(decision, pipeline.labels, f"{prefix}_decision", origin, pipeline.words, rests)
+        if activity is not None:
+            frame = pipeline.front_end.coefficients
+            sources |= emit_activity(activity, frame, decision.stride_hops, f"{prefix}_activity", origin)
     folder = Path(options.out)
     files.write_all(folder, sources)
     for name, text in sources.items():
@@ -93,7 +101,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _command(options: argparse.Namespace) -> str:
     """The command line with every option spelled out, so that the files say how to make them again."""
-    names = ("target", "user", "enrol", "optimize", "weights", "rows_per_step", "name", "arena", "selftest", "out")
+    names = ["target", "user", "enrol", "optimize", "weights", "rows_per_step", "skip_silence", "name", "arena"]
+    names += ["selftest", "out"]
     named = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
     named["--weights"] = options.weights or ("int8" if options.switchable else render_options.DEFAULT)
     words = [word for option, value in named.items() if value is not None for word in (option, str(value))]

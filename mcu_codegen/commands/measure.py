@@ -11,11 +11,11 @@ from ..emit.plan import compile_plan
 from ..emulate import toolchain
 from ..errors import InputError
 from ..formats import tflite
-from ..listen.pipeline import Pipeline
+from ..listen.step import step_of
 from ..prove.arena_picture import arena_picture
 from ..prove.listening import listening
 from ..prove.measure import measure
-from . import features, personal_options, render_options, streaming_options
+from . import features, listening_options, personal_options, render_options, streaming_options
 
 _MOST_SAMPLES = 1000
 
@@ -35,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     render_options.configure(parser)
     personal_options.configure(parser)
     streaming_options.configure(parser)
+    listening_options.configure(parser)
     parser.add_argument(
         "--clips",
         type=Path,
@@ -56,16 +57,17 @@ def run(options: argparse.Namespace) -> int:
     """The exit status."""
     target = targets.find(options.target)
     graph = tflite.read(options.model)
-    streaming_options.chosen(options, graph)
+    streaming = streaming_options.chosen(options, graph)
     graph, renderer = personal_options.shipped(options, graph, target)
-    graph = streaming_options.heard(options, graph)
+    graph = step_of(graph, options.rows_per_step) if streaming else graph
+    listens = {"front_end", "labels", "decision"} <= graph.metadata.keys() or options.skip_silence is not None
+    pipeline = listening_options.pipeline(options, graph) if listens else None
     clips = None if options.clips is None else features.read(graph, options.clips, "--clips")
     if not 1 <= options.samples <= _MOST_SAMPLES:
         raise InputError(f"--samples {options.samples}: 1 to {_MOST_SAMPLES} are accepted")
     compiler = toolchain.choose(options.compiler)
     result = measure(graph, target, compiler, renderer, clips, options.samples)
-    listens = {"front_end", "labels", "decision"} <= graph.metadata.keys()
-    loop = listening(Pipeline.of(graph), target, compiler, renderer) if listens else None
+    loop = None if pipeline is None else listening(pipeline, target, compiler, renderer)
     if options.picture is not None:
         plan = compile_plan(graph, renderer)
         files.write_whole(options.picture, arena_picture(plan))

@@ -6,7 +6,6 @@ import argparse
 
 from ..errors import InputError
 from ..graph import Graph
-from ..listen.step import step_of
 from ..users.exits import exits_of
 
 
@@ -16,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--streaming",
         action=argparse.BooleanOptionalAction,
         help="a step instead of the whole network: new frames in, the scores of the last window out (default: where the"
-        " model says that it was trained for it)",
+        " model says that it streams, without gates or exits)",
     )
     parser.add_argument(
         "--rows-per-step",
@@ -28,19 +27,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(options: argparse.Namespace, graph: Graph) -> bool:
-    """Whether the options ask for a step; or, where they say nothing, whether `graph` does and can have one as it is
-    asked for. Raises InputError where options disagree."""
+    """Whether the options ask for a step of `graph`, as its file has it; or, where they say nothing, whether it says
+    that it streams. One with gates or exits is whole unless a step is asked for: a step has neither to switch or to
+    learn. Raises InputError where options disagree."""
     whole = [f"--{name}" for name in ("switchable", "enrol", "learn") if getattr(options, name, None)]
-    streaming = options.streaming
+    streaming: bool | None = options.streaming
     if streaming is None:
-        streaming = bool(graph.metadata.get("streaming")) and not whole and not exits_of(graph)
+        fixed = not whole and "gates" not in graph.metadata and not exits_of(graph)
+        streaming = fixed and graph.metadata.get("streaming", False)
     if options.rows_per_step is not None and not streaming:
         raise InputError(f"--rows-per-step {options.rows_per_step}: accepted with --streaming")
     if streaming and whole:
         raise InputError(f"{whole[0]}: accepted without --streaming; a step has fixed channels and one entry")
-    return bool(streaming)
-
-
-def heard(options: argparse.Namespace, graph: Graph) -> Graph:
-    """`graph`, or its step where one is `chosen`."""
-    return step_of(graph, options.rows_per_step) if chosen(options, graph) else graph
+    return streaming

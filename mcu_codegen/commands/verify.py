@@ -14,6 +14,7 @@ from ..emulate import toolchain
 from ..errors import InputError
 from ..formats import tflite
 from ..graph import Graph
+from ..listen.step import step_of
 from ..prove import learning, parity, personal
 from ..prove import streaming as prove_streaming
 from ..prove.comparison import Comparison, Report
@@ -74,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     if streaming:
         if options.user is not None:
             graph = personal_options.own(graph, User.load(options.user, graph))
-        step = streaming_options.heard(options, graph)
+        step = step_of(graph, options.rows_per_step)
         executors = parity.executors(step, chosen, options.compiler, renderers)
         report = prove_streaming.compare(graph, step, executors, _frames(step, options), progress)
     elif options.user is None:

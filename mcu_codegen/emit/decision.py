@@ -18,11 +18,13 @@ def emit_decision(
     name: str = "kws_decision",
     origin: Origin | None = None,
     words: Sequence[str] | None = None,
+    rests: bool = False,
 ) -> dict[str, str]:
     """File name to text: `name`.h, `name`.c and `name`_selftest.c.
 
     `labels` are in the order of the network's scores. `name` is a C identifier, the prefix of every function and, in
-    upper case, of every macro. `words` are the keywords that may be decided at first, as in `decision.allowed`.
+    upper case, of every macro. `words` are the keywords that may be decided at first, as in `decision.allowed`. `rests`
+    tells the loop that `emit.activity` says which inferences are left out.
     """
     origin = origin or Origin()
     listed = ",\n".join(f"    {string(label)}" for label in labels)
@@ -31,7 +33,7 @@ def emit_decision(
     files = {
         ".h": (
             "Decision: int8 scores in, detections out.",
-            header(f"{name}.h", _header(decision, labels)),
+            header(f"{name}.h", _header(decision, labels, rests)),
         ),
         ".c": (
             "Decision: smoothing, threshold and refractory time.",
@@ -74,7 +76,8 @@ def selftest_crc(decision: Decision, labels: Sequence[str], words: Sequence[str]
     return crc
 
 
-def _header(decision: Decision, labels: Sequence[str]) -> str:
+def _header(decision: Decision, labels: Sequence[str], rests: bool) -> str:
+    note = "\n#define KWS_DECISION_RESTS /* kws_activity.h says when inferences are left out */" if rests else ""
     return f"""
 #include <stdint.h>
 
@@ -82,7 +85,7 @@ def _header(decision: Decision, labels: Sequence[str]) -> str:
 #define KWS_DECISION_STRIDE_HOPS {decision.stride_hops} /* hops between inferences */
 #define KWS_DECISION_SMOOTHING {decision.smoothing} /* inferences averaged */
 #define KWS_DECISION_THRESHOLD {decision.threshold} /* of the average score, in 1/256 */
-#define KWS_DECISION_REFRACTORY_HOPS {decision.refractory_hops} /* hops after a detection without another */
+#define KWS_DECISION_REFRACTORY_HOPS {decision.refractory_hops} /* hops after a detection without another */{note}
 
 /* What kws_decision_step returns. */
 #define KWS_DECISION_NOTHING 0
@@ -103,7 +106,7 @@ typedef struct {{
 void kws_decision_reset(void);
 
 /* Count one hop. Returns 1 when an inference is due; then call kws_decision_step with its scores, before the next
-   hop. */
+   hop{", unless it is left out" if rests else ""}. */
 int kws_decision_hop(void);
 
 /* Take the KWS_DECISION_LABELS scores of one inference (scale 1/256, zero point -128). `detection` is written unless

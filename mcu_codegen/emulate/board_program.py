@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..emit.activity import emit_activity
 from ..emit.cortex_m.instruction_sets import RENDERERS
 from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
@@ -38,10 +39,12 @@ _FEATURES, _SCORES, _DETECTED, _SUPPRESSED = 100, 101, 1, 2
 
 def loop(pipeline: Pipeline, target: Target, renderer: Renderer) -> dict[str, str]:
     """File name to text: front end, network, decision, and the loop that joins them, for the core of `target`."""
+    front_end, decision, activity = pipeline.front_end, pipeline.decision, pipeline.activity
     return {
-        **emit_frontend(pipeline.front_end, instruction_set=target.instruction_set),
+        **emit_frontend(front_end, instruction_set=target.instruction_set),
         **emit_model(pipeline.graph, renderer=renderer),
-        **emit_decision(pipeline.decision, pipeline.labels, words=pipeline.words),
+        **emit_decision(decision, pipeline.labels, words=pipeline.words, rests=activity is not None),
+        **(emit_activity(activity, front_end.coefficients, decision.stride_hops) if activity else {}),
         **stubs("generic/stream.c", "generic/stream.h"),
     }
 

@@ -3,11 +3,12 @@
 The network's context holds the features of silence at first and slides by one frame with every frame of the front end.
 The decision counts hops and says when the network runs. A step of a network (`step`) runs as soon as its frames are
 there; frames of silence stand for the first hops, which give none, so that a step ends wherever the decision is due.
+With an `activity` the network hears only some of the frames, and is asked only at some of those times.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..execute.numpy_executor import NumpyExecutor
 from ..graph import Graph
 from ..users.exits import answers, exits_of
 from . import frontend
+from .activity import Activity
 from .decision import Decision, Detection, Detector, allowed
 from .frontend import FrontEnd
 
@@ -39,6 +41,7 @@ class Pipeline:
     labels: tuple[str, ...]
     decision: Decision
     words: tuple[str, ...] | None = None  # the keywords that may be decided; None: all
+    activity: Activity | None = None  # what leaves out inferences
 
     @staticmethod
     def of(graph: Graph) -> Pipeline:
@@ -77,30 +80,50 @@ class Pipeline:
             )
         return Pipeline(graph, front_end, labels, decision, None if words is None else tuple(words))
 
+    @property
+    def context(self) -> int:
+        """Frames that the whole network hears."""
+        step, source = self.graph.step, self.graph.tensors[self.graph.main.inputs[0]]
+        return source.bytes // self.front_end.coefficients if step is None else step.window
+
+    def resting(self, decibels: float) -> Pipeline:
+        """The same, which leaves out inferences while nothing is so much louder than the noise. Raises InputError."""
+        stride_hops = self.decision.stride_hops
+        return replace(self, activity=Activity.of(self.front_end, self.context, stride_hops, decibels))
+
     def run(self, audio: np.ndarray) -> Stream:
         """What int16 `audio` [n] at 16 kHz gives from a reset on; samples past the last whole hop are unused."""
         front_end = self.front_end
         hops = len(audio) // front_end.hop
         features = frontend.features(front_end, audio[: hops * front_end.hop])
         detector = Detector(self.decision, self.labels, self.words)
-        due = [hop for hop in range(1, hops + 1) if detector.hop()]
-        scores = self._stepped(features, due) if self.graph.step is not None else self._whole(features, due)
+        frames = np.array([front_end.frames(hop * front_end.hop) for hop in range(1, hops + 1) if detector.hop()], int)
+        heard, awake, ends = self.heard(features, frames)
+        scores = self._stepped(heard, ends) if self.graph.step is not None else self._whole(heard, ends)
         detector.reset()
-        ready = iter(scores)
-        found = [detector.step(next(ready)) for _ in range(hops) if detector.hop()]
+        asked, ready = iter(awake.tolist()), iter(scores)
+        found = [detector.step(next(ready)) for _ in range(hops) if detector.hop() and next(asked)]
         return Stream(features, scores, [detection for detection in found if detection is not None])
 
-    def _whole(self, features: np.ndarray, due: list[int]) -> np.ndarray:
-        """Scores int8 (inferences, labels) after each of the hops that are `due`."""
-        front_end, source = self.front_end, self.graph.tensors[self.graph.main.inputs[0]]
-        context = source.bytes // front_end.coefficients
-        history = np.concatenate([np.tile(front_end.floor_codes, (context, 1)), features])
-        # after `hop` hops there are as many frames as in that many samples; the newest end the context
-        ends = [context + front_end.frames(hop * front_end.hop) for hop in due]
-        windows = np.array([history[end - context : end] for end in ends], np.int8).reshape(-1, *source.shape)
+    def heard(self, features: np.ndarray, due: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What the network hears of features int8 (frames, coefficients), and when it is asked.
+
+        `due` is int[n], how many frames there are whenever the decision is due. Gives the frames that it hears;
+        bool[n], whether an inference runs; and for each that does, how many of the frames that it hears are there.
+        """
+        if self.activity is None:
+            return features, np.ones(len(due), bool), due
+        heard, awake = self.activity.watch(features, due.tolist())
+        return features[heard], awake, np.concatenate([[0], np.cumsum(heard)])[due[awake]]
+
+    def _whole(self, features: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Scores int8 (inferences, labels) after so many of the frames."""
+        context, source = self.context, self.graph.tensors[self.graph.main.inputs[0]]
+        history = np.concatenate([np.tile(self.front_end.floor_codes, (context, 1)), features])
+        windows = np.array([history[end : end + context] for end in ends], np.int8).reshape(-1, *source.shape)
         return answers(self.graph, NumpyExecutor(self.graph).run([windows]))[1]
 
-    def _stepped(self, features: np.ndarray, due: list[int]) -> np.ndarray:
+    def _stepped(self, features: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """The same of a step."""
         front_end, source = self.front_end, self.graph.tensors[self.graph.main.inputs[0]]
         frames = source.bytes // front_end.coefficients  # of a step
@@ -109,7 +132,7 @@ class Pipeline:
         steps = history[: len(history) // frames * frames].reshape(-1, *source.shape)
         output = self.graph.main.outputs[-1]
         scores = NumpyExecutor(self.graph).run([steps])[output].reshape(-1, len(self.labels))
-        return scores[[hop // frames - 1 for hop in due]]
+        return scores[(late + ends) // frames - 1]
 
 
 def _field(graph: Graph, name: str) -> Any:

@@ -26,8 +26,6 @@ def compare(graph: Graph, inputs: Mapping[str, list[np.ndarray]], reference: Map
     """
     found = [Comparison("litert, by operator"), Comparison("litert, end to end", asserted=False)]
     reason = litert_executor.unavailable()
-    if graph.step is not None:
-        reason = "a step has operators of its own, which TFLite lacks"
     if reason:
         return [replace(each, trouble=reason, absent=True) for each in found]
     return [_by_operator(found[0], graph, inputs, reference), _end_to_end(found[1], graph, inputs, reference)]

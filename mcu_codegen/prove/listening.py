@@ -65,6 +65,7 @@ class Listening:
     frames_per_second: float
     inferences_per_second: float
     instructions_per_second: float  # of the whole loop: front end, network, decision and what joins them
+    asleep_per_second: float | None  # the same while inferences are left out; None where they never are
     front_end_flash: int
     front_end_ram: int
     flash: int  # code and constants of the whole loop
@@ -88,6 +89,9 @@ class Listening:
         rest = self.instructions_per_second - sum(each * rate for _, each, rate in parts)
         rows.append(["decision and loop", "", "", round(rest), f"{rest / self.instructions_per_second:.3f}"])
         rows.append(["listening", "", "", round(self.instructions_per_second), "1.000"])
+        if self.asleep_per_second is not None:
+            share = self.asleep_per_second / self.instructions_per_second
+            rows.append(["listening, asleep", "", "", round(self.asleep_per_second), f"{share:.3f}"])
         return Table(["part", "instructions", "times a second", "instructions a second", "share"], rows)
 
     def text(self, invoke: int) -> str:
@@ -108,10 +112,13 @@ def listening(pipeline: Pipeline, target: Target, toolchain: Toolchain, renderer
     machine = counting_machine(target)
     renderer = renderer or RENDERERS[target.instruction_set]()
     front_end, stride = pipeline.front_end, pipeline.decision.stride_hops
-    # whole strides behind the first full window; the last one is counted
+    # whole strides: those of the first full window, one that is counted, and with an activity those until it sleeps,
+    # and the last, that is counted too; digital silence is quiet from the first frame on
     full = -(-front_end.window // front_end.hop)
-    hops = stride * (-(-full // stride) + 1)
-    audio = np.random.default_rng(0).normal(0, 2000, hops * front_end.hop).astype(np.int16)
+    first = -(-full // stride)
+    rest = 0 if pipeline.activity is None else -(-(full + pipeline.activity.hold_hops) // stride) + 1
+    noise = np.random.default_rng(0).normal(0, 2000, (first + 1) * stride * front_end.hop)
+    audio = np.pad(noise, (0, rest * stride * front_end.hop)).astype(np.int16)
     parts = loop(pipeline, target, renderer)
     with tempfile.TemporaryDirectory(prefix="kws-mcu-") as name:
         folder = Path(name)
@@ -125,17 +132,19 @@ def listening(pipeline: Pipeline, target: Target, toolchain: Toolchain, renderer
             [count.instructions[0] for count in machine.count(program, folder, function)] for function in (_LOOP, PUSH)
         )
         stack = int.from_bytes((folder / _STACK).read_bytes(), "little")
+    counted = calls[first * stride : (first + 1) * stride]
     frames = FrontEndProgram(front_end, target, machine, toolchain, renderer.optimize)
-    stages = max((count.instructions for count in frames.count_stages(audio)), key=sum)
+    stages = max((count.instructions for count in frames.count_stages(audio[: len(noise)])), key=sum)
     hops_per_second = SAMPLE_RATE / front_end.hop
     return Listening(
         front_end.name,
         dict(zip((*STAGES, "history"), stages, strict=True)),
-        max(pushes),
+        max(pushes[: len(noise) // front_end.hop]),
         hops_per_second,
         # a step runs as soon as its frames are there, a whole window when a decision is due
         hops_per_second / (stride if pipeline.graph.step is None else pipeline.graph.step.frames),
-        sum(calls[-stride:]) * hops_per_second / stride,
+        sum(counted) * hops_per_second / stride,
+        sum(calls[-stride:]) * hops_per_second / stride if rest else None,
         *frames.memories(),
         alone.flash,
         alone.ram,

@@ -125,8 +125,9 @@ def compare(
 ) -> Report:
     """Run all `executors`, and LiteRT where installed, from their reset on, entry by entry.
 
-    `open_channels` are as in `NumpyExecutor`; with them, LiteRT takes no part, for it cannot close any. `progress` gets
-    every comparison as soon as it is there. Raises InputError where nothing is there to compare.
+    `open_channels` are as in `NumpyExecutor`; with them, LiteRT takes no part, for it cannot close any, nor has TFLite
+    the operators of a step. `progress` gets every comparison as soon as it is there. Raises InputError where nothing is
+    there to compare.
     """
     reference = {}
     specification = NumpyExecutor(graph, open_channels)
@@ -148,7 +149,7 @@ def compare(
             for each in executors
         ]
         comparisons = [each.result() if isinstance(each, Future) else one(each) for each in started]
-    for litert in [] if open_channels else against_litert.compare(graph, inputs, reference):
+    for litert in [] if open_channels or graph.step else against_litert.compare(graph, inputs, reference):
         progress(litert)
         comparisons.append(litert)
     if all(comparison.absent for comparison in comparisons):

@@ -1,4 +1,7 @@
-"""A step against the whole network: after every step, the scores must be those of the last window, byte for byte."""
+"""A step against the whole network: after every step, the scores must be those of the last window, byte for byte.
+
+LiteRT, which has no steps, is held against the whole network in a few of the windows.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ from ..errors import InputError
 from ..execute.numpy_executor import NumpyExecutor
 from ..graph import Graph
 from ..listen.step import silence
-from . import parity
+from . import against_litert, parity
 
 _TOGETHER = 256  # windows whose tensors are in memory at a time
+_SHOWN = 4  # windows that LiteRT sees
 
 
 def random_frames(step: Graph, steps: int, seed: int = 0) -> np.ndarray:
@@ -42,24 +46,36 @@ def compare(
     whole = against_windows(graph, step, frames)
     progress(whole)
     rest = parity.compare(step, executors, {step.main.name: [frames]}, progress)
-    return parity.Report([whole, *rest.comparisons])
+    litert = _litert(graph, _windows(graph, step, frames, np.linspace(0, len(frames) - 1, _SHOWN).astype(int)))
+    for each in litert:
+        progress(each)
+    return parity.Report([whole, *rest.comparisons, *litert])
 
 
-def against_windows(graph: Graph, step: Graph, frames: np.ndarray) -> parity.Comparison:
-    """`step` in NumPy; what is expected are the outputs of `graph` on whole windows of `frames`."""
+def _litert(graph: Graph, windows: np.ndarray) -> list[parity.Comparison]:
+    inputs = {graph.main.name: [windows]}
+    return against_litert.compare(graph, inputs, {graph.main.name: NumpyExecutor(graph).run([windows])})
+
+
+def _windows(graph: Graph, step: Graph, frames: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """(n, *input shape of `graph`): the windows that end with some of the steps, int[n], of `frames`."""
     assert step.step is not None
     source = graph.tensors[graph.main.inputs[0]]
     row = source.bytes // step.step.window
     history = np.concatenate([silence(graph).reshape(-1, row), frames.reshape(-1, row)])
+    ends = (steps + 1) * step.step.frames
+    return history[ends[:, np.newaxis] + np.arange(step.step.window)].reshape(-1, *source.shape)
+
+
+def against_windows(graph: Graph, step: Graph, frames: np.ndarray) -> parity.Comparison:
+    """`step` in NumPy; what is expected are the outputs of `graph` on whole windows of `frames`."""
     network, stepped = NumpyExecutor(graph), NumpyExecutor(step).run([frames])
     done = parity.Comparison("numpy, whole windows")
     for first in range(0, len(frames), _TOGETHER):
-        ends = [(number + 1) * step.step.frames for number in range(first, min(first + _TOGETHER, len(frames)))]
-        windows = np.stack([history[end : end + step.step.window] for end in ends]).reshape(-1, *source.shape)
-        expected = network.run([windows])
+        steps = np.arange(first, min(first + _TOGETHER, len(frames)))
+        expected = network.run([_windows(graph, step, frames, steps)])
         for index, place in zip(graph.main.outputs, step.main.outputs, strict=True):
-            found = stepped[place][first : first + len(ends)]
-            done = parity.add(done, graph.tensors[index].name, expected[index], found)
+            done = parity.add(done, graph.tensors[index].name, expected[index], stepped[place][steps])
             if done.first is not None and first:
                 return replace(done, first=replace(done.first, sample=done.first.sample + first))
     return done
