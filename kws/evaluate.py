@@ -36,6 +36,7 @@ _BELONGS = {
     "background": ("--stream",),
     "rooms": ("--stream",),
     "stride_hops": ("--stream",),
+    "skip_silence": ("--stream",),
     "target_fa": ("--stream",),
 }
 

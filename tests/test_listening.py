@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -37,19 +38,23 @@ def cache(tmp_path, monkeypatch):
 
 
 def heard(scores: np.ndarray, stride: int, words: tuple[Spoken, ...] = (), hops: int = 0) -> Heard:
-    return Heard(scores, stride, hops or len(scores) * stride, HOP, words)
+    return Heard(scores, stride * np.arange(1, len(scores) + 1), hops or len(scores) * stride, HOP, words)
 
 
 # --- the pipeline ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stride", [1, 5])
-def test_what_is_heard_is_what_the_pipeline_says(stride):
+@pytest.mark.parametrize(("stride", "sleeps"), [(1, False), (5, False), (2, True), (5, True)])
+def test_what_is_heard_is_what_the_pipeline_says(stride, sleeps):
     pipeline = small_pipeline()
     pipeline = replace(pipeline, decision=replace(pipeline.decision, stride_hops=stride))
-    audio = babble(3.1)
-    found = Listener(pipeline, stride).hear(Recording(audio, ()))
+    if sleeps:
+        pipeline = pipeline.resting(3.0)
+        pipeline = replace(pipeline, activity=replace(pipeline.activity, silence=0))
+    audio = babble(3.1) if not sleeps else np.concatenate([babble(3.1), np.zeros(20000, np.int16), babble(2)])
+    found = Listener(pipeline).hear(Recording(audio, ()))
     expected = pipeline.run(audio)
+    assert (found.left_out > 20 // stride) == sleeps and len(found.after) + found.left_out == found.hops // stride
     assert np.array_equal(found.scores, expected.scores) and len(np.unique(found.scores)) > 20
     events = candidates([found], pipeline.decision.smoothing, LABELS).detected(
         pipeline.decision.threshold, pipeline.decision.refractory_hops
@@ -59,7 +64,7 @@ def test_what_is_heard_is_what_the_pipeline_says(stride):
 
 
 def test_recordings_on_several_threads_are_heard_in_order():
-    listener = Listener(small_pipeline(), 5)
+    listener = Listener(small_pipeline())
     recordings = [Recording(babble(1 + 0.3 * number), ()) for number in range(6)]
     together = listener.hear_all([partial(lambda each: each, recording) for recording in recordings])
     for one, alone in zip(together, map(listener.hear, recordings), strict=True):
@@ -291,6 +296,14 @@ def test_the_command_chooses_settings_and_writes_them_into_the_model(model, tmp_
     assert (tmp_path / "det.png").read_bytes()[:4] == b"\x89PNG"
     assert evaluate(*arguments, "--json") == 0  # the model's own settings, on the same recordings
     assert json.loads(capsys.readouterr().out)["testing"] == found["testing"]
+
+
+def test_inferences_in_silence_are_left_out(model, tmp_path, capsys):
+    path = write_recording(tmp_path / "a.wav", np.concatenate([babble(4), np.zeros(64000, np.int16)]))
+    assert evaluate(model, "--stream", path, "--skip-silence") == 0
+    assert re.search(r"; 4\d\.\d% of the inferences left out", capsys.readouterr().out)
+    assert evaluate(model, "--stream", path, "--skip-silence", "6", "--json") == 0
+    assert 0.3 < json.loads(capsys.readouterr().out)["recordings"]["left_out"] < 0.5
 
 
 def test_files_with_label_tracks(model, tmp_path, capsys):

@@ -42,7 +42,8 @@ class Candidates:
 def candidates(
     heard: Sequence[Heard], smoothing: int, labels: Sequence[str], words: Sequence[str] | None = None
 ) -> Candidates:
-    """Of all recordings, with the last `smoothing` inferences averaged. `words` as in `listen.decision.allowed`."""
+    """Of all recordings, with the last `smoothing` inferences that ran averaged. `words` as in
+    `listen.decision.allowed`."""
     takes_part, keyword = np.array(allowed(labels, words)), np.array(keywords(labels))
     found: list[tuple[Ints, Ints, Ints]] = []
     for each, start in zip(heard, starts(heard), strict=True):
@@ -51,7 +52,7 @@ def candidates(
         sums = np.where(takes_part, totals[smoothing:] - totals[:-smoothing], -1)
         best = sums.argmax(axis=1)
         rows = np.flatnonzero(keyword[best])
-        found.append((start + (rows + 1) * each.stride_hops, best[rows], sums[rows, best[rows]]))
+        found.append((start + each.after[rows], best[rows], sums[rows, best[rows]]))
     hops, which, sums = (np.concatenate(part) for part in zip(*found, strict=True))
     return Candidates(hops, which, sums, smoothing)
 

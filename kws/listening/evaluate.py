@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from mcu_codegen import files
+from mcu_codegen.commands import listening_options
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
@@ -24,7 +25,7 @@ from ..data.task import corpus_again
 from ..quantization.quantize import enrolment_of
 from ..training.inference import length_of
 from . import material, plots, recording, scenes
-from .hearing import Heard, Listener
+from .hearing import Heard, Listener, left_out
 from .recording import Recording
 from .settings import Point, Trial
 
@@ -46,6 +47,7 @@ def configure(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--rooms", type=Path, metavar="FOLDER", help="impulse responses (default: generated)")
     parser.add_argument("--hours", type=float, default=3.0, metavar="H", help="to make (default: %(default)s)")
     parser.add_argument("--stride-hops", type=int, metavar="N", help="hops between inferences (default: the model's)")
+    listening_options.configure(parser)
     parser.add_argument(
         "--target-fa",
         type=float,
@@ -69,9 +71,13 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--hours {options.hours:g}: with --target-fa {options.target_fa:g}, {needed}")
     graph = tflite.read(path)
     pipeline = Pipeline.of(graph)
-    stride_hops = pipeline.decision.stride_hops if options.stride_hops is None else options.stride_hops
-    decision = replace(pipeline.decision, stride_hops=stride_hops)
-    listener = Listener(pipeline, decision.stride_hops)
+    decision = pipeline.decision
+    if options.stride_hops is not None:
+        decision = replace(decision, stride_hops=options.stride_hops)
+        pipeline = replace(pipeline, decision=decision)
+    if options.skip_silence is not None:
+        pipeline = pipeline.resting(options.skip_silence)
+    listener = Listener(pipeline)
     made = _recordings(options, pipeline)
     trials: dict[str, Trial] = {}
     for split, recordings in made.items():
@@ -87,11 +93,10 @@ def run(options: argparse.Namespace) -> int:
     split, trial = list(trials.items())[-1]
     curve = trial.curve(decision)
     if options.json:
-        print(
-            json.dumps(
-                {split: _summary(point) for split, point in results.items()} | {"curve": [*map(_summary, curve)]}
-            )
-        )
+        found = {
+            split: _summary(point) | {"left_out": left_out(trials[split].heard)} for split, point in results.items()
+        }
+        print(json.dumps(found | {"curve": [*map(_summary, curve)]}))
     else:
         print("\n".join(_text(split, point) for split, point in results.items()))
         print(f"\n{split}, at other thresholds\n{_levels(curve)}")
@@ -127,7 +132,9 @@ def _around(decision: Decision) -> list[int]:
 def _heard(split: str, heard: Sequence[Heard], seconds: float) -> str:
     length = sum(each.hops * each.hop_seconds for each in heard)
     words = sum(len(each.words) for each in heard)
-    return f"{split}: {length / 3600:.2f} hours, {words} words; made and heard at {length / seconds:.0f} x real time"
+    rest = f"; {left_out(heard):.1%} of the inferences left out" if any(each.left_out for each in heard) else ""
+    speed = f"made and heard at {length / seconds:.0f} x real time"
+    return f"{split}: {length / 3600:.2f} hours, {words} words; {speed}{rest}"
 
 
 def _text(split: str, point: Point) -> str:

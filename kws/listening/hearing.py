@@ -43,22 +43,21 @@ void hear(const int8_t *frames, const int32_t *starts, int32_t count, int8_t *sc
 
 @dataclass(frozen=True)
 class Heard:
-    """What the network said in a recording, once every `stride_hops` hops, and what there was to hear."""
+    """What the network said in a recording, and what there was to hear."""
 
     scores: Scores  # [inferences, labels]
-    stride_hops: int
+    after: npt.NDArray[np.int64]  # [inferences], hops heard before each
     hops: int
     hop_seconds: float
     words: tuple[Spoken, ...]
+    left_out: int = 0  # inferences
 
 
 class Listener:
     """A pipeline's front end and network. What decides is not in it: its scores serve any settings of a decision."""
 
-    def __init__(self, pipeline: Pipeline, stride_hops: int) -> None:
-        self.pipeline, self.stride_hops = pipeline, stride_hops
-        source = pipeline.graph.tensors[pipeline.graph.main.inputs[0]]
-        self.context = source.bytes // pipeline.front_end.coefficients  # frames
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
         model = emit_model(pipeline.graph, arena="caller")
         del model["kws_model_selftest.c"]
         library = build_shared_library({**model, "hear.c": _WINDOWS})
@@ -70,29 +69,30 @@ class Listener:
         """One recording from a reset on. Raises InputError where it is shorter than the network's window."""
         front_end = self.pipeline.front_end
         hops = len(recording.audio) // front_end.hop
-        if front_end.frames(len(recording.audio)) < self.context:
+        context, stride = self.pipeline.context, self.pipeline.decision.stride_hops
+        if front_end.frames(len(recording.audio)) < context:
             raise InputError(
                 f"a recording of {len(recording.audio) / RATE:.2f} s: shorter than the network's window of"
-                f" {self.context} frames, {((self.context - 1) * front_end.hop + front_end.window) / RATE:.2f} s"
+                f" {context} frames, {((context - 1) * front_end.hop + front_end.window) / RATE:.2f} s"
             )
         features = extract(recording.audio[None, : hops * front_end.hop], front_end.name)[0]
-        due = np.arange(self.stride_hops, hops + 1, self.stride_hops)
-        scores = self._scores(features, due)
-        return Heard(scores, self.stride_hops, hops, front_end.hop / RATE, recording.words)
+        due = np.arange(stride, hops + 1, stride)
+        frames = np.array([front_end.frames(int(hop) * front_end.hop) for hop in due], np.int64)
+        heard, awake, ends = self.pipeline.heard(features, frames)
+        scores = self._scores(heard, ends)
+        return Heard(scores, due[awake], hops, front_end.hop / RATE, recording.words, int((~awake).sum()))
 
-    def _scores(self, features: npt.NDArray[np.int8], due: npt.NDArray[np.int64]) -> Scores:
-        """int8[len(due), labels] after each of the hops `due`, of int8 features [frames, coefficients].
+    def _scores(self, features: npt.NDArray[np.int8], ends: npt.NDArray[np.int64]) -> Scores:
+        """int8[len(ends), labels] after so many of the frames int8[frames, coefficients] that the network hears.
 
         Every inference sees a whole window of frames, silence before the first. A streaming network's step, which
         takes the new frames alone, would replace these lines and nothing else.
         """
         front_end = self.pipeline.front_end
-        history = np.concatenate([np.tile(front_end.floor_codes, (self.context, 1)), features])
-        # after a hop there are as many frames as in that many samples; the newest ends the window
-        frames = np.array([front_end.frames(int(hop) * front_end.hop) for hop in due], np.int32)
-        starts = np.ascontiguousarray(frames * front_end.coefficients, np.int32)
-        scores = np.empty((len(due), len(self.pipeline.labels)), np.int8)
-        self._hear(history.ctypes.data, starts.ctypes.data, len(due), scores.ctypes.data)
+        history = np.concatenate([np.tile(front_end.floor_codes, (self.pipeline.context, 1)), features])
+        starts = np.ascontiguousarray(ends * front_end.coefficients, np.int32)
+        scores = np.empty((len(ends), len(self.pipeline.labels)), np.int8)
+        self._hear(history.ctypes.data, starts.ctypes.data, len(ends), scores.ctypes.data)
         return scores
 
     def hear_all(self, recordings: Sequence[Callable[[], Recording]]) -> Iterator[Heard]:
@@ -107,3 +107,9 @@ class Listener:
 def hours(heard: Iterable[Heard]) -> float:
     """Of audio."""
     return sum(each.hops * each.hop_seconds for each in heard) / 3600
+
+
+def left_out(heard: Iterable[Heard]) -> float:
+    """The share of the inferences that did not run."""
+    counts = [(each.left_out, len(each.after) + each.left_out) for each in heard]
+    return sum(rest for rest, _ in counts) / max(1, sum(due for _, due in counts))
