@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,16 +15,18 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_data import rows_for, write_corpus
-from test_stream import babble, small_pipeline
+from test_stream import babble, small_pipeline, stepping_pipelines
 
 from kws import cli
 from kws.data.opening import open_corpus
+from kws.demo import listening as demo
 from kws.listening import material, rooms, scenes
 from kws.listening.decisions import APART, candidates
 from kws.listening.hearing import Heard, Listener
 from kws.listening.recording import Recording, Spoken, read
 from kws.listening.scoring import LATE, Truth
 from kws.listening.settings import Trial
+from mcu_codegen import targets
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.listen.decision import Decision, Detector
@@ -344,3 +347,26 @@ def test_a_gated_model_keeps_its_enrolment(model, tmp_path, capsys):
     assert evaluate(model, "--stream", "--data", corpus, "--hours", "0.02", "--target-fa", "1e6") == 0
     capsys.readouterr()
     assert tflite.read(beside).metadata["model"] == hashlib.sha256(model.read_bytes()).hexdigest()[:16]
+
+
+@pytest.mark.slow
+def test_the_demo_listens(tmp_path, monkeypatch):
+    core = "cortex-m4"
+    monkeypatch.setattr(demo, "TARGETS", {core: targets.find(core)})
+    monkeypatch.setattr(demo, "HOURS", 0.02)
+    graph = stepping_pipelines(2, 10)[0].graph
+    graph.metadata["labels"] = ["yes", "no", "_silence_", "_unknown_"]
+    rows = rows_for({"yes": 4, "no": 4, "cat": 5})
+    corpus = open_corpus(write_corpus(tmp_path / "corpus", rows, seconds=0.6))
+    task = SimpleNamespace(labels=("_silence_", "_unknown_", "yes", "no"))
+    found = demo.listen(graph, corpus, task, ())
+    assert isinstance(found.hours, demo.Hours) and found.hours.picture[:4] == b"\x89PNG"
+    assert found.hours.own.score.spoken.sum() > 3 and "the model's" in found.points().text()
+    if isinstance(found.costs[core], str):
+        pytest.skip(found.costs[core])
+    whole, step = found.costs[core]
+    assert step.inferences_per_second == 5 * whole.inferences_per_second == 25
+    assert step.ram < whole.ram and "200 ms" in found.seconds().text() and "40 ms" in found.seconds().text()
+    assert found.summary()["instructions_per_second"][core]["steps"] == step.instructions_per_second
+    monkeypatch.setattr(demo, "TARGETS", {})
+    assert "no other sounds" in str(demo.listen(graph, corpus, task, ("cat",)).hours)

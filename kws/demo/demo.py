@@ -18,6 +18,7 @@ from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 from mcu_codegen.listen.frontend import SAMPLE_RATE
 from mcu_codegen.listen.pipeline import Pipeline
+from mcu_codegen.listen.step import step_of
 from mcu_codegen.prove import parity
 from mcu_codegen.report import page
 from mcu_codegen.targets import TARGETS
@@ -33,6 +34,7 @@ from ..training.recipe import Recipe
 from ..training.train import train
 from . import exits
 from .gates import people
+from .listening import Hours, listen
 from .outcome import CORE_CLIPS, STREAM_CLIPS, Outcome
 from .people import cost, two_people
 
@@ -99,6 +101,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"spoken: {', '.join(spoken)}\nheard:  {', '.join(heard) or 'nothing'}")
     with _step("Costs"):
         costs = {core: cost(graph, core) for core in TARGETS}
+    with _step("Listening"):
+        corpus = task_options.corpus_again(options, task.labels[2:], held.window.length)
+        corpus.load()
+        ears = listen(graph, corpus, task, options.exclude)
+        print(f"{ears.points().text()}\n\n{ears.seconds().text()}")
     somebody = two_people(task, options.seed)
     with _step("Two people"):
         persons = people(
@@ -128,6 +135,7 @@ def run(options: argparse.Namespace) -> int:
         stream,
         heard,
         costs,
+        ears,
         persons,
         teaching,
         sorted((out / "c").iterdir()),
@@ -156,22 +164,27 @@ def _heard(pipeline: Pipeline, audio: np.ndarray) -> list[str]:
 
 
 def _prove(graph: Graph, codes: np.ndarray, audio: np.ndarray) -> tuple[parity.Report, parity.Report, parity.Report]:
-    """All test clips where that is quick; a few on every core; the recording on every board."""
+    """All test clips where that is quick; a few on every core; the recording on every board, which takes steps, against
+    whole windows."""
     targets = list(TARGETS.values())
     inputs = codes[..., np.newaxis][:, np.newaxis]
     whole = parity.compare(graph, parity.executors(graph, []), {"invoke": [inputs]})
     layers = parity.compare(graph, parity.executors(graph, targets), {"invoke": [inputs[:CORE_CLIPS]]})
-    pipeline = Pipeline.of(graph)
-    return whole, layers, parity.stream(pipeline, parity.programs(pipeline, targets), audio)
+    stepping = parity.programs(Pipeline.of(step_of(graph)), targets)
+    return whole, layers, parity.stream(Pipeline.of(graph), stepping, audio)
 
 
 def _write(out: Path, outcome: Outcome) -> None:
     confusion = out / "confusion.png"
     files.write_whole(confusion, plots.confusion(outcome.result.confusion, outcome.task.labels))
+    scores = None
+    if isinstance(outcome.ears.hours, Hours):
+        scores = out / "scores.png"
+        files.write_whole(scores, outcome.ears.hours.picture)
     content = page(
         "A keyword spotter, from recorded speech to C",
         f"Corpus: {outcome.task.name}. {', '.join(outcome.task.labels[2:])}.",
-        outcome.sections(confusion, out / "train" / "curves.png"),
+        outcome.sections(confusion, out / "train" / "curves.png", scores),
     )
     files.write_all(out, {"index.html": content, "summary.json": json.dumps(outcome.summary(), indent=2) + "\n"})
     tables = (outcome.accuracy(), outcome.costs_table(), outcome.people.table(), outcome.teaching.words())

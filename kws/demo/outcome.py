@@ -15,8 +15,13 @@ from ..evaluate import Result
 from ..quantization.quantize import Comparison
 from .exits import Teaching
 from .gates import People
+from .listening import HOURS, TARGET, Heard
 
 STREAM_CLIPS = 8  # test clips in the recording that the emulated boards hear
+_SCORES = (
+    "Shaded: what was spoken, and its word above. Lines: how sure the network was of each word, as the decision"
+    " averages it. Triangles: detections that are right; crosses: others. Colours are words."
+)
 CORE_CLIPS = 3  # test clips that go through every layer on every emulated core
 
 
@@ -32,6 +37,7 @@ class Outcome:
     stream: parity.Report  # from waveform to decision
     heard: list[str]  # in that recording: words and when
     costs: dict[str, Measurement | str]  # by core, or why it was not measured
+    ears: Heard
     people: People
     teaching: Teaching
     sources: list[Path]
@@ -64,6 +70,7 @@ class Outcome:
                 for core, cost in self.costs.items()
                 if isinstance(cost, Measurement)
             },
+            "listening": self.ears.summary(),
             "users": self.people.summary(),
             "exits": self.teaching.summary(),
             "files": [str(path) for path in self.sources],
@@ -99,8 +106,8 @@ class Outcome:
             ],
         )
 
-    def sections(self, confusion: Path, curves: Path) -> list[Section]:
-        """For people."""
+    def sections(self, confusion: Path, curves: Path, scores: Path | None) -> list[Section]:
+        """For people; `scores` is the picture of a stretch of listening."""
         recalls = Table(("class", "recall"), [(label, f"{share:.1%}") for label, share in self.result.recalls.items()])
         return [
             Section("What it hears", [Paragraph(f"{self.comparison.clips} test clips."), self.accuracy(), recalls]),
@@ -124,6 +131,24 @@ class Outcome:
                         "One inference. Instructions are exact counts from emulation, not cycles; memory is in bytes."
                     ),
                     self.costs_table(),
+                ],
+            ),
+            Section(
+                "Listening",
+                [
+                    Paragraph(
+                        f"{HOURS * 60:.0f} minutes of words, other speech, rooms and noise, made of test clips. The"
+                        f" second decision was chosen on as much validation audio for {TARGET:g} false accepts an hour;"
+                        " so little audio promises no more (docs/listening.md)."
+                    ),
+                    self.ears.points(),
+                    *([Picture(scores, _SCORES)] if scores else []),
+                    Paragraph(
+                        "Instructions a second from waveform to decision. Whole windows: the network computes all"
+                        " frames whenever the decision is due. Steps: it computes what is new, with the same scores;"
+                        " this is the C below. RAM is that of the whole loop."
+                    ),
+                    self.ears.seconds(),
                 ],
             ),
             Section(
