@@ -1,7 +1,7 @@
 """From waveform to decision on every emulated core, compared with Python byte by byte.
 
     python benchmarks/stream.py MODEL.tflite [--data FOLDER] [--clips N] [--stride HOPS] [--threshold T] [--target CORE]
-                                [--rows-per-step N]
+                                [--rows-per-step N] [--skip-silence [DB]]
 
 A stream is made of real clips with background noise between and under them: by default a little more than three
 minutes. FOLDER has manifest.csv, audio files and _background_noise_ (default: ../shared/data/speech_commands).
@@ -22,6 +22,7 @@ import numpy as np
 import soundfile
 
 from mcu_codegen import targets
+from mcu_codegen.commands import listening_options
 from mcu_codegen.formats import tflite
 from mcu_codegen.listen import frontend
 from mcu_codegen.listen.pipeline import Pipeline
@@ -60,6 +61,7 @@ def main() -> int:
     parser.add_argument("--stride", type=int, help="hops between inferences (default: the model's)")
     parser.add_argument("--threshold", type=int, help="of the average score, in 1/256 (default: the model's)")
     parser.add_argument("--rows-per-step", type=int, help="as a step of so many frames (default: the whole network)")
+    listening_options.configure(parser)
     parser.add_argument("--target", action="append")
     parser.add_argument("--compiler")
     options = parser.parse_args()
@@ -73,13 +75,16 @@ def main() -> int:
             threshold=options.threshold or decision.threshold,
         ),
     )
+    if options.skip_silence is not None:
+        pipeline = pipeline.resting(options.skip_silence)
     audio = compose(options.data, pipeline.labels, options.clips, options.gap)
-    detections = pipeline.run(audio).detections
+    expected = pipeline.run(audio)
+    detections = expected.detections
     suppressed = sum(detection.suppressed for detection in detections)
     print(
         f"{len(audio) / SAMPLES:.0f} s of audio with {options.clips} clips, an inference every"
         f" {pipeline.decision.stride_hops} hops: {len(detections) - suppressed} detections,"
-        f" {suppressed} repeats suppressed\n"
+        f" {suppressed} repeats suppressed; {len(expected.scores)} inferences\n"
     )
     start = time.perf_counter()
     heard, programs = pipeline, []
