@@ -102,7 +102,7 @@ class ExitNetwork(nn.Module):
     The network's layers are its own children, not their container's: NNCF names them by the module that calls them.
     """
 
-    def __init__(self, network: nn.Sequential, heads: Mapping[int, nn.Module]):
+    def __init__(self, network: nn.Sequential, heads: Mapping[int, nn.Sequential]):
         """`heads` by the number of layers before them, rising. Weights of both are shared, not copied."""
         super().__init__()
         self._depth = len(network)
@@ -118,9 +118,10 @@ class ExitNetwork(nn.Module):
         return nn.Sequential(*(self.get_submodule(layer_name(number)) for number in range(self._depth)))
 
     @property
-    def heads(self) -> dict[int, nn.Module]:
+    def heads(self) -> dict[int, nn.Sequential]:
         """By the number of layers before them."""
-        return {place: self.get_submodule(name) for place, name in self._heads.items()}
+        found = {place: self.get_submodule(name) for place, name in self._heads.items()}
+        return {place: head for place, head in found.items() if isinstance(head, nn.Sequential)}
 
     def up_to_last(self, features: Tensor) -> tuple[list[Tensor], Tensor]:
         """What the early exits answer, and what the network's last layer takes."""

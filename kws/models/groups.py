@@ -3,8 +3,8 @@
 A convolution that mixes its inputs makes new channels. Whatever works on channels one by one passes them on: depthwise
 convolutions, normalisation, activations, slices of time, means over time and frequency. A sum ties the channels of both
 its terms, so that a residual network has one group for all layers along a shortcut. Where columns have become channels,
-a channel of the group is there once a column. Of several outputs the last is the network's own: what heads beside it pass
-on belongs to the group that they read, and the channels that they make are in no group.
+a channel of the group is there once a column. Of several outputs the last is the network's own: what heads beside it
+pass on belongs to the group that they read, and the channels that they make are in no group.
 """
 
 from __future__ import annotations
