@@ -22,10 +22,13 @@ from kws.personalize.gated import Costs, Enrolment, GatedNetwork
 from kws.personalize.gated_clips import GatedClips
 from kws.personalize.protocol import Trial
 from kws.personalize.users import Users
+from kws.quantization.nncf_quantize import Settings
 from kws.quantization.quantize import quantize
 from kws.training import checkpoint
 from kws.training.inference import features_of, outputs, real
 from kws.training.recipe import view_clips, views
+from kws.training.train import _start
+from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.prove import personal
 from mcu_codegen.targets import find
@@ -127,7 +130,7 @@ def test_training_users_close_channels_and_some_do_not(trained, task):  # noqa: 
 
 @pytest.fixture(scope="module")
 def quantized(trained, task):  # noqa: F811
-    return quantize(trained[1], task)
+    return quantize(trained[1], task, settings=Settings(calibration_clips=24))
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +171,7 @@ def test_one_user_of_both_is_the_same_everywhere(anna, quantized):
     model, codes, user = anna
     in_heads = {name for group in model.metadata["gates"] for name in group["tensors"] if "head" in name}
     assert len(in_heads) == 2
-    report = personal.compare(model, quantized.enrolment, user, codes[:12], personal.Cores([find("cortex-m4")]))
+    report = personal.compare(model, quantized.enrolment, user, codes[:4], personal.Cores([find("cortex-m4")]))
     done = {each.name: each for each in report.comparisons if not each.absent}
     assert report.passed and all(each.differing == each.tolerated for each in done.values())
     for way in ("baked", "switchable", "enrolment"):
@@ -244,3 +247,16 @@ def test_real_numbers_have_all_gates_open(trained, task):  # noqa: F811
     assert found.gated is None
     last = outputs(trained[1].network(), features_of(task.testing, trained[1].window), trained[1].window.front_end)[-1]
     assert (found.clips.scores.argmax(1) == last.argmax(1).numpy()).mean() > 0.9
+
+
+def test_what_has_gates_may_begin_exits_and_no_second_gates(trained, task, tmp_path):  # noqa: F811
+    gated, both = trained
+    for name, each in (("gated.pt", gated), ("exits.pt", both)):
+        checkpoint.save(tmp_path / name, each)
+    assert _start(tmp_path / "gated.pt", task, gates=False).gate_size == 4
+    for name, gates_too, message in (
+        ("gated.pt", True, "with gates; one of .* with neither gates nor exits is accepted"),
+        ("exits.pt", False, "with gates and exits; one of .* with no exits is accepted"),
+    ):
+        with pytest.raises(InputError, match=message):
+            _start(tmp_path / name, task, gates_too)
