@@ -199,9 +199,9 @@ def test_exits_and_gates_still_train_on_it(compressed, task, tmp_path):  # noqa:
     features = real(features_of(task.training, result.window)[:8], result.window.front_end)
     closed = [torch.ones(1, group.channels // GateRecipe.size) for group in gated.groups]
     closed[1][0, 0] = 0
-    loss = gated(features, closed).square().mean() + sum(each.square().mean() for each in gated.enrol(features))
+    loss = gated(features, *closed).square().mean() + sum(each.square().mean() for each in gated.enrol(features))
     loss.backward()
-    assert not torch.equal(gated(features, closed), gated(features))
+    assert not torch.equal(gated(features, *closed), gated(features))
     assert all(torch.isfinite(value.grad).all() for value in gated.gating.parameters() if value.grad is not None)
 
 

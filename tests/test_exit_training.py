@@ -10,7 +10,7 @@ from test_train import LABELS, task  # noqa: F401  # a fixture
 from kws import models
 from kws.data.task import LENGTH
 from kws.models.count import count
-from kws.models.exits import ExitNetwork, boundaries
+from kws.models.exits import boundaries, with_exits
 from kws.personalize import exit_training, thresholds
 from kws.personalize.exit_training import ExitRecipe, train_exits
 from kws.quantization.qat import Schedule
@@ -163,4 +163,4 @@ def test_places_that_there_are_not_are_refused(held, places):
 def test_a_network_of_another_shape_is_refused():
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4, 2))
     with pytest.raises(InputError, match="exits need a sequence of layers, a mean and a linear layer"):
-        ExitNetwork(network, (0,), 49, 10)
+        with_exits(network, (0,), 49, 10)

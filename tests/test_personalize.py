@@ -16,7 +16,6 @@ from kws.demo.gates import people
 from kws.demo.people import two_people
 from kws.features import Window
 from kws.models.count import count
-from kws.models.groups import Layer
 from kws.personalize import choices, comparison, gate_training, protocol
 from kws.personalize import evaluate as personal
 from kws.personalize.comparison import FULL, OWN, Subject, compare
@@ -72,8 +71,8 @@ def test_open_gates_change_nothing_and_closed_ones_do(gated, features):
     plain = gated.network(features)
     opened = [torch.ones(1, group.channels // gated.size) for group in gated.groups]
     assert torch.equal(gated(features), plain)
-    assert torch.equal(gated(features, opened), plain)
-    assert not torch.allclose(gated(features, some_gates(gated)), plain)
+    assert torch.equal(gated(features, *opened), plain)
+    assert not torch.allclose(gated(features, *some_gates(gated)), plain)
 
 
 def test_a_closed_channel_is_a_channel_less(gated, features):
@@ -86,7 +85,7 @@ def test_a_closed_channel_is_a_channel_less(gated, features):
         """Of a norm of columns, the channels of every column."""
         return values[keep.repeat(len(values) // len(keep))]
 
-    for layer in [*gated.layers, Layer(str(len(small) - 1), gated.last, None, True)]:
+    for layer in gated.layers:
         module = small.get_submodule(layer.target)
         if isinstance(module, torch.nn.BatchNorm2d):
             continue  # below, with the others
@@ -103,7 +102,7 @@ def test_a_closed_channel_is_a_channel_less(gated, features):
             norm = small.get_submodule(name)
             for part in ("weight", "bias", "running_mean", "running_var"):
                 getattr(norm, part).data = cut(getattr(norm, part), keep)
-    torch.testing.assert_close(gated(features, gates), small(features), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(gated(features, *gates), small(features), rtol=1e-4, atol=1e-4)
     frames, coefficients = features.shape[2:]
     share = count(small, frames, coefficients).macs / count(gated.network, frames, coefficients).macs
     assert float(Costs.of(gated, frames, coefficients).kept(gates)) == pytest.approx(share)
@@ -303,7 +302,7 @@ def test_users_with_the_same_gates_are_answered_alike(gated, features):
     queries, opened = [np.array([2, 0]), np.array([0, 1]), np.array([1, 2])], [first, second, first]
     found = FloatRunner(gated, features).outputs(queries, opened)
     for rows, gates, outputs in zip(queries, opened, found, strict=True):
-        torch.testing.assert_close(outputs, gated(features[rows], gates))
+        torch.testing.assert_close(outputs, gated(features[rows], *gates))
     assert not torch.allclose(found[0][1], found[1][0])
 
 

@@ -7,7 +7,7 @@ shared backbone that are made one person's; places and form of the heads are cho
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -102,25 +102,15 @@ class ExitNetwork(nn.Module):
     The network's layers are its own children, not their container's: NNCF names them by the module that calls them.
     """
 
-    def __init__(self, network: nn.Module, exits: Sequence[int], frames: int, coefficients: int):
-        """`exits` are places among `boundaries`, counted from 0, rising; weights of `network` are shared, not copied.
-
-        Raises InputError where the network has no such places.
-        """
+    def __init__(self, network: nn.Sequential, heads: Mapping[int, nn.Sequential]):
+        """`heads` by the number of layers before them, rising. Weights of both are shared, not copied."""
         super().__init__()
-        places = places_of(network, exits)
-        assert isinstance(network, nn.Sequential)
-        closing = network[-1]
-        assert isinstance(closing, nn.Linear)
         self._depth = len(network)
-        self._heads: dict[int, str] = {}
-        shapes = _shapes(network, frames, coefficients)
+        self._heads = {place: f"head{number}" for number, place in enumerate(heads)}
         for number, layer in enumerate(network):
             self.add_module(layer_name(number), layer)
-        for number, place in enumerate(places):
-            self._heads[place] = f"head{number}"
-            channels, rows, columns = shapes[place - 1]
-            self.add_module(f"head{number}", Head(channels, rows, columns, closing.out_features))
+        for place, head in heads.items():
+            self.add_module(self._heads[place], head)
 
     @property
     def backbone(self) -> nn.Sequential:
@@ -128,25 +118,28 @@ class ExitNetwork(nn.Module):
         return nn.Sequential(*(self.get_submodule(layer_name(number)) for number in range(self._depth)))
 
     @property
-    def heads(self) -> list[Head]:
-        """By depth."""
-        found = [self.get_submodule(name) for name in self._heads.values()]
-        return [head for head in found if isinstance(head, Head)]
+    def heads(self) -> dict[int, nn.Sequential]:
+        """By the number of layers before them."""
+        found = {place: self.get_submodule(name) for place, name in self._heads.items()}
+        return {place: head for place, head in found.items() if isinstance(head, nn.Sequential)}
 
-    def train(self, mode: bool = True) -> ExitNetwork:
-        """Only heads train: the network keeps its weights and the statistics of its normalisation."""
-        super().train(False)
-        for head in self.heads:
-            head.train(mode)
-        return self
+    def up_to_last(self, features: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What the early exits answer, and what the network's last layer takes."""
+        value, early = features, []
+        for number in range(self._depth - 1):
+            if number in self._heads:
+                early.append(self.get_submodule(self._heads[number])(value))
+            value = self.get_submodule(layer_name(number))(value)
+        return early, value
+
+    def last(self, pooled: Tensor) -> Tensor:
+        """The network's own answer."""
+        logits: Tensor = self.get_submodule(layer_name(self._depth - 1))(pooled)
+        return logits
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        value, answers = features, []
-        for number in range(self._depth):
-            if number in self._heads:
-                answers.append(self.get_submodule(self._heads[number])(value))
-            value = self.get_submodule(layer_name(number))(value)
-        return (*answers, value)
+        early, pooled = self.up_to_last(features)
+        return (*early, self.last(pooled))
 
     def costs(self, frames: int, coefficients: int) -> list[float]:
         """The multiply-accumulates of an inference that stops at each exit, heads passed by included, and last of one
@@ -162,6 +155,19 @@ class ExitNetwork(nn.Module):
             spent += macs[layer_name(number)]
         whole = sum(macs[layer_name(number)] for number in range(self._depth))
         return [cost / whole for cost in (*costs, spent)]
+
+
+def with_exits(network: nn.Module, exits: Sequence[int], frames: int, coefficients: int) -> ExitNetwork:
+    """`network` with untrained heads at `exits`, places among `boundaries`, counted from 0, rising.
+
+    Raises InputError where the network has no such places.
+    """
+    places = places_of(network, exits)
+    assert isinstance(network, nn.Sequential)
+    closing = network[-1]
+    assert isinstance(closing, nn.Linear)
+    shapes = _shapes(network, frames, coefficients)
+    return ExitNetwork(network, {place: Head(*shapes[place - 1], closing.out_features) for place in places})
 
 
 def _shapes(network: nn.Sequential, frames: int, coefficients: int) -> list[tuple[int, int, int]]:

@@ -3,7 +3,8 @@
 A convolution that mixes its inputs makes new channels. Whatever works on channels one by one passes them on: depthwise
 convolutions, normalisation, activations, slices of time, means over time and frequency. A sum ties the channels of both
 its terms, so that a residual network has one group for all layers along a shortcut. Where columns have become channels,
-a channel of the group is there once a column.
+a channel of the group is there once a column. Of several outputs the last is the network's own: what heads beside it
+pass on belongs to the group that they read, and the channels that they make are in no group.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Layer:
 class Groups:
     groups: tuple[Group, ...]
     layers: tuple[Layer, ...]
-    output: int | None  # what the network gives
+    output: int | None  # what the network gives; of several outputs the last
 
 
 def find_groups(traced: fx.GraphModule) -> Groups:
@@ -79,10 +80,13 @@ def find_groups(traced: fx.GraphModule) -> Groups:
                 raise InputError(f"{describe(node)}: {module.groups} groups; 1 or one per channel are accepted")
         for source in node.all_input_nodes:
             same[first(node)] = first(source)
+    (result,) = (node for node in traced.graph.nodes if node.op == "output")
+    output = result.all_input_nodes[-1]
+    own = _needed_by(output)
     members: dict[fx.Node, list[fx.Node]] = {}
     for node in traced.graph.nodes:
         members.setdefault(first(node), []).append(node)
-    sets = [nodes for nodes in members.values() if any(node in makers for node in nodes)]
+    sets = [nodes for nodes in members.values() if any(node in makers and node in own for node in nodes)]
     if not sets:
         raise InputError(f"network {type(traced).__name__} has no convolutions that make channels")
     places = {node: number for number, nodes in enumerate(sets) for node in nodes}
@@ -98,7 +102,6 @@ def find_groups(traced: fx.GraphModule) -> Groups:
                 tuple(node.name for node in nodes),
             )
         )
-    (result,) = (node for node in traced.graph.nodes if node.op == "output")
     return Groups(
         tuple(groups),
         tuple(
@@ -110,5 +113,16 @@ def find_groups(traced: fx.GraphModule) -> Groups:
             )
             for node in layers
         ),
-        places.get(result.all_input_nodes[0]),
+        places.get(output),
     )
+
+
+def _needed_by(node: fx.Node) -> set[fx.Node]:
+    """What the value of `node` is computed from, itself included."""
+    found, waiting = set[fx.Node](), [node]
+    while waiting:
+        each = waiting.pop()
+        if each not in found:
+            found.add(each)
+            waiting += each.all_input_nodes
+    return found

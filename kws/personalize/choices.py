@@ -62,7 +62,7 @@ def taylor(gated: GatedNetwork, features: Tensor, labels: Tensor) -> list[Tensor
     """How much the loss on labelled utterances changes, to first order, where a gate closes, [gates] by group
     (Molchanov et al., arXiv 1611.06440): the size of the gradient by the gate, over all utterances."""
     gates = [torch.ones(1, group.channels // gated.size, requires_grad=True) for group in gated.groups]
-    loss = cross_entropy(gated(features, gates), labels)
+    loss = cross_entropy(gated(features, *gates), labels)
     return [gradient[0].abs() for gradient in torch.autograd.grad(loss, gates)]
 
 

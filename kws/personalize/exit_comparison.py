@@ -19,6 +19,8 @@ FULL, FACTORY = "full network", "factory exits"
 LABELLED, UNLABELLED, MIXED = "own exits, labelled", "own exits, unlabelled", "own exits, half labelled"
 BYPASS, ANOTHER, EQUAL = "own exits, labelled, bypass", "another user's exits", "factory exits, as many MACs"
 OWN = (LABELLED, UNLABELLED, MIXED, BYPASS)
+GATES, GATES_FACTORY = "own gates", "own gates, factory exits"
+GATES_LABELLED, GATES_UNLABELLED = "own gates, own exits, labelled", "own gates, own exits, unlabelled"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Subject:
     choose: Callable[[float], Sequence[int]]  # the factory's thresholds for another loss on validation clips
     learning: Callable[[int], Cost] | None = None  # what learning of so many utterances costs, where it is known
     yardsticks: Mapping[str, Yardstick] = field(default_factory=dict)
+    macs: float = 1.0  # of the network without exits, as a share of everybody's
+    gated: Callable[[Trial], Subject] | None = None
+    """The network with the gates of a trial's user, over the same clips, of which it knows those of the trial."""
 
     def heard(self, rows: np.ndarray, labels: np.ndarray) -> Utterances:
         """A buffer of these clips with labels int[N], NO_LABEL where there is none."""
@@ -90,8 +95,7 @@ def compare(subject: Subject, labels: np.ndarray, trials: Sequence[Trial]) -> di
         BYPASS: own(again),
         ANOTHER: own([labelled[other] for other in _others(trials)]),
     }
-    whole = found[FULL]
-    found[FULL] = replace(whole, macs=np.ones_like(whole.macs))  # it needs no heads
+    found[FULL] = replace(found[FULL], macs=np.full(len(trials), subject.macs))  # it needs no heads
     heard = round(np.mean([len(trial.enrol) for trial in trials]))
     if subject.learning:
         for name in OWN:
@@ -100,7 +104,23 @@ def compare(subject: Subject, labels: np.ndarray, trials: Sequence[Trial]) -> di
         answers = _outcome([_answered(subject, yardstick, labels, trial) for trial in trials])
         found[name] = replace(answers, training=yardstick.learning and yardstick.learning(heard))
     found[EQUAL] = _equal(everybody, subject.choose, float(found[LABELLED].macs.mean()))
-    return found
+    return found | (_gated(subject.gated, labels, trials) if subject.gated else {})
+
+
+def _gated(under: Callable[[Trial], Subject], labels: np.ndarray, trials: Sequence[Trial]) -> dict[str, Outcome]:
+    """What gates do alone, and with exits of either kind, which then learn from what the gates leave."""
+    results: dict[str, list[tuple[float, float, float]]] = {}
+    for trial in trials:
+        own = under(trial)
+        factory = own.learner.heads
+        accuracy, _, last = _judged(own, factory, [NEVER] * len(factory), trial)
+        judged = {GATES: (accuracy, own.macs, last), GATES_FACTORY: _judged(own, factory, own.thresholds, trial)}
+        for name, share in ((GATES_LABELLED, 1.0), (GATES_UNLABELLED, 0.0)):
+            learnt = own.learner.learn(own.heard(trial.enrol, _labels(labels[trial.enrol], share)))
+            judged[name] = _judged(own, own.heads(learnt), learnt.applied(), trial)
+        for name, result in judged.items():
+            results.setdefault(name, []).append(result)
+    return {name: _outcome(each) for name, each in results.items()}
 
 
 def decided(scores: np.ndarray, allowed: np.ndarray) -> np.ndarray:

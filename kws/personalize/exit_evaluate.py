@@ -143,7 +143,8 @@ def configure(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--exits",
         action="store_true",
-        help="MODEL is an --out folder of `kws train --exits` (in float), or an int8 model made from it; or one a seed",
+        help="MODEL is an --out folder of `kws train --exits` (in float), or an int8 model made from it, with rows of"
+        " gates where it has some; or one a seed",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import nn
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
+from mcu_codegen.users.blob import user_groups
 from mcu_codegen.users.exits import exits_of
 from mcu_codegen.users.learning import NO_LABEL, Learner, Utterances
 from mcu_codegen.users.regression import Rates
@@ -23,6 +25,7 @@ from ..features import Window
 from ..models.count import count
 from ..models.exits import ExitNetwork
 from ..quantization import exits as quantized
+from ..quantization.quantize import enrolment_of
 from ..training import checkpoint
 from ..training.checkpoint import Checkpoint
 from ..training.inference import exit_scores, features_of, logits, outputs, real, window_of
@@ -30,12 +33,22 @@ from . import fine_tuning, thresholds
 from .exit_comparison import Subject, Yardstick
 from .exit_training import EXITS
 from .float_heads import FloatHead, codes_of
+from .gated import GatedNetwork
+from .gated_clips import GatedClips
 
 ALL_TUNED, LAST_TUNED, SMALL = "all weights fine-tuned", "last layer fine-tuned", "a smaller network"
 _BATCH = 256
 
 
-def opened(path: Path) -> Graph | Checkpoint:
+@dataclass(frozen=True)
+class Integers:
+    """A model of `kws quantize`, and its enrolment where it has gates."""
+
+    graph: Graph
+    enrolment: Graph | None
+
+
+def opened(path: Path) -> Integers | Checkpoint:
     """A .tflite of `kws quantize RUN/exits.pt`, or what `kws train --exits` left in the folder or file `path`.
 
     Raises InputError where it has no exits.
@@ -44,28 +57,32 @@ def opened(path: Path) -> Graph | Checkpoint:
         graph = tflite.read(path)
         if not exits_of(graph):
             raise InputError(f"{path}: no exits; a model made from an {EXITS} of `kws train --exits` is accepted")
-        return graph
+        return Integers(graph, tflite.read(enrolment_of(path)) if user_groups(graph) else None)
     held = checkpoint.load(path if path.suffix == ".pt" else path / EXITS)
     if not held.exits:
         raise InputError(f"{path}: no exits; an --out folder of `kws train --exits` is accepted")
     return held
 
 
-def labels_of(model: Graph | Checkpoint) -> Sequence[str]:
-    return model.labels if isinstance(model, Checkpoint) else model.metadata.get("labels", [])
+def labels_of(model: Integers | Checkpoint) -> Sequence[str]:
+    return model.labels if isinstance(model, Checkpoint) else model.graph.metadata.get("labels", [])
 
 
-def heard_by(model: Graph | Checkpoint) -> Window:
+def heard_by(model: Integers | Checkpoint) -> Window:
     """What it is shown of a clip."""
-    return model.window if isinstance(model, Checkpoint) else window_of(model)
+    return model.window if isinstance(model, Checkpoint) else window_of(model.graph)
 
 
-def subject(model: Graph | Checkpoint, task: Task, examples: Examples, small: Checkpoint | None = None) -> Subject:
-    """In integers or in real numbers, as `model` is; in real numbers beside yardsticks, one of them a `small` network
-    of the same labels."""
+def subject(model: Integers | Checkpoint, task: Task, examples: Examples, small: Checkpoint | None = None) -> Subject:
+    """In integers, with the gates of users where the model has gates; or in real numbers, with all gates open, beside
+    yardsticks, one of them a `small` network of the same labels."""
     if isinstance(model, Checkpoint):
         return _real(model, task, examples, small)
-    return _integer(model, task, examples)
+    found = _integer(model.graph, task, examples)
+    if model.enrolment is None:
+        return found
+    codes = features_of(examples, window_of(model.graph))[:, None, ..., None]
+    return replace(found, gated=GatedClips(model.graph, model.enrolment, codes, found).under)
 
 
 def _integer(graph: Graph, task: Task, examples: Examples) -> Subject:
@@ -89,10 +106,12 @@ def _integer(graph: Graph, task: Task, examples: Examples) -> Subject:
 
 def _real(held: Checkpoint, task: Task, examples: Examples, small: Checkpoint | None) -> Subject:
     network = held.network()
+    if isinstance(network, GatedNetwork):
+        network = network.network
     assert isinstance(network, ExitNetwork)
     spec, window = held.window.front_end, held.window.frames(examples.audio.shape[1])
     codes, labels = features_of(examples, held.window), task.validation.labels
-    linear = [head[-1] for head in network.heads]
+    linear = [head[-1] for head in network.heads.values()]
     with _taken([*linear, network.backbone[-1]]) as seen:
         last = outputs(network, codes, spec)[-1]
     *features, pooled = (np.concatenate(each) for each in seen)

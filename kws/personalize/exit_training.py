@@ -1,7 +1,8 @@
 """Train early exits of a network that stays as it is: PersEPhonEE-style, reconstructed.
 
 The heads learn the labels and, for the other half of the loss, what the network's own last exit says, as a smaller
-network learns from a teacher: what it is unsure of, they need not be sure of.
+network learns from a teacher: what it is unsure of, they need not be sure of. Those of a gated network learn under the
+gates of training users, and with all open, and so does their teacher.
 """
 
 from __future__ import annotations
@@ -15,20 +16,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from mcu_codegen.listen.frontend import FrontEnd
 
 from ..data import augment
 from ..data.task import Task
-from ..models.exits import ExitNetwork
+from ..models.exits import Head
 from ..training import checkpoint
 from ..training.checkpoint import Checkpoint
 from ..training.distillation import softened_divergence
 from ..training.inference import features_of, outputs, real
-from ..training.recipe import Augmentation, Recipe, Views, ramp, views
+from ..training.recipe import Augmentation, Recipe, Views, ramp, view_clips, views
+from .enrolled import Enrolled
+from .gate_training import personal_loss
+from .gated import GatedNetwork
+from .protocol import UNKNOWN
+from .users import Users
 
 EXITS = "exits.pt"
 
@@ -43,6 +48,8 @@ class ExitRecipe:
     learning_rate: float = 4e-3  # the highest, after warm-up; then a cosine down to zero
     weight_decay: float = 1e-2
     label_smoothing: float = 0.1
+    users: int = 500  # of a gated network: training users, with gates of their own
+    open: float = 0.25  # of the examples are of somebody else, whose gates are all open
 
 
 def train_exits(
@@ -54,7 +61,8 @@ def train_exits(
     resume: bool = False,
     augmentation: Augmentation = Recipe.augmentation,
 ) -> Checkpoint:
-    """Give a trained network early exits. Its own weights, and so its last answer, stay as they are.
+    """Give a trained network, perhaps a gated one, early exits. Its own weights, and so its last answer and its gates,
+    stay as they are.
 
     `out` receives exits.pt in the end, and after each epoch exits.last.pt, what `resume` needs. `augmentation` makes
     the examples; that of the network's training is in the cache. Raises InputError where the task's labels are not the
@@ -64,11 +72,16 @@ def train_exits(
     torch.manual_seed(seed)
     network = held.with_exits(recipe.exits)
     identity = f"{checkpoint.fingerprint(network)} {task.fingerprint} {recipe} seed {seed}"
-    run = _Run(network, held.window.front_end, recipe, identity, seed)
+    training = views(task, held.window, augmentation, seed)
+    users = Enrolled.nobody(len(task.labels))
+    if isinstance(network, GatedNetwork):
+        rng, clips = np.random.default_rng(seed), features_of(task.training, held.window)
+        speakers = Users(task, view_clips(task, augmentation, seed), training.labels)
+        users = Enrolled.of(network, speakers, clips, held.window.front_end, recipe.users, recipe.open, rng)
+    run = _Run(network, users, held.window.front_end, recipe, identity, seed)
     state = out / "exits.last.pt"
     if resume and state.exists():
         run.restore(state)
-    training = views(task, held.window, augmentation, seed)
     validation = features_of(task.validation, held.window)
     while run.done < recipe.epochs:
         run.epoch(training)
@@ -87,13 +100,14 @@ def train_exits(
 class _Run:
     """All that changes while heads are trained, and how to put it aside and take it up again."""
 
-    def __init__(self, network: ExitNetwork, spec: FrontEnd, recipe: ExitRecipe, identity: str, seed: int) -> None:
+    def __init__(
+        self, network: nn.Module, users: Enrolled, spec: FrontEnd, recipe: ExitRecipe, identity: str, seed: int
+    ) -> None:
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker on a CPU
-        self.spec, self.recipe, self.identity, self.seed = spec, recipe, identity, seed
+        self.users, self.spec, self.recipe, self.identity, self.seed = users, spec, recipe, identity, seed
         network.requires_grad_(False)
-        for head in network.heads:
-            head.requires_grad_()
-        heads = [parameter for head in network.heads for parameter in head.parameters()]
+        self.heads = nn.ModuleList(module for module in network.modules() if isinstance(module, Head))
+        heads = list(self.heads.requires_grad_().parameters())
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": [each for each in heads if each.ndim > 1], "weight_decay": recipe.weight_decay},
@@ -128,23 +142,28 @@ class _Run:
         )
         labels = torch.from_numpy(targets)
         steps = math.ceil(len(labels) / recipe.batch)
-        self.network.train()
+        self.network.eval()
+        self.heads.train()
         for step in tqdm(range(steps), f"exits {self.done + 1}/{recipe.epochs}", leave=False, disable=None):
             rows = slice(step * recipe.batch, (step + 1) * recipe.batch)
             for group in self.optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * ramp(self.done + step / steps, 0.5, recipe.epochs)
-            loss = _loss(self.network(real(codes[rows], self.spec)), labels[rows], recipe.label_smoothing)
+            gates, allowed = self.users.drawn(len(labels[rows]), rng)
+            answers = self.network(real(codes[rows], self.spec), *gates)
+            loss = _loss(answers, labels[rows], allowed, recipe.label_smoothing)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
         self.done += 1
 
 
-def _loss(answers: Sequence[Tensor], labels: Tensor, smoothing: float) -> Tensor:
-    """The sum over the early exits: half cross-entropy, half the divergence from the last exit's answer."""
+def _loss(answers: Sequence[Tensor], labels: Tensor, allowed: Tensor, smoothing: float) -> Tensor:
+    """The sum over the early exits: half cross-entropy for users of these words, to whom another word is _unknown_;
+    half the divergence from the last exit's answer."""
     *early, last = answers
+    spoken = torch.where(allowed.gather(1, labels[:, None])[:, 0], labels, UNKNOWN)
     parts = [
-        0.5 * cross_entropy(each, labels, label_smoothing=smoothing) + 0.5 * softened_divergence(each, last.detach())
+        0.5 * personal_loss(each, spoken, allowed, smoothing) + 0.5 * softened_divergence(each, last.detach())
         for each in early
     ]
     return torch.stack(parts).sum()

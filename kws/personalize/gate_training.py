@@ -101,7 +101,7 @@ def train_gates(
             f" MACs kept {seen['kept']:.0%} for all words, {seen['kept_few']:.0%} for few"
         )
     record = held.recipe | {"gates": dataclasses.asdict(recipe), "gates_seed": seed}
-    result = Checkpoint(held.model, held.labels, held.front_end, gated.state_dict(), record, recipe.size)
+    result = dataclasses.replace(held, state_dict=gated.state_dict(), recipe=record, gate_size=recipe.size)
     checkpoint.save(out / GATED, result)
     return result
 
@@ -209,7 +209,7 @@ class _Run:
         query = self._real(self.training.features[batch.query.reshape(-1)])
         labels = torch.from_numpy(batch.labels).reshape(-1)
         may = allowed.repeat_interleave(judged, 0)
-        outputs = gated(query, [each.repeat_interleave(judged, 0) for each in gates])
+        outputs = gated(query, *(each.repeat_interleave(judged, 0) for each in gates))
         any_word = self._real(self.training.features[everyday])
         full = gated(any_word)
         all_words = allowed.all(1)
@@ -234,7 +234,7 @@ class _Run:
             first = slice(None, None, batch.enrol.shape[1])
             alone = [straight_through(each[first] + change) for each, change in zip(said, absent, strict=True)]
             spoken = torch.from_numpy(self.users.clip_labels[batch.enrol[:, 0]])
-            parts["sample"] = recipe.sample * personal_loss(gated(enrolled[first], alone), spoken, allowed, smoothing)
+            parts["sample"] = recipe.sample * personal_loss(gated(enrolled[first], *alone), spoken, allowed, smoothing)
         with torch.no_grad():
             decided = outputs.masked_fill(~may, -torch.inf).argmax(1)
             seen = {

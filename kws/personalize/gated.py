@@ -18,8 +18,8 @@ from torch import Tensor, fx, nn
 from mcu_codegen.errors import InputError
 
 from ..models.count import macs_by_layer
+from ..models.exits import ExitNetwork
 from ..models.groups import find_groups
-from ..models.layers import layer_name
 from ..models.tracing import trace
 
 HIDDEN = 32  # width of the embedding of an utterance
@@ -64,8 +64,8 @@ class Gating(nn.Module):
 
 
 class GatedNetwork(nn.Module):
-    """A sequence of layers that ends in a linear one, `network`, and the gates of its channels, `size` neighbouring
-    channels each.
+    """A sequence of layers that ends in a linear one, `network`, perhaps with early exits, and the gates of its
+    channels, `size` neighbouring channels each. Heads of exits have no gates of their own.
 
     Batch normalisation keeps the statistics that it came with, in training too: they are constants of the network that
     ships, whatever is closed. So there is one set of folded weights, for the full network and for everybody's.
@@ -73,24 +73,31 @@ class GatedNetwork(nn.Module):
 
     def __init__(self, network: nn.Module, size: int, coefficients: int):
         super().__init__()
-        if not isinstance(network, nn.Sequential) or not isinstance(network[-1], nn.Linear):
+        backbone = network.backbone if isinstance(network, ExitNetwork) else network
+        if not isinstance(backbone, nn.Sequential) or not isinstance(backbone[-1], nn.Linear):
             raise InputError(f"network {type(network).__name__} is no sequence of layers to gate")
         self.network, self.size = network, size
-        body = trace(self.network[:-1])
-        self._body, found = body.graph, find_groups(body)
+        traced = trace(network)
+        self._graph, found = traced.graph, find_groups(traced)
         self.groups, self.layers = found.groups, found.layers
-        if found.output is None:
+        if self.layers[-1].takes is None:
             raise InputError(f"network {type(network).__name__}: what its last layer takes has no gates")
-        self.last = found.output
         for group in self.groups:
             if group.channels % size:
                 raise InputError(
                     f"--gate-size {size}: {group.name} has {group.channels} channels; a divisor is accepted"
                 )
         gates = [group.channels // size for group in self.groups]
-        self.gating = Gating(coefficients, network[-1].in_features, gates)
+        self.gating = Gating(coefficients, backbone[-1].in_features, gates)
         # what leaving a label out adds to the gates' logits, zero or less, [labels, gates] by group
-        self.absent = nn.ParameterList(torch.zeros(network[-1].out_features, count) for count in gates)
+        self.absent = nn.ParameterList(torch.zeros(backbone[-1].out_features, count) for count in gates)
+
+    @property
+    def backbone(self) -> nn.Sequential:
+        """The network without gates and exits, of the same layers."""
+        network = self.network.backbone if isinstance(self.network, ExitNetwork) else self.network
+        assert isinstance(network, nn.Sequential)
+        return network
 
     def train(self, mode: bool = True) -> GatedNetwork:
         super().train(mode)
@@ -99,15 +106,22 @@ class GatedNetwork(nn.Module):
                 layer.eval()
         return self
 
-    def forward(self, features: Tensor, gates: Sequence[Tensor] = ()) -> Tensor:
-        """Logits [N, labels] with `gates`, one [N or 1, gates] of ones and zeros per group; none: all open."""
-        pooled = self._pooled(features, gates)
-        return self.network[-1](pooled * self._channels(gates[self.last]) if gates else pooled)
+    def forward(self, features: Tensor, *gates: Tensor) -> Any:
+        """What the network gives, logits [N, labels], of every exit where it has some, with `gates`, one [N or 1,
+        gates] of ones and zeros per group; none: all open."""
+        if not gates:
+            return self.network(features)
+        closing = {
+            layer.target: gates[layer.takes].repeat_interleave(self.size, 1)
+            for layer in self.layers
+            if layer.takes is not None and layer.mixes
+        }
+        return _Closing(self.network, self._graph, closing).run(features)
 
     def enrol(self, features: Tensor) -> list[Tensor]:
         """The gates' logits [N, gates] by group, everything open. Gradients reach the gating only."""
         with torch.no_grad():
-            pooled = self._pooled(features, ())
+            pooled = self.backbone[:-1](features)
         said: list[Tensor] = self.gating(features, pooled)
         return said
 
@@ -116,55 +130,36 @@ class GatedNetwork(nn.Module):
         labels that are not `allowed`; nothing for a user of all words."""
         return [(~allowed).float() @ table for table in self.absent]
 
-    def _channels(self, gate: Tensor) -> Tensor:
-        return gate.repeat_interleave(self.size, 1)
-
-    def _pooled(self, features: Tensor, gates: Sequence[Tensor]) -> Tensor:
-        """What the last layer takes, [N, channels], perhaps with something in its closed channels."""
-        closing = {
-            layer.target: self._channels(gates[layer.takes])[:, :, None, None]
-            for layer in (self.layers if gates else ())
-            if layer.takes is not None and layer.mixes
-        }
-        pooled: Tensor = _Closing(self.network, self._body, closing).run(features)
-        return pooled
-
 
 class _Closing(fx.Interpreter):
     """Runs a network so that layers which mix channels find zeros in those that are closed. Until then a channel keeps
     to itself, so that what it holds there does not matter."""
 
     def __init__(self, network: nn.Module, graph: fx.Graph, closing: Mapping[str, Tensor]):
-        """`closing` has factors [N, C, 1, 1] of the input by the layer that takes it."""
+        """`closing` has factors [N or 1, C] of the input by the layer that takes it."""
         super().__init__(network, graph=graph)
         self._closing = closing
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if target in self._closing:
-            args = (args[0] * self._closing[target],)
+            factor = self._closing[target]
+            args = (args[0] * factor.reshape(*factor.shape, *(1,) * (args[0].ndim - 2)),)
         return super().call_module(target, args, kwargs)
 
 
-class Enrolment(nn.Module):
-    """What a board may run to enrol, with everything open, for inference: features to (gate logits by group, logits).
-
-    Its layers are its own children, not their container's: NNCF names them by the module that calls them.
-    """
+class Enrolment(ExitNetwork):
+    """What a board may run to enrol, with everything open, for inference: features to (gate logits by group, logits by
+    exit)."""
 
     def __init__(self, gated: GatedNetwork):
-        super().__init__()
         gated = copy.deepcopy(gated).eval()
         gated.gating.fold()
+        super().__init__(gated.backbone, gated.network.heads if isinstance(gated.network, ExitNetwork) else {})
         self.gating = gated.gating
-        self._names = [layer_name(position) for position in range(len(gated.network))]
-        for name, layer in zip(self._names, gated.network, strict=True):
-            self.add_module(name, layer)
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        pooled = features
-        for name in self._names[:-1]:
-            pooled = self.get_submodule(name)(pooled)
-        return (*self.gating(features, pooled), self.get_submodule(self._names[-1])(pooled))
+        early, pooled = self.up_to_last(features)
+        return (*self.gating(features, pooled), *early, self.last(pooled))
 
 
 @dataclass(frozen=True)
@@ -180,8 +175,7 @@ class Costs:
     @staticmethod
     def of(gated: GatedNetwork, frames: int, coefficients: int) -> Costs:
         macs = macs_by_layer(gated.network, frames, coefficients)
-        layers = [(macs[layer.target], layer.scales_with) for layer in gated.layers]
-        return Costs((*layers, (macs[str(len(gated.network) - 1)], (gated.last,))))
+        return Costs(tuple((macs[layer.target], layer.scales_with) for layer in gated.layers))
 
     def kept(self, gates: Sequence[Tensor]) -> Tensor:
         """The share of MACs that remains, [N], for `gates` [N, gates] per group; differentiable."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.graph import Graph
@@ -47,15 +47,14 @@ class FloatRunner:
 
     @torch.no_grad()
     def whole(self) -> tuple[Tensor, Tensor]:
-        network = self.network.network
-        assert isinstance(network, nn.Sequential)
+        network = self.network.backbone
         pooled = _in_batches(network[:-1], self.features)
         return pooled, network[-1](pooled)
 
     @torch.no_grad()
     def outputs(self, queries: Sequence[np.ndarray], gates: Sequence[Gates]) -> list[Tensor]:
         return _by_gates(
-            lambda rows, opened: _in_batches(lambda part: self.network(part, opened), self.features[rows]),
+            lambda rows, opened: _in_batches(lambda part: self.network(part, *opened), self.features[rows]),
             queries,
             gates,
         )

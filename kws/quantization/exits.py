@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcu_codegen.graph import Graph
-from mcu_codegen.users.exits import exits_of, stopped
+from mcu_codegen.users.costs import costs as exit_costs
+from mcu_codegen.users.exits import NEVER, exits_of, stopped
 from mcu_codegen.users.learning_constants import Constants
 from mcu_codegen.users.regression import Rates, rates_of
 from mcu_codegen.users.thresholds import UNIT, Point, alone, losses
@@ -36,12 +37,12 @@ class Learning:
 DEFAULTS = Learning()
 
 
-def stop(
-    graph: Graph, costs: Sequence[float], codes: np.ndarray, labels: np.ndarray, learning: Learning = DEFAULTS
-) -> None:
-    """Write into the metadata of `graph` how sure each early exit must be, and how its head learns: from int8 features
-    [N, frames, coefficients] of validation clips with labels int[N]. `costs` are those of stopping at each exit."""
+def stop(graph: Graph, codes: np.ndarray, labels: np.ndarray, learning: Learning = DEFAULTS) -> None:
+    """Write into the metadata of `graph`, whose outputs are the scores of its exits, how sure each early exit must be,
+    and how its head learns: from int8 features [N, frames, coefficients] of validation clips with labels int[N]."""
     scores = exit_scores(graph, codes)
+    graph.metadata["exits"] = {"thresholds": [NEVER] * (len(scores) - 1)}
+    costs = exit_costs(graph)
     graph.metadata["exits"] = {
         "thresholds": list(thresholds.choose(scores, labels, costs)),
         "costs": [round(cost, 4) for cost in costs],

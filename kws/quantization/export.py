@@ -74,8 +74,9 @@ def to_graph(
 
 
 def part(graph: g.Graph, outputs: Sequence[int], name: str, metadata: dict) -> g.Graph:
-    """What computes the tensors `outputs` in the entry `invoke` of `graph`, as a graph of its own."""
-    operators = _needed(graph.main.operators, outputs)
+    """What computes the tensors `outputs` in the entry `invoke` of `graph`, as a graph of its own; what an output needs
+    comes before what only later ones need."""
+    operators = _by_output(graph.main.operators, outputs)
     touched = {index for each in operators for index in (*each.inputs, *each.outputs) if index >= 0}
     kept = sorted(touched.union(graph.main.inputs, outputs))
     place = {-1: -1} | {index: number for number, index in enumerate(kept)}

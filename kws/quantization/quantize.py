@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import re
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,15 +23,13 @@ from mcu_codegen.listen.flow import flows_of
 from ..data import task as task_options
 from ..data.task import Examples, Task
 from ..models import find
-from ..models.exits import ExitNetwork
-from ..models.groups import find_groups
 from ..models.tracing import trace
 from ..personalize.gated import Enrolment, GatedNetwork
 from ..training import checkpoint
 from ..training.checkpoint import Checkpoint
 from ..training.inference import features_of, logits, real, scores
 from ..training.recipe import Augmentation, views
-from . import export, nncf_quantize
+from . import export, gates, nncf_quantize
 from .exits import stop
 from .qat import FineTuning, Schedule
 
@@ -119,42 +115,17 @@ def quantize(
     graph, names = export.to_graph(re.sub(r"\W", "_", held.model), traced, codes, shape, metadata, answers)
     if find(held.model).streaming:
         graph.metadata |= {"streaming": True, "decision": _decided_by_steps(graph).to_dict()}
-    if isinstance(source, ExitNetwork):
-        stop(graph, source.costs(*shape[2:]), features_of(task.validation, held.window), task.validation.labels)
-    if not isinstance(source, GatedNetwork):
-        return Quantized(held, folded, network, graph)
-    groups = find_groups(traced).groups
-    tensors = [list(dict.fromkeys(names[node] for node in group.nodes if node in names)) for group in groups]
-    return Quantized(held, folded, network, *_split(graph, source, tensors))
+    model = gates.model(graph, source, traced, names, answers) if isinstance(source, GatedNetwork) else graph
+    if held.exits:
+        stop(model, features_of(task.validation, held.window), task.validation.labels)
+    enrolment = gates.enrolment(graph, source, model) if isinstance(source, GatedNetwork) else None
+    return Quantized(held, folded, network, model, enrolment)
 
 
 def _decided_by_steps(graph: Graph) -> Decision:
     """The decision, due where a step of `graph` ends."""
     stride, usual = flows_of(graph).stride, Decision()
     return replace(usual, stride_hops=-(-usual.stride_hops // stride) * stride)
-
-
-def _split(graph: Graph, gated: GatedNetwork, tensors: Sequence[Sequence[str]]) -> tuple[Graph, Graph]:
-    """The network and its enrolment, from the graph of both: the same tensors with the same scales in two graphs.
-
-    `tensors` has the names of those that hold the channels of each of the network's groups.
-    """
-    *said, scores = graph.main.outputs
-    images = {tensor.name for tensor in graph.tensors if len(tensor.shape) == 4}
-    gates = [
-        {"name": group.name, "tensors": [name for name in names if name in images], "size": gated.size}
-        for group, names in zip(gated.groups, tensors, strict=True)
-    ]
-    model = export.part(graph, [scores], graph.name, graph.metadata | {"gates": gates})
-    model.sha256 = hashlib.sha256(tflite.write(model)).hexdigest()
-    absent = [
-        np.clip(np.rint(table.detach().numpy() / graph.tensors[index].scale), -127, 127).astype(int).tolist()
-        for table, index in zip(gated.absent, said, strict=True)
-    ]
-    about = {name: graph.metadata[name] for name in ("front_end", "seconds", "labels")}
-    about["model"] = model.sha256[:16]
-    about["absent"] = absent
-    return model, export.part(graph, said, f"{graph.name}_enrol", about)
 
 
 def enrolment_of(model: Path) -> Path:

@@ -19,7 +19,7 @@ from .. import models
 from ..data.audio import RATE
 from ..data.task import Task, check_seconds
 from ..features import Window
-from ..models.exits import ExitNetwork
+from ..models.exits import with_exits
 from ..personalize.gated import GatedNetwork
 
 BEST = "best.pt"  # in the --out folder of `kws train`
@@ -56,17 +56,26 @@ class Checkpoint:
         network.load_state_dict(self.state_dict)
         return network.eval()
 
-    def with_exits(self, exits: Sequence[int]) -> ExitNetwork:
-        """This network, which has neither gates nor exits, with untrained ones at these places."""
-        window = self.window
-        return ExitNetwork(self.network(), exits, window.frames(window.length), window.front_end.coefficients)
+    def with_exits(self, exits: Sequence[int]) -> nn.Module:
+        """This network, which has no exits yet, with untrained ones at these places."""
+        network = self.network()
+        if not isinstance(network, GatedNetwork):
+            return self._exited(network, exits)
+        gated = self._gated(self._exited(network.network, exits))
+        gated.gating, gated.absent = network.gating, network.absent
+        return gated.eval()
 
     def _untrained(self) -> nn.Module:
         network = models.build(self.model, len(self.labels))
-        coefficients = self.window.front_end.coefficients
         if self.exits:
-            return ExitNetwork(network, self.exits, self.window.frames(self.window.length), coefficients)
-        return GatedNetwork(network, self.gate_size, coefficients) if self.gate_size else network
+            network = self._exited(network, self.exits)
+        return self._gated(network) if self.gate_size else network
+
+    def _exited(self, network: nn.Module, exits: Sequence[int]) -> nn.Module:
+        return with_exits(network, exits, self.window.frames(self.window.length), self.window.front_end.coefficients)
+
+    def _gated(self, network: nn.Module) -> GatedNetwork:
+        return GatedNetwork(network, self.gate_size, self.window.front_end.coefficients)
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:

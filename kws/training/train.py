@@ -32,7 +32,7 @@ from ..features import Window
 from ..models.count import count
 from ..models.exits import places_of
 from ..personalize.exit_training import ExitRecipe, train_exits
-from ..personalize.gate_training import GateRecipe, train_gates
+from ..personalize.gate_training import GATED, GateRecipe, train_gates
 from ..personalize.gated import GatedNetwork
 from ..personalize.users import speakers_of
 from . import checkpoint
@@ -55,7 +55,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " (default: %(default)s)",
     )
     network.add_argument(
-        "--start", type=Path, metavar="RUN", help="with --gates or --exits: give them to this trained network"
+        "--start",
+        type=Path,
+        metavar="RUN",
+        help="with --gates or --exits: give them to this trained network; exits to one with gates, too",
     )
     parser.add_argument(
         "--streaming",
@@ -78,7 +81,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
     exits = parser.add_argument_group("early exits, at which inference stops where it is sure")
-    exits.add_argument("--exits", action="store_true", help="train exits after the network; writes exits.pt too")
+    exits.add_argument(
+        "--exits", action="store_true", help="train exits after the network, and its gates; writes exits.pt too"
+    )
     exits.add_argument(
         "--exit-places",
         type=_places,
@@ -126,7 +131,7 @@ def run(options: argparse.Namespace) -> int:
     gates = GateRecipe(options.keep_macs, size=options.gate_size, steps=options.gate_steps)
     preset = options.front_end or models.find(model).front_end
     teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]
-    start = _start(options.start, task) if options.start else None
+    start = _start(options.start, task, options.gates) if options.start else None
     untrained = models.build(start.model if start else model, len(task.labels))
     if options.gates:  # what would be refused is refused before the network is trained
         GatedNetwork(untrained, gates.size, 1)
@@ -136,25 +141,27 @@ def run(options: argparse.Namespace) -> int:
     try:
         held = start or train(task, model, preset, recipe, options.seed, options.out, options.resume, teachers)
         if options.gates:
-            train_gates(held, task, gates, options.seed, options.out, options.resume, teachers=teachers)
+            held = train_gates(held, task, gates, options.seed, options.out, options.resume, teachers=teachers)
         if options.exits:
             exits = ExitRecipe(options.exit_places, options.exit_epochs)
             train_exits(held, task, exits, options.seed, options.out, options.resume)
         if start:
-            checkpoint.save(options.out / BEST, start)
+            checkpoint.save(options.out / (GATED if start.gate_size else BEST), start)
     except KeyboardInterrupt:
         print(f"interrupted; the epochs that are done are in {options.out}, --resume goes on from there")
         raise
     return 0
 
 
-def _start(path: Path, task: Task) -> Checkpoint:
+def _start(path: Path, task: Task, gates: bool) -> Checkpoint:
+    """The network that is to have `gates`, or exits alone, beside what it has."""
     held = checkpoint.load(checkpoint.of_run(path))
-    extra = "gates" if held.gate_size else "exits" if held.exits else "neither gates nor exits"
-    if held.gate_size or held.exits or held.labels != task.labels:
+    found = [name for name, there in (("gates", held.gate_size), ("exits", held.exits)) if there]
+    without = "neither gates nor exits" if gates else "no exits"
+    if held.exits or (gates and held.gate_size) or held.labels != task.labels:
         raise InputError(
-            f"--start {path}: a network of {', '.join(held.labels)} with {extra}; one of {', '.join(task.labels)} with"
-            " neither gates nor exits is accepted"
+            f"--start {path}: a network of {', '.join(held.labels)} with {' and '.join(found) or without};"
+            f" one of {', '.join(task.labels)} with {without} is accepted"
         )
     return held
 

@@ -71,6 +71,17 @@ def answers(
     return chosen, scores[chosen, np.arange(len(chosen))]
 
 
+def needed_for(graph: Graph, index: int) -> set[int]:
+    """The positions of all operators of the main entry without which tensor `index` cannot be computed."""
+    writers = _writers(graph)
+    return _needed(graph.main.operators, writers, writers[index])
+
+
+def _writers(graph: Graph) -> dict[int, int]:
+    """By tensor, the position of the operator that writes it."""
+    return {operator.outputs[0]: position for position, operator in enumerate(graph.main.operators)}
+
+
 def _exits(graph: Graph) -> tuple[Exit, ...]:
     listed, outputs = graph.metadata["exits"], graph.main.outputs
     thresholds = listed.get("thresholds") if isinstance(listed, dict) else None
@@ -84,7 +95,7 @@ def _exits(graph: Graph) -> tuple[Exit, ...]:
     shape = graph.tensors[outputs[-1]].shape
     if len(shape) != 2 or shape[0] != 1:
         raise InputError(f"scores '{graph.tensors[outputs[-1]].name}' are of shape {shape}; (1, labels) is accepted")
-    writers = {operator.outputs[0]: position for position, operator in enumerate(graph.main.operators)}
+    writers = _writers(graph)
     layers = [layer for layer, _ in graph.layers()]
     needed: set[int] = set()
     found = []
