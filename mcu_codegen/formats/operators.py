@@ -28,6 +28,8 @@ class OperatorRow:
     inputs: tuple[int, int]  # at least, at most; those beyond "at least" may be left out as -1
     outputs: int = 1  # at most
     fixed: dict[str, int] = dataclasses.field(default_factory=dict)  # options that are accepted with this value only
+    intermediates: int = 0  # tensors that LiteRT wants listed: what lies inside, all on the scale of the output
+    every: bool = False  # LiteRT wants every input listed, left out or not
     # options that follow from the inputs and the output
     derived: Callable[[list[Tensor], Tensor], dict[str, Any]] = lambda sources, output: {}
 
@@ -104,6 +106,15 @@ OPERATORS: dict[str, OperatorRow] = {
     "DENSIFY": OperatorRow(1, "DensifyOptions", (1, 1)),
     "REDUCE_PROD": OperatorRow(1, "ReducerOptions", (2, 2)),
     "PAD": OperatorRow(2, "PadOptions", (2, 2)),
+    "SVDF": OperatorRow(3, "SVDFOptions", (3, 5)),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": OperatorRow(
+        1,
+        "UnidirectionalSequenceLSTMOptions",
+        (1, 24),
+        fixed={"fused_activation_function": ACTIVATIONS.index("TANH")},
+        intermediates=5,
+        every=True,
+    ),
     "SPACE_TO_BATCH_ND": OperatorRow(2, "SpaceToBatchNDOptions", (3, 3)),
     "BATCH_TO_SPACE_ND": OperatorRow(2, "BatchToSpaceNDOptions", (3, 3)),
 }
@@ -152,6 +163,9 @@ OPTION_FIELDS = {
     "alpha": OptionField(("alpha",), ends=(0, MAX_OPTION)),
     "align_corners": OptionField(("align_corners",)),
     "half_pixel_centers": OptionField(("half_pixel_centers",)),
+    "rank": OptionField(("rank",)),
+    "cell_clip": OptionField(("cell_clip",), ends=(0, MAX_OPTION)),
+    "time_major": OptionField(("time_major",)),
     "axis": OptionField(("axis",), ends=(-MAX_RANK, MAX_RANK - 1)),
     "parts": OptionField(("num_splits",)),
     "count": OptionField(("num",)),

@@ -15,23 +15,25 @@ MAX_PADDED_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Requantization:
-    """int32 accumulators to int8 codes. `multiplier` and `shift` have one entry, or one per output channel."""
+    """int32 accumulators to codes of `dtype`. `multiplier` and `shift` have one entry, or one per output channel."""
 
     multiplier: np.ndarray  # int32, Q31
     shift: np.ndarray  # int32, positive to the left
     zero_point: int
     low: int
     high: int
+    dtype: str = "int8"
 
     def __call__(self, accumulator: np.ndarray) -> np.ndarray:
-        """int8 codes of `accumulator` (any shape, channels last)."""
+        """Codes of `accumulator` (any shape, channels last)."""
         value = arithmetic.requantize(accumulator, self.multiplier, self.shift) + self.zero_point
-        return np.clip(value, self.low, self.high).astype(np.int8)
+        return np.clip(value, self.low, self.high).astype(self.dtype)
 
 
 def activation_range(activation: str, tensor: Tensor) -> tuple[int, int]:
-    """(lowest, highest) int8 code of `tensor` under a fused activation."""
-    low, high = -128, 127
+    """(lowest, highest) code of `tensor` under a fused activation."""
+    codes = np.iinfo(tensor.dtype)
+    low, high = int(codes.min), int(codes.max)
 
     def code(real: float) -> int:
         # float32 division and rounding half away from zero, as the reference computes the clamp
@@ -72,13 +74,18 @@ def check_padded(source: Tensor, pads: tuple[int, int, int, int]) -> None:
 
 def require_codes(tensor: Tensor) -> None:
     """Refuse what is no tensor of codes, which all that generated C takes and gives are."""
-    if tensor.dtype not in ("int8", "uint8"):
-        raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8 or uint8 is accepted")
+    if tensor.dtype not in ("int8", "uint8", "int16"):
+        raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8, uint8 or int16 is accepted")
 
 
 def int8_tensor(graph: Graph, index: int) -> Tensor:
     """The int8 tensor at `index`, with one scale."""
     return quantized_tensor(graph, index, "int8")
+
+
+def codes(graph: Graph, index: int) -> Tensor:
+    """The int8 or int16 tensor at `index`, with one scale."""
+    return quantized_tensor(graph, index, "int8", "int16")
 
 
 def quantized_tensor(graph: Graph, index: int, *dtypes: str) -> Tensor:
@@ -122,6 +129,7 @@ def requantization(real: np.ndarray, output: Tensor, activation: str) -> Requant
         output.zero_point,
         low,
         high,
+        output.dtype,
     )
 
 
@@ -132,10 +140,12 @@ def check_sum(source: Tensor) -> None:
 
 def check_same_codes(source: Tensor, output: Tensor, kind: str) -> None:
     """Refuse an operator that takes codes as they are where they mean something else in its output."""
-    if (source.scale, source.zero_point) != (output.scale, output.zero_point):
+    if (source.dtype, source.scale, source.zero_point) != (output.dtype, output.scale, output.zero_point):
         raise InputError(
             f"tensor '{output.name}' has scale {output.scale} and zero point {output.zero_point}, '{source.name}'"
             f" {source.scale} and {source.zero_point}; {kind} does not rescale: equal ones are accepted"
+            if source.dtype == output.dtype
+            else f"tensor '{output.name}' is {output.dtype}, '{source.name}' {source.dtype}; equal types are accepted"
         )
 
 

@@ -83,7 +83,7 @@ def lower_convolution(graph: Graph, operator: Operator) -> Convolution:
         options.dilation,
         multiplier,
         requantization(real, output, options.activation),
-        _bound(weights, channel_axis, bias, source.zero_point, filters.name),
+        accumulator_bound(weights, channel_axis, bias, source, filters.name),
     )
 
 
@@ -103,7 +103,7 @@ def lower_fully_connected(graph: Graph, operator: Operator) -> FullyConnected:
     bias = _bias(graph, operator, channels)
     per_tensor = filters.quantization is not None and filters.quantization.per_tensor
     real = _multipliers(source, scales, output, together=per_tensor)
-    bound = _bound(weights, 0, bias, source.zero_point, filters.name)
+    bound = accumulator_bound(weights, 0, bias, source, filters.name)
     scaling = requantization(real, output, operator.options.activation)
     # where convolutions wrap in every implementation, this operator saturates in those that requantise in float
     raised = bound << np.maximum(scaling.shift, 0).astype(np.int64)
@@ -163,10 +163,12 @@ def _bias(graph: Graph, operator: Operator, channels: int) -> np.ndarray:
     return tensor.data.reshape(channels)
 
 
-def _bound(weights: np.ndarray, channel_axis: int, bias: np.ndarray, zero_point: int, name: str) -> np.ndarray:
+def accumulator_bound(
+    weights: np.ndarray, channel_axis: int, bias: np.ndarray, source: Tensor, name: str
+) -> np.ndarray:
     """The largest magnitude that each channel's accumulator can reach at any step; int32 must hold it."""
     others = tuple(axis for axis in range(weights.ndim) if axis != channel_axis)
-    reach = max(127 - zero_point, zero_point + 128)
+    reach = max(127 - source.zero_point, source.zero_point + 128)
     bound = np.abs(weights.astype(np.int64)).sum(axis=others) * reach + np.abs(bias.astype(np.int64))
     if np.any(bound > arithmetic.INT32_MAX):
         channel = int(np.argmax(bound))

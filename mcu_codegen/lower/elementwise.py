@@ -9,7 +9,7 @@ import numpy as np
 from .. import arithmetic
 from ..errors import InputError
 from ..graph import Graph, Operator, Tensor
-from .common import Requantization, check_same_codes, int8_tensor, requantization, scale_of
+from .common import Requantization, check_same_codes, codes, int8_tensor, requantization, scale_of
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Prelu:
 @dataclass(frozen=True)
 class Softmax:
     exponentials: np.ndarray  # int32, Q0.31 by code difference
+    dtype: str  # of the output
 
 
 def lower_add(graph: Graph, operator: Operator) -> Add:
@@ -124,13 +125,20 @@ def lower_prelu(graph: Graph, operator: Operator) -> Prelu:
 
 
 def lower_softmax(graph: Graph, operator: Operator) -> Softmax:
-    source, output = int8_tensor(graph, operator.inputs[0]), int8_tensor(graph, operator.outputs[0])
-    if (output.scale, output.zero_point) != (1 / 256, -128) or source.shape != output.shape:
-        raise InputError(f"tensor '{output.name}': softmax gives scale 1/256 and zero point -128 in the input's shape")
+    source, output = int8_tensor(graph, operator.inputs[0]), codes(graph, operator.outputs[0])
+    ends = np.iinfo(output.dtype)
+    near = 0.001 if output.dtype == "int16" else 0.0  # as the reference accepts it
+    scaled = abs(output.scale * 2**ends.bits - 1) <= near
+    if not scaled or output.zero_point != ends.min or source.shape != output.shape:
+        raise InputError(
+            f"tensor '{output.name}': softmax gives scale 1/{2**ends.bits} and zero point {ends.min} in the input's"
+            " shape"
+        )
     if not source.shape or source.shape[-1] >= 1 << arithmetic.SOFTMAX_SUM_BITS:
         raise InputError(f"tensor '{source.name}' {source.shape}: softmax over 1 to 4095 values is accepted")
     if operator.options.beta * source.scale <= 2.0**-26:
         raise InputError(
             f"tensor '{source.name}': beta {operator.options.beta} x scale {source.scale} is not above 2^-26"
         )
-    return Softmax(arithmetic.softmax_exponentials(float(np.float32(source.scale)), operator.options.beta))
+    exponentials = arithmetic.softmax_exponentials(float(np.float32(source.scale)), operator.options.beta)
+    return Softmax(exponentials, output.dtype)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ... import lower
 from ..kernel import Array, Kernel, Kernels, Site, fill, nest, plus, times
 
@@ -84,8 +82,6 @@ class Pooling(Kernels):
         return Kernel(nest(((name, size) for name, size, _ in kept), each), arrays=arrays, helpers=("quantize",))
 
     def position(self, op: lower.Position, site: Site) -> Kernel:
-        """Positions are stored byte by byte, the lowest first, as all of these cores do."""
-        width = np.dtype(op.dtype).itemsize
         each = fill(
             """
             const int8_t *const codes = input$column;
@@ -96,17 +92,13 @@ class Pooling(Kernels):
                     found = i;
                 }
             }
-            for (int32_t byte = 0; byte < $width; byte++) {
-                *output++ = (int8_t)$value;
-            }
+            *output++ = found;
             """,
             column=" + column" if op.inner > 1 else "",
             size=op.size,
             here=times("i", op.inner),
             best=times("found", op.inner),
             better=">" if op.largest else "<",
-            width=width,
-            value="(found >> (8 * byte))" if width == 4 else "(byte < 4 ? found >> (8 * byte) : 0)",
         )
         inside = nest([("column", op.inner)], each) if op.inner > 1 else each
         return Kernel(nest([("row", op.outer)], f"{inside}\ninput += {op.size * op.inner};"))
