@@ -59,6 +59,21 @@ def requantize(accumulator: np.ndarray, multiplier: np.ndarray | int, shift: np.
     return rounding_right_shift(doubling_high_multiply(shifted, multiplier), np.maximum(-shift, 0))
 
 
+def requantize_long(accumulator: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | int) -> np.ndarray:
+    """accumulator * multiplier * 2**(shift - 15), rounded once, half up: for int64 accumulators and `short_multiplier`.
+
+    Shifts are up to 14.
+    """
+    exponent = 15 - np.asarray(shift, np.int64)
+    product = np.asarray(accumulator, np.int64) * np.asarray(multiplier, np.int64)
+    return (product + (np.int64(1) << (exponent - 1))) >> exponent
+
+
+def short_multiplier(multiplier: int) -> int:
+    """A Q31 multiplier reduced to Q15, half up, at most 32767."""
+    return min((multiplier + (1 << 15)) >> 16, 32767)
+
+
 def mean_multiplier(real: float, count: int) -> tuple[int, int]:
     """The multiplier of MEAN over `count` values: 1 / count folded into that of `real` by integer division."""
     multiplier, shift = quantize_multiplier(real)
@@ -215,7 +230,7 @@ def hard_swish(difference: np.ndarray, scale: float, output_scale: float) -> np.
 def _short_multiplier(real: float) -> tuple[int, int]:
     """`quantize_multiplier`, and its multiplier reduced to Q15."""
     multiplier, shift = quantize_multiplier(real)
-    return min((multiplier + (1 << 15)) >> 16, 32767), shift
+    return short_multiplier(multiplier), shift
 
 
 def _short_high_multiply(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:

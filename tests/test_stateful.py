@@ -116,7 +116,7 @@ def test_published_lstm() -> None:
 
 
 def test_published_svdf() -> None:
-    """LiteRT writes beyond this model's states, which are int8; TFLite Micro computes it: tflite-micro 0.dev20261023."""
+    """LiteRT writes beyond this model's states, which are int8; TFLite Micro does not: tflite-micro 0.dev20261023."""
     _, _, output = published("keyword_scrambled_8bit")
     assert output.dtype == np.int32 and zlib.crc32(output.tobytes()) == 1048752528
 

@@ -92,6 +92,8 @@ class Kernels:
 
     def quantizer(self, op: lower.Requantization) -> str:
         """The helper that makes codes of accumulators."""
+        if isinstance(op, lower.LongRequantization):
+            return "quantize_long"
         return "quantize" if op.dtype == "int8" else f"quantize_{op.dtype.removeprefix('int')}"
 
 

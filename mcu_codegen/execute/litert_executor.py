@@ -141,7 +141,8 @@ def _stateless(graph: Graph, entry: Entry) -> tuple[bytes, dict[int, int]]:
         if operator.kind == "CONV_2D" and -1 in (*inputs, -1)[:3]:
             inputs = (*inputs[:2], len(tensors))
             channels = graph.tensors[inputs[1]].shape[0]
-            tensors.append(Tensor("zeros", (channels,), "int32", data=np.zeros(channels, np.int32)))
+            dtype = "int64" if graph.tensors[inputs[0]].dtype == "int16" else "int32"
+            tensors.append(Tensor("zeros", (channels,), dtype, data=np.zeros(channels, dtype)))
         for index in operator.outputs:
             written[index] = index
             if graph.tensors[index].persistent and index not in states:

@@ -73,7 +73,7 @@ def _taps(
 
 def _convolution(step: lower.Convolution, source: np.ndarray, *_constants: np.ndarray) -> np.ndarray:
     """Accumulators are sums in float64, which BLAS makes fast. They are exact in any order of summation: every product
-    and every partial sum is an integer below `step.bound` < 2**31, and float64 holds all integers up to 2**53."""
+    and every partial sum is an integer below `step.bound` < 2**48, and float64 holds all integers up to 2**53."""
     image = (source[:, 0].astype(np.int16) - step.input_zero_point).astype(np.float64)
     weights = step.weights.astype(np.float64)
     if step.depthwise:
@@ -94,9 +94,10 @@ def _fully_connected(step: lower.FullyConnected, source: np.ndarray, *_constants
 
 
 def _max_pool(step: lower.MaxPool, source: np.ndarray) -> np.ndarray:
-    raised = source[:, 0].astype(np.int16) + 128  # the padding, which reads 0, is no greater than anything
+    lowest = np.iinfo(source.dtype).min
+    raised = source[:, 0].astype(np.int32) - lowest  # the padding, which reads 0, is no greater than anything
     windows = (values for _, values in _taps(raised, step.filter, step.stride, (1, 1), step.pads))
-    return np.clip(functools.reduce(np.maximum, windows) - 128, step.low, step.high).astype(np.int8)
+    return np.clip(functools.reduce(np.maximum, windows) + lowest, step.low, step.high).astype(source.dtype)
 
 
 def _average_pool(step: lower.AveragePool, source: np.ndarray) -> np.ndarray:
@@ -107,7 +108,7 @@ def _average_pool(step: lower.AveragePool, source: np.ndarray) -> np.ndarray:
         for array in (image, inside)
     )
     mean = arithmetic.average(np.asarray(total), np.asarray(count), step.half_up)
-    return np.clip(mean, step.low, step.high).astype(np.int8)
+    return np.clip(mean, step.low, step.high).astype(source.dtype)
 
 
 def _mean(step: lower.Mean, source: np.ndarray, _axes: np.ndarray) -> np.ndarray:
@@ -145,7 +146,7 @@ def _multiply(step: lower.Multiply, *sources: np.ndarray) -> np.ndarray:
 
 
 def _extreme(step: lower.Extreme, *sources: np.ndarray) -> np.ndarray:
-    return (np.maximum if step.largest else np.minimum)(*_aligned(*sources)).astype(np.int8)
+    return (np.maximum if step.largest else np.minimum)(*_aligned(*sources)).astype(sources[0].dtype)
 
 
 def _prelu(step: lower.Prelu, *sources: np.ndarray) -> np.ndarray:

@@ -122,7 +122,11 @@ def _scaled(accumulator: Tensor, multiplier: np.ndarray | int, shift: np.ndarray
 
 
 def _requantized(parameters: lower.Requantization, accumulator: Tensor) -> Tensor:
-    """Codes of an int32 accumulator, channels last."""
+    """Codes of an accumulator, int32 or, where requantisation is long, int64; channels last."""
+    if isinstance(parameters, lower.LongRequantization):
+        exponent = 15 - parameters.shift.astype(np.int64)
+        product = accumulator * _int64(parameters.multiplier) + _int64(1 << (exponent - 1))
+        return ((product >> _int64(exponent)) + parameters.zero_point).clip(parameters.low, parameters.high)
     value = _scaled(accumulator, parameters.multiplier, parameters.shift)
     return (value + parameters.zero_point).clip(parameters.low, parameters.high)
 
@@ -138,20 +142,27 @@ def _sliding_sum(
 
 def _convolution(step: lower.Convolution, source: Tensor, *_constants: Tensor) -> Tensor:
     order = (3, 0, 1, 2) if step.depthwise else (0, 3, 1, 2)
+    sums = _sums(step)
     accumulator = _sliding_sum(
-        source.squeeze(1) - step.input_zero_point,
-        _int32(step.weights.transpose(order)),
+        (source.squeeze(1) - step.input_zero_point).cast(sums),
+        _int32(step.weights.transpose(order)).cast(sums),
         step.stride,
         step.pads,
         dilation=step.dilation,
         groups=source.shape[-1] if step.depthwise else 1,
     )
-    return _requantized(step.requantization, accumulator + _int32(step.bias))
+    return _requantized(step.requantization, accumulator + _int64(step.bias).cast(sums))
 
 
 def _fully_connected(step: lower.FullyConnected, source: Tensor, *_constants: Tensor) -> Tensor:
-    rows = source.reshape(-1, step.weights.shape[1]) - step.input_zero_point
-    return _requantized(step.requantization, rows @ _int32(step.weights.T) + _int32(step.bias))
+    sums = _sums(step)
+    rows = (source.reshape(-1, step.weights.shape[1]) - step.input_zero_point).cast(sums)
+    accumulator = rows @ _int32(step.weights.T).cast(sums) + _int64(step.bias).cast(sums)
+    return _requantized(step.requantization, accumulator)
+
+
+def _sums(step: lower.Convolution | lower.FullyConnected) -> str:
+    return "int64" if isinstance(step.requantization, lower.LongRequantization) else "int32"
 
 
 def _average_pool(step: lower.AveragePool, source: Tensor) -> Tensor:
@@ -169,7 +180,7 @@ def _average_pool(step: lower.AveragePool, source: Tensor) -> Tensor:
 
 def _max_pool(step: lower.MaxPool, source: Tensor) -> Tensor:
     top, bottom, left, right = step.pads
-    image = source.squeeze(1).permute(0, 3, 1, 2).pad(((0, 0), (0, 0), (top, bottom), (left, right)), value=-128)
+    image = source.squeeze(1).permute(0, 3, 1, 2).pad(((0, 0), (0, 0), (top, bottom), (left, right)), value=-32768)
     largest = cast("Tensor", image.max_pool2d(step.filter, step.stride))  # indices come with it only on request
     return largest.permute(0, 2, 3, 1).clip(step.low, step.high)
 

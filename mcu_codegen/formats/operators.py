@@ -50,6 +50,10 @@ def _position_type(sources: list[Tensor], output: Tensor) -> dict[str, Any]:
     return {"output_type": next(code for code, dtype in TENSOR_TYPES.items() if dtype == output.dtype)}
 
 
+def _any_scale(_: list[Tensor], output: Tensor) -> dict[str, Any]:
+    return {"pot_scale_int16": False} if output.dtype == "int16" else {}
+
+
 OPERATORS: dict[str, OperatorRow] = {
     "CONV_2D": OperatorRow(3, "Conv2DOptions", (2, 3)),
     "DEPTHWISE_CONV_2D": OperatorRow(3, "DepthwiseConv2DOptions", (2, 3)),
@@ -57,8 +61,8 @@ OPERATORS: dict[str, OperatorRow] = {
     "AVERAGE_POOL_2D": OperatorRow(2, "Pool2DOptions", (1, 1)),
     "MAX_POOL_2D": OperatorRow(2, "Pool2DOptions", (1, 1)),
     "MEAN": OperatorRow(2, "ReducerOptions", (2, 2)),
-    "ADD": OperatorRow(2, "AddOptions", (2, 2)),
-    "SUB": OperatorRow(2, "SubOptions", (2, 2)),
+    "ADD": OperatorRow(2, "AddOptions", (2, 2), derived=_any_scale),
+    "SUB": OperatorRow(2, "SubOptions", (2, 2), derived=_any_scale),
     "MUL": OperatorRow(2, "MulOptions", (2, 2)),
     "RELU": OperatorRow(2, "", (1, 1)),
     "RELU6": OperatorRow(2, "", (1, 1)),

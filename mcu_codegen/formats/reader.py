@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..graph import STATES, Entry, Graph, Operator, Tensor
-from .fold import fold_constants
+from .fold import fold_constants, without_shape_inputs
 from .metadata import METADATA, read_metadata
 from .names import identifier, printable
 from .normalize import CONSTANT_ONLY, without_float_edges
@@ -91,7 +91,7 @@ class Reader:
         fold_constants(self.tensors, entry)
         if len(self.refusals.found) == before:
             self._check_order(entry)
-            entry = without_float_edges(self.tensors, entry)
+            entry = without_shape_inputs(self.tensors, without_float_edges(self.tensors, entry))
             self._check_order(entry)
             entry = without_unsigned_layers(self.tensors, entry, owners)
             for operator in entry.operators:

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import InputError
 from ..graph import Graph, Operator
 from .batch import Batch, each_image
-from .common import Requantization, activation_range, padding, require_codes
+from .common import LongRequantization, Requantization, activation_range, padding, require_codes
 from .convolution import Convolution, FullyConnected, lower_convolution, lower_fully_connected
 from .elementwise import (
     Add,
@@ -56,7 +56,7 @@ from .pooling import AveragePool, MaxPool, Mean, Pool, Position, lower_mean, low
 from .rescale import Rescale, by_width, rescale_leaky_relu, rescale_quantize, rescale_relu
 from .stepping import MeanOfSums, ShiftIn, SlidingSum, lower_mean_of_sums, lower_shift_in, lower_sliding_sum
 from .svdf import Svdf, lower_svdf
-from .wide import Wide
+from .wide import Wide, widened
 
 __all__ = [
     "GATES",
@@ -71,6 +71,7 @@ __all__ = [
     "Gate",
     "Gather",
     "Interpolation",
+    "LongRequantization",
     "Lookup",
     "Lowered",
     "Lstm",
@@ -125,13 +126,18 @@ Lowered = (
 )
 
 
+_NARROW = (Convolution, Pool, Batch, FullyConnected, Add, Multiply, Extreme)
+"""What is `Wide` on int16; other types know their codes' width."""
+
+
 def lower(graph: Graph, operator: Operator, layer: str) -> Lowered:
     """The integer form of `operator`, which is called `layer` in errors. Raises InputError."""
     if operator.kind not in _LOWERINGS:
         name = graph.tensors[operator.outputs[0]].name
         raise InputError(f"{layer}: operator {operator.kind} (tensor '{name}') is not supported")
     try:
-        return _LOWERINGS[operator.kind](graph, operator)
+        lowered = _LOWERINGS[operator.kind](graph, operator)
+        return widened(lowered, graph.tensors[operator.outputs[0]]) if isinstance(lowered, _NARROW) else lowered
     except InputError as error:
         raise InputError(f"{layer}: {error}") from None
 

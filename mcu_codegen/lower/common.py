@@ -30,6 +30,14 @@ class Requantization:
         return np.clip(value, self.low, self.high).astype(self.dtype)
 
 
+class LongRequantization(Requantization):
+    """int64 accumulators to codes; `multiplier` is Q15."""
+
+    def __call__(self, accumulator: np.ndarray) -> np.ndarray:
+        value = arithmetic.requantize_long(accumulator, self.multiplier, self.shift) + self.zero_point
+        return np.clip(value, self.low, self.high).astype(self.dtype)
+
+
 def activation_range(activation: str, tensor: Tensor) -> tuple[int, int]:
     """(lowest, highest) code of `tensor` under a fused activation."""
     codes = np.iinfo(tensor.dtype)
@@ -88,6 +96,17 @@ def codes(graph: Graph, index: int) -> Tensor:
     return quantized_tensor(graph, index, "int8", "int16")
 
 
+def activations(graph: Graph, *indices: int) -> list[Tensor]:
+    """Tensors of one type, int8, or int16 with zero point 0."""
+    tensors = [codes(graph, index) for index in indices]
+    for tensor in tensors:
+        if tensor.dtype != tensors[-1].dtype:
+            raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}, '{tensors[-1].name}' {tensors[-1].dtype}")
+        if tensor.dtype == "int16" and tensor.zero_point:
+            raise InputError(f"tensor '{tensor.name}' is int16 with zero point {tensor.zero_point}; 0 is accepted")
+    return tensors
+
+
 def quantized_tensor(graph: Graph, index: int, *dtypes: str) -> Tensor:
     """The tensor at `index`, of one of `dtypes`, with one scale."""
     tensor = graph.tensors[index]
@@ -133,8 +152,19 @@ def requantization(real: np.ndarray, output: Tensor, activation: str) -> Requant
     )
 
 
-def check_sum(source: Tensor) -> None:
-    if source.bytes > arithmetic.INT32_MAX // 255:
+def long_requantization(real: np.ndarray, output: Tensor, activation: str, bound: np.ndarray) -> LongRequantization:
+    """`bound` holds for the accumulators, by channel."""
+    plain = requantization(real, output, activation)
+    short = np.array([arithmetic.short_multiplier(int(each)) for each in plain.multiplier], np.int32)
+    if np.any(plain.shift > 7) or np.any(arithmetic.requantize_long(bound, short, plain.shift) > arithmetic.INT32_MAX):
+        raise InputError(f"tensor '{output.name}': its scale {output.scale} is too small for the operator's inputs")
+    return LongRequantization(short, plain.shift, plain.zero_point, plain.low, plain.high, plain.dtype)
+
+
+def check_sum(source: Tensor, count: int | None = None) -> None:
+    """Refuse sums of `count` codes (default: all) that int32 may not hold."""
+    reach = 2 ** (8 * np.dtype(source.dtype).itemsize) - 1
+    if (source.elements if count is None else count) > arithmetic.INT32_MAX // reach:
         raise InputError(f"tensor '{source.name}' {source.shape}: its sum can exceed int32")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from .. import arithmetic
 from ..errors import InputError
 from ..graph import Graph, Operator, Tensor
-from .common import Requantization, check_same_codes, codes, int8_tensor, requantization, scale_of
+from .common import Requantization, activations, check_same_codes, codes, int8_tensor, requantization, scale_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,12 @@ class Softmax:
 
 def lower_add(graph: Graph, operator: Operator) -> Add:
     first, second, output = _operands(graph, operator)
-    left_shift = 20
+    if first.dtype == "int16" and all(math.frexp(each.scale)[0] == 0.5 for each in (first, second, output)):
+        raise InputError(
+            f"tensor '{output.name}': its scale and those of the inputs are powers of two, which is refused"
+            " in 16 bits: TFLite computes them otherwise"
+        )
+    left_shift = 15 if first.dtype == "int16" else 20
     twice_largest = 2.0 * max(scale_of(first), scale_of(second))
     pairs = [arithmetic.quantize_multiplier(scale_of(tensor) / twice_largest) for tensor in (first, second)]
     real = twice_largest / (2.0**left_shift * scale_of(output))
@@ -87,8 +93,7 @@ def lower_multiply(graph: Graph, operator: Operator) -> Multiply:
 
 def _operands(graph: Graph, operator: Operator) -> tuple[Tensor, Tensor, Tensor]:
     """(first, second, output) of an operator whose inputs broadcast."""
-    first, second = (int8_tensor(graph, index) for index in operator.inputs[:2])
-    output = int8_tensor(graph, operator.outputs[0])
+    first, second, output = activations(graph, *operator.inputs[:2], operator.outputs[0])
     try:
         shape = np.broadcast_shapes(first.shape, second.shape)
     except ValueError:
@@ -109,6 +114,7 @@ def lower_extreme(graph: Graph, operator: Operator) -> Extreme:
 
 def lower_prelu(graph: Graph, operator: Operator) -> Prelu:
     source, slope, output = _operands(graph, operator)
+    int8_tensor(graph, operator.outputs[0])
     if source.shape != output.shape:
         raise InputError(f"tensor '{output.name}' {output.shape} does not have the shape {source.shape} of the input")
     # in float32, as the reference computes them

@@ -82,6 +82,17 @@ static inline int32_t ${prefix}_requantize(int32_t accumulator, int32_t multipli
     "quantize": _quantize("quantize", "int8_t"),
     "quantize_16": _quantize("quantize_16", "int16_t"),
     "quantize_32": _quantize("quantize_32", "int32_t"),
+    "quantize_long": Helper("""\
+/* The int16 code, in low..high, of accumulator * multiplier * 2^(shift - 15), rounded half up; shift is up to 14. */
+static inline int16_t ${prefix}_quantize_long(int64_t accumulator, int32_t multiplier, int32_t shift,
+                                              int32_t zero_point, int32_t low, int32_t high)
+{
+    const int64_t half = (int64_t)1 << (14 - shift);
+    const int32_t value = (int32_t)((accumulator * multiplier + half) >> (15 - shift));
+
+    return (int16_t)(value < low - zero_point ? low : value > high - zero_point ? high : value + zero_point);
+}
+"""),
     "word": Helper("""\
 /* An int32 that lies anywhere, its lowest byte first. */
 static inline int32_t ${prefix}_word(const uint8_t *from)

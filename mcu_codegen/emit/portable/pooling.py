@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ... import lower
-from ..kernel import Array, Kernel, Kernels, Site, fill, nest, plus, times
+from ..kernel import Array, Kernel, Kernels, Site, ctype, fill, nest, plus, times
 
 
 class Pooling(Kernels):
@@ -17,7 +19,7 @@ class Pooling(Kernels):
         _, rows, columns, channels = site.inputs[0].shape
         inside = self.pool_inside(op, site)
         if inside is None and op.filter == (rows, columns) and not any(op.pads) and channels % 4 == 0:
-            return self.image_sums(_rounded_mean(op, rows * columns), (), (), site)
+            return self.image_sums(_rounded_mean(op, rows * columns, ctype(site.output)), (), (), site)
         count = "(bottom - top) * (right - left)" if any(op.pads) else op.filter[0] * op.filter[1]
         body = fill(
             """
@@ -26,8 +28,9 @@ class Pooling(Kernels):
 
             $loops
             mean = $mean;
-            *output++ = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
+            *output++ = ($code)(mean < $low ? $low : mean > $high ? $high : mean);
             """,
+            code=ctype(site.output),
             loops=self._over_window(f"sum += {_code(site)};"),
             mean=_mean(op, "count", "count / 2"),
             low=op.low,
@@ -42,13 +45,14 @@ class Pooling(Kernels):
             int32_t largest = $low;
 
             $loops
-            *output++ = (int8_t)$clamped;
+            *output++ = ($code)$clamped;
             """,
             loops=self._over_window(
                 f"const int32_t code = {_code(site)};\n\nif (code > largest) {{\n    largest = code;\n}}"
             ),
             low=op.low,
-            clamped=f"(largest > {op.high} ? {op.high} : largest)" if op.high < 127 else "largest",
+            code=ctype(site.output),
+            clamped=f"(largest > {op.high} ? {op.high} : largest)" if op.high < _highest(site) else "largest",
         )
         return _each_window(op, site, body, self.pool_inside(op, site))
 
@@ -139,14 +143,20 @@ class Pooling(Kernels):
         )
 
 
-def _rounded_mean(op: lower.AveragePool, count: int) -> str:
+def _highest(site: Site) -> int:
+    """The highest code of the output."""
+    return int(np.iinfo(site.output.dtype).max)
+
+
+def _rounded_mean(op: lower.AveragePool, count: int, code: str) -> str:
     """C that makes an output of ``sum`` over `count` codes."""
     return fill(
         """
         const int32_t mean = $mean;
 
-        output[channel] = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
+        output[channel] = ($code)(mean < $low ? $low : mean > $high ? $high : mean);
         """,
+        code=code,
         mean=_mean(op, str(count), str(count // 2)),
         low=op.low,
         high=op.high,
