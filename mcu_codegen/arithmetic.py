@@ -59,6 +59,21 @@ def requantize(accumulator: np.ndarray, multiplier: np.ndarray | int, shift: np.
     return rounding_right_shift(doubling_high_multiply(shifted, multiplier), np.maximum(-shift, 0))
 
 
+def requantize_long(accumulator: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | int) -> np.ndarray:
+    """accumulator * multiplier * 2**(shift - 15), rounded once, half up: for int64 accumulators and `short_multiplier`.
+
+    Shifts are up to 14.
+    """
+    exponent = 15 - np.asarray(shift, np.int64)
+    product = np.asarray(accumulator, np.int64) * np.asarray(multiplier, np.int64)
+    return (product + (np.int64(1) << (exponent - 1))) >> exponent
+
+
+def short_multiplier(multiplier: int) -> int:
+    """A Q31 multiplier reduced to Q15, half up, at most 32767."""
+    return min((multiplier + (1 << 15)) >> 16, 32767)
+
+
 def mean_multiplier(real: float, count: int) -> tuple[int, int]:
     """The multiplier of MEAN over `count` values: 1 / count folded into that of `real` by integer division."""
     multiplier, shift = quantize_multiplier(real)
@@ -127,18 +142,19 @@ def reciprocal(total: int) -> tuple[int, int]:
     return int(_shift_left_saturating(x, 1)), SOFTMAX_SUM_BITS - leading_zeros
 
 
-def softmax(codes: np.ndarray, exponentials: np.ndarray) -> np.ndarray:
-    """int8 softmax over the last axis of int8 `codes`; the output has scale 1/256 and zero point -128."""
+def softmax(codes: np.ndarray, exponentials: np.ndarray, dtype: str = "int8") -> np.ndarray:
+    """Softmax over the last axis of int8 `codes`; the output's codes are all of `dtype`, the lowest being 0 and one
+    beyond the highest 1."""
     rows = codes.reshape(-1, codes.shape[-1]).astype(np.int64)
     difference = rows.max(axis=1, keepdims=True) - rows
     counts = difference < len(exponentials)
     exponential = np.where(counts, exponentials[np.minimum(difference, len(exponentials) - 1)], 0).astype(np.int64)
     totals = rounding_right_shift(exponential, SOFTMAX_SUM_BITS).sum(axis=1)
-    output = np.empty(rows.shape, np.int8)
+    ends, output = np.iinfo(dtype), np.empty(rows.shape, dtype)
     for row, total in enumerate(totals):
         inverse, bits = reciprocal(int(total))
-        share = rounding_right_shift(doubling_high_multiply(exponential[row], inverse), bits + 31 - 8)
-        output[row] = np.where(counts[row], np.clip(share - 128, -128, 127), -128)
+        share = rounding_right_shift(doubling_high_multiply(exponential[row], inverse), bits + 31 - ends.bits)
+        output[row] = np.where(counts[row], np.clip(share + ends.min, ends.min, ends.max), ends.min)
     return output.reshape(codes.shape)
 
 
@@ -214,13 +230,64 @@ def hard_swish(difference: np.ndarray, scale: float, output_scale: float) -> np.
 def _short_multiplier(real: float) -> tuple[int, int]:
     """`quantize_multiplier`, and its multiplier reduced to Q15."""
     multiplier, shift = quantize_multiplier(real)
-    return min((multiplier + (1 << 15)) >> 16, 32767), shift
+    return short_multiplier(multiplier), shift
 
 
-def _short_high_multiply(a: np.ndarray, b: int) -> np.ndarray:
+def _short_high_multiply(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
     """a * b / 2**15, rounded half up."""
     return (a * b + (1 << 14)) >> 15
 
 
 def _saturated16(a: np.ndarray) -> np.ndarray:
     return np.clip(a, -32768, 32767)
+
+
+# gemmlowp's fixed point in 16 bits, as the gates of an LSTM are computed. Results are Q0.15.
+
+
+def _multiply_16(a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
+    """a * b / 2**15, rounded half up; saturates in its one overflow."""
+    return _saturated16(_short_high_multiply(a, b))
+
+
+def _exp_16(a: np.ndarray, integer_bits: int) -> np.ndarray:
+    """exp(a) for a <= 0 with so many integer bits (1 to 7); the steps of `exp_on_negative_values`."""
+    fraction_bits = 15 - integer_bits
+    quarter = 1 << (fraction_bits - 2)
+    fraction = (a & (quarter - 1)) - quarter
+    x = (fraction << integer_bits) + (1 << 12)
+    x2 = _multiply_16(x, x)
+    x3, x4 = _multiply_16(x2, x), _multiply_16(x2, x2)
+    tail = rounding_right_shift(_multiply_16(rounding_right_shift(x4, 2) + x3, 10923) + x2, 1)
+    exp_eighth = 28918  # exp(-1/8)
+    result = _saturated16(exp_eighth + _multiply_16(x + tail, exp_eighth))
+    rest = fraction - a
+    for step in range(-2, min(integer_bits, 5)):
+        factor = rounding_right_shift(np.int64(_EXP_STEPS[step + 2]), 16)
+        result = np.where(rest & (1 << (fraction_bits + step)), _multiply_16(result, factor), result)
+    if integer_bits > 5:
+        result = np.where(a < -(32 << fraction_bits), 0, result)
+    return np.where(a == 0, 32767, result)
+
+
+def _inverse_16(a: np.ndarray) -> np.ndarray:
+    """2 / (1 + a) for a Q0.15 from 0 on, Q2.13. Three Newton steps."""
+    half_denominator = (a + 32768) >> 1
+    x = 23130 + _multiply_16(half_denominator, -15420)
+    for _ in range(3):
+        x = x + _saturated16(_multiply_16(x, 8192 - _multiply_16(half_denominator, x)) << 2)
+    return x
+
+
+def logistic_16(a: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-a)) of Q3.12, int64."""
+    a = np.asarray(a, np.int64)
+    above = _saturated16(_inverse_16(_exp_16(-np.abs(a), 3)) << 1)
+    return np.where(a == 0, 16384, np.where(a > 0, above, 32767 - above))
+
+
+def tanh_16(a: np.ndarray, integer_bits: int) -> np.ndarray:
+    """tanh(a), where `a` has so many integer bits (0 to 6), int64."""
+    a = np.asarray(a, np.int64)
+    magnitude = _saturated16((_inverse_16(_exp_16(-np.abs(a), integer_bits + 1)) - 8192) << 2)
+    return np.where(a == 0, 0, np.where(a > 0, magnitude, -magnitude))

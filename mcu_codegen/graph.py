@@ -52,8 +52,12 @@ class Tensor:
         return self.data is not None and not self.persistent
 
     @property
+    def elements(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
     def bytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        return self.elements * np.dtype(self.dtype).itemsize
 
     @property
     def scale(self) -> float:
@@ -165,6 +169,23 @@ class StridedSlice:
 
 
 @dataclass(frozen=True)
+class Svdf:
+    """Inputs are the values, the weights of filters, those of time, a bias, and the state."""
+
+    rank: int = 1  # filters of a unit
+    activation: str = "NONE"  # which the integers do not know: the output's quantisation is all that clamps
+
+
+@dataclass(frozen=True)
+class SequenceLstm:
+    """Inputs are, as TFLite orders them, the values; the weights of values in the input, forget, cell and output gate;
+    those of the hidden state; three peepholes; four biases; two of a projection; the hidden and the cell state."""
+
+    cell_clip: float = 0.0  # of the cell state's values; 0: none
+    time_major: bool = False
+
+
+@dataclass(frozen=True)
 class SlidingSum:
     """Of rows that enter a window, less those that leave it: `leaving` is the row of the window, before the new ones
     are shifted in, from which on as many leave as enter; all `axes` are summed up."""
@@ -226,6 +247,8 @@ OPTIONS: dict[str, type] = {
     "PAD": NoOptions,
     "SPACE_TO_BATCH_ND": NoOptions,
     "BATCH_TO_SPACE_ND": NoOptions,
+    "SVDF": Svdf,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": SequenceLstm,
 }
 """Operator kinds (TFLite's builtin names) that the whole chain supports, with the class of their options."""
 
@@ -240,9 +263,16 @@ RENAMING = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
 """Kinds whose output is the very bytes of the first input under another shape."""
 
 
+STATES: dict[str, tuple[int, ...]] = {"SVDF": (4,), "UNIDIRECTIONAL_SEQUENCE_LSTM": (18, 19)}
+"""Which inputs of a kind are its state: persistent tensors that it updates, and that follow its output for it."""
+
+
 @dataclass(frozen=True)
 class Operator:
-    """One step. `inputs` and `outputs` index the graph's tensors; -1 stands for an optional input left out."""
+    """One step. `inputs` and `outputs` index the graph's tensors; -1 stands for an optional input left out.
+
+    The first output is the value, for whoever reads it; others are `STATES`.
+    """
 
     kind: str
     inputs: tuple[int, ...]

@@ -181,7 +181,8 @@ class _Play:
             longer = max(0, self.graph.tensors[target].bytes - self.graph.tensors[source].bytes)
             assert same_place or places[source].at - places[target].at >= longer > 0, f"{layer} is not in place"
             read = [index for index in read if self.stamps[index] != self.stamps[source]]
-        self.write(target)
+        for index in operator.outputs:
+            self.write(index)
         self.assert_whole(read, f"by {layer}")
 
 
@@ -243,7 +244,8 @@ def _refuse_unordered(graph: Graph, entry: Entry, demands: list[Demand]) -> None
             name = graph.tensors[index].name
             if index in written and index not in persistent:
                 raise InputError(f"{layer}: tensor '{name}' is written a second time")
-            if index in read and not (demand.in_place and index == operator.inputs[0]):
+            updated = index in operator.outputs[1:] or (demand.in_place and index == operator.inputs[0])
+            if index in read and not updated:
                 raise InputError(
                     f"{layer}: reads and writes persistent tensor '{name}'; only an operator that works in place may,"
                     " on its first input"

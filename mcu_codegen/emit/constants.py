@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .kernel import Array
+from .kernel import Array, ctype
 from .plan import Layer, Plan
 from .text import array, described
 
@@ -23,10 +23,10 @@ class Pool:
         return self._keep(each, f"{layer.function}_{each.role}", f"{layer.name}: {each.role}")
 
     def constant(self, plan: Plan, index: int) -> str:
-        """The C name of the value of a tensor."""
+        """The C name of the value of a tensor, in elements of its `ctype`."""
         tensor = plan.graph.tensors[index]
         assert tensor.data is not None
-        each = Array("tensor", "int8_t", tensor.data.view(np.int8))
+        each = Array("tensor", ctype(tensor), tensor.data.view(np.int8) if tensor.dtype == "uint8" else tensor.data)
         return self._keep(each, f"{plan.name}_tensor_{index}", f"value of {described(tensor)}")
 
     def initial(self, plan: Plan, index: int) -> tuple[str, int]:

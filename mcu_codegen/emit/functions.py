@@ -10,6 +10,7 @@ from textwrap import indent
 from .. import memory
 from ..graph import Entry, Tensor
 from .constants import Pool
+from .kernel import ctype, octets
 from .plan import Layer, Plan
 
 ARENAS = ("static", "caller")
@@ -74,8 +75,8 @@ def layer_calls(plan: Plan, layer: Layer, pool: Pool) -> list[str]:
     """C that computes one layer in its place, and shows it to who observes."""
     entry, operator, kernel = layer.entry, layer.operator, layer.kernel
     target = operator.outputs[0]
-    pointers = [pointer(plan, entry, index, pool) for index in operator.inputs[: len(kernel.parameters)]]
-    pointers.append(pointer(plan, entry, target, pool))
+    seen = (*operator.inputs[: len(kernel.parameters)], *operator.outputs)
+    pointers = [pointer(plan, entry, index, pool) for index in seen]
     if kernel.demand.scratch_bytes:
         pointers.append(f"arena + {plan.memory.entries[entry.name].scratch[layer.index].offset}")
     observed, size = pointer(plan, entry, target, pool), plan.graph.tensors[target].bytes
@@ -90,7 +91,8 @@ def result_copies(plan: Plan, entry: Entry, pool: Pool) -> list[str]:
         own = memory.Place("output", number)
         if plan.memory.entries[entry.name].places.get(index) != own:
             tensor, value = plan.graph.tensors[index], pointer(plan, entry, index, pool)
-            lines.append(f"{plan.name}_copy({_caller(entry, own, tensor)}, {value}, {tensor.bytes});")
+            to = octets(_caller(entry, own, tensor), tensor)
+            lines.append(f"{plan.name}_copy({to}, {octets(value, tensor, 'const ')}, {tensor.bytes});")
     return lines
 
 
@@ -100,17 +102,20 @@ def is_alias(plan: Plan, layer: Layer) -> bool:
 
 
 def pointer(plan: Plan, entry: Entry, index: int, pool: Pool) -> str:
-    """The C expression that points at a tensor."""
-    if plan.graph.tensors[index].constant:
+    """The C expression that points at a tensor, at elements of its `ctype`."""
+    tensor = plan.graph.tensors[index]
+    if tensor.constant:
         return pool.constant(plan, index)
     place = plan.memory.entries[entry.name].places[index]
     if place.memory == "arena":
-        return f"arena + {place.at}"
-    return _caller(entry, place, plan.graph.tensors[index])
+        return (
+            f"arena + {place.at}" if ctype(tensor) == "int8_t" else f"({ctype(tensor)} *)(void *)(arena + {place.at})"
+        )
+    return _caller(entry, place, tensor)
 
 
 def _caller(entry: Entry, place: memory.Place, tensor: Tensor) -> str:
-    """The caller's input or output, as the layers take it: they see the bytes of uint8 codes."""
+    """The caller's input or output, as the layers take it."""
     inside = place.memory == "input"
     name = numbered(place.memory, entry.inputs if inside else entry.outputs)[place.at]
-    return name if tensor.dtype == "int8" else f"({'const ' if inside else ''}int8_t *){name}"
+    return f"({'const ' if inside else ''}int8_t *){name}" if tensor.dtype == "uint8" else name

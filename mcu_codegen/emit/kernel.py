@@ -31,6 +31,7 @@ class Kernel:
     body: str
     demand: Demand = field(default_factory=Demand)
     parameters: tuple[str, ...] = ("input",)  # names of the pointers to the activations, in the operator's order
+    states: tuple[str, ...] = ()  # names of the pointers to what it updates, in the order of the operator's outputs
     arrays: tuple[Array, ...] = ()
     helpers: tuple[str, ...] = ()  # keys of Renderer.helpers
     macs: int = 0  # multiply-accumulates of one call, padded positions included
@@ -54,6 +55,16 @@ class Helper:
     uses: tuple[str, ...] = ()
 
 
+def ctype(tensor: Tensor) -> str:
+    """The C type of a tensor's elements, as kernels see them: uint8 codes are bytes like all others."""
+    return "int8_t" if tensor.dtype == "uint8" else f"{tensor.dtype}_t"
+
+
+def octets(pointer: str, tensor: Tensor, const: str = "") -> str:
+    """A C `pointer` to elements of a tensor as one to its bytes; `const` is ``const `` where it may not write them."""
+    return pointer if ctype(tensor) == "int8_t" else f"({const}int8_t *)({pointer})"
+
+
 class Unencodable(Exception):
     """An instruction of a kernel that its core does not have: the kernel does not know its limits. One line."""
 
@@ -64,14 +75,26 @@ class Kernels:
     includes: tuple[str, ...] = ("stdint.h",)
     helpers: dict[str, Helper]
 
+    def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
+        """The kernel of `lowered` at `site`. Raises InputError where C cannot compute it."""
+        raise NotImplementedError
+
     def quantize(self, op: lower.Requantization, accumulator: str, site: Site) -> tuple[str, tuple[Array, ...]]:
-        """The C expression of the int8 code of `accumulator`, and the arrays over ``channel`` that it reads."""
+        """The C expression of the code of `accumulator`, and the arrays over ``channel`` that it reads. It calls
+        `quantizer`."""
         multiplier, multipliers = per_channel("multiplier", "int32_t", op.multiplier)
         shift, shifts = per_channel("shift", "int8_t", op.shift)
+        helper = f"{site.prefix}_{self.quantizer(op)}"
         return (
-            f"{site.prefix}_quantize({accumulator}, {multiplier}, {shift}, {op.zero_point}, {op.low}, {op.high})",
+            f"{helper}({accumulator}, {multiplier}, {shift}, {op.zero_point}, {op.low}, {op.high})",
             multipliers + shifts,
         )
+
+    def quantizer(self, op: lower.Requantization) -> str:
+        """The helper that makes codes of accumulators."""
+        if isinstance(op, lower.LongRequantization):
+            return "quantize_long"
+        return "quantize" if op.dtype == "int8" else f"quantize_{op.dtype.removeprefix('int')}"
 
 
 def fill(text: str, **values: object) -> str:
@@ -83,7 +106,7 @@ def fill(text: str, **values: object) -> str:
 
 def positions(site: Site) -> int:
     """Pixels, or rows, of the output."""
-    return site.output.bytes // site.output.shape[-1]
+    return site.output.elements // site.output.shape[-1]
 
 
 def times(name: str, factor: int) -> str:

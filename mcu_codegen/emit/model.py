@@ -18,7 +18,7 @@ from ..graph import Entry, Graph
 from . import exits
 from .constants import Pool
 from .functions import ARENAS, entry_function, is_alias, numbered, reset_function, signature
-from .kernel import fill
+from .kernel import ctype, fill
 from .plan import Layer, Plan, compile_plan
 from .portable.renderer import Renderer
 from .selftest import emit_selftest
@@ -269,7 +269,10 @@ def _helpers(plan: Plan, wanted: Iterable[str]) -> list[str]:
 def _layer(plan: Plan, layer: Layer, pool: Pool) -> str:
     kernel, graph = layer.kernel, plan.graph
     sources = [graph.tensors[index] for index in layer.operator.inputs[: len(kernel.parameters)]]
-    parameters = [f"const int8_t *{parameter}" for parameter in kernel.parameters] + ["int8_t *output"]
+    named = zip(kernel.parameters, sources, strict=True)
+    parameters = [f"const {ctype(source)} *{parameter}" for parameter, source in named]
+    written = zip(("output", *kernel.states), layer.operator.outputs, strict=True)
+    parameters += [f"{ctype(graph.tensors[index])} *{name}" for name, index in written]
     parameters += ["int8_t *scratch"] if kernel.demand.scratch_bytes else []
     bound = [f"    const {each.ctype} *const {each.role} = {pool.name(each, layer)};\n" for each in kernel.arrays]
     about = (

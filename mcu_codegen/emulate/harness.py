@@ -163,7 +163,7 @@ def core(graph: Graph) -> dict[str, str]:
         places = [f"{entry.name}_input_{place}" for place in range(len(entry.inputs))]
         results = [f"{entry.name}_output_{place}" for place in range(len(outputs))]
         buffers += [
-            f"static {graph.tensors[index].dtype}_t {name}[{graph.tensors[index].bytes}];"
+            f"static {graph.tensors[index].dtype}_t {name}[{graph.tensors[index].elements}];"
             for name, index in zip(places + results, (*entry.inputs, *outputs), strict=True)
         ]
         reads = " && ".join(f"next({name}, sizeof {name})" for name in places)
@@ -200,12 +200,12 @@ def host(graph: Graph) -> dict[str, str]:
         outputs = _outputs(graph, entry)
         offsets = np.cumsum([0, *(graph.tensors[index].bytes for index in entry.inputs)]).tolist()
         places = [
-            f"(const {graph.tensors[index].dtype}_t *)(inputs + {offset})"
+            f"(const {graph.tensors[index].dtype}_t *)(const void *)(inputs + {offset})"
             for index, offset in zip(entry.inputs, offsets, strict=False)
         ]
         results = [f"output_{place}" for place in range(len(outputs))]
         buffers = "".join(
-            f"    {graph.tensors[index].dtype}_t {name}[{graph.tensors[index].bytes}];\n"
+            f"    {graph.tensors[index].dtype}_t {name}[{graph.tensors[index].elements}];\n"
             for name, index in zip(results, outputs, strict=True)
         )
         if exits_of(graph) and entry is graph.main:

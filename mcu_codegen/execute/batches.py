@@ -34,14 +34,14 @@ class BatchExecutor:
                 self._state[index] = tensor.data.reshape(1, *tensor.shape)
 
     def run(self, inputs: list[np.ndarray], entry: str | None = None) -> dict[int, np.ndarray]:
-        """Values (N, *shape) of every operator's output, by tensor index; `inputs` are (N, *shape) each.
+        """Values (N, *shape) of every operator's outputs, by tensor index; `inputs` are (N, *shape) each.
 
         Samples run one after the other and persistent tensors are carried from one to the next. Raises InputError where
         the inputs are not the entry's.
         """
         chosen = self.graph.entry(entry)
         count = self._count(chosen, inputs)
-        written = {operator.outputs[0] for operator in chosen.operators}
+        written = {index for operator in chosen.operators for index in operator.outputs}
         updated = written & self._state.keys()
         batch = 1 if updated else self.batch
         tensors = self.graph.tensors
@@ -57,7 +57,7 @@ class BatchExecutor:
         return results
 
     def _invoke(self, entry: Entry, values: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-        """Every operator's output for a batch; `values` are inputs (n, *shape) and persistent tensors (1, *shape)."""
+        """Every operator's outputs for a batch; `values` are inputs (n, *shape) and persistent tensors (1, *shape)."""
         raise NotImplementedError
 
     def _count(self, entry: Entry, inputs: list[np.ndarray]) -> int:

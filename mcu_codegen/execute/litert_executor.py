@@ -103,7 +103,7 @@ def run_operator(graph: Graph, operator: Operator, inputs: list[np.ndarray]) -> 
     Alone, an operator cannot pass on a difference that an earlier one made.
     """
     variable = (index for index in operator.inputs if index >= 0 and not graph.tensors[index].constant)
-    entry = Entry("operator", tuple(dict.fromkeys(variable)), operator.outputs, [operator])
+    entry = Entry("operator", tuple(dict.fromkeys(variable)), operator.outputs[:1], [operator])
     model, written = _stateless(graph, entry)
     interpreter = _interpreter(model)
     results: list[list[np.ndarray]] = [[] for _ in operator.outputs]
@@ -119,33 +119,39 @@ def run_operator(graph: Graph, operator: Operator, inputs: list[np.ndarray]) -> 
 def _stateless(graph: Graph, entry: Entry) -> tuple[bytes, dict[int, int]]:
     """`entry` as a file of its own, and where it holds each tensor that an operator writes.
 
-    LiteRT runs subgraph 0 only, and no operator of it may write a tensor that it reads. So persistent tensors become
-    inputs, and what is written to them a tensor beyond the graph's own; all others keep their index. CONV_2D, alone
-    among operators with a bias, cannot do without.
+    LiteRT runs subgraph 0 only, and no operator of it may write a tensor that it reads, but for `STATES`. So other
+    persistent tensors become inputs, and what is written to them a tensor beyond the graph's own; all others keep their
+    index. CONV_2D, alone among operators with a bias, cannot do without.
     """
     used = {index for operator in entry.operators for index in operator.inputs}
+    states = {index for operator in entry.operators for index in operator.outputs[1:]}
     tensors = [
-        replace(tensor, persistent=False, data=tensor.data if tensor.constant and index in used else None)
+        tensor
+        if index in states
+        else replace(tensor, persistent=False, data=tensor.data if tensor.constant and index in used else None)
         for index, tensor in enumerate(graph.tensors)
     ]
-    persistent = (index for index in sorted(used) if index >= 0 and graph.tensors[index].persistent)
+    persistent = (index for index in sorted(used - states) if index >= 0 and graph.tensors[index].persistent)
     operators: list[Operator] = []
     written: dict[int, int] = {}
     for operator in entry.operators:
         inputs = tuple(written.get(index, index) for index in operator.inputs)
+        if operator.kind == "SVDF" and graph.tensors[inputs[4]].dtype != "int16":
+            raise InputError("LiteRT reads the state of SVDF as int16, whatever it is")
         if operator.kind == "CONV_2D" and -1 in (*inputs, -1)[:3]:
             inputs = (*inputs[:2], len(tensors))
             channels = graph.tensors[inputs[1]].shape[0]
-            tensors.append(Tensor("zeros", (channels,), "int32", data=np.zeros(channels, np.int32)))
+            dtype = "int64" if graph.tensors[inputs[0]].dtype == "int16" else "int32"
+            tensors.append(Tensor("zeros", (channels,), dtype, data=np.zeros(channels, dtype)))
         for index in operator.outputs:
             written[index] = index
-            if graph.tensors[index].persistent:
+            if graph.tensors[index].persistent and index not in states:
                 written[index] = len(tensors)
                 tensors.append(tensors[index])
         operators.append(replace(operator, inputs=inputs, outputs=tuple(written[index] for index in operator.outputs)))
     alone = Entry(
         entry.name,
-        tuple(dict.fromkeys((*entry.inputs, *persistent))),
+        tuple(dict.fromkeys(index for index in (*entry.inputs, *persistent) if index not in states)),
         tuple(written[index] for index in entry.outputs),
         operators,
     )

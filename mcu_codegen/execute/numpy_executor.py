@@ -1,18 +1,22 @@
 """The specification: a graph's integers executed in NumPy.
 
-One function computes one lowered type. Adding an operator is one function here and one line in `_COMPUTE`.
+One function computes one lowered type; of an operator with states it gives the output and what becomes of each state.
+Adding an operator is one function here and one line in `_COMPUTE`.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from .. import arithmetic, lower
 from ..graph import Entry, Graph
 from .batches import BatchExecutor
+
+Values = np.ndarray | tuple[np.ndarray, ...]
 
 
 class NumpyExecutor(BatchExecutor):
@@ -31,11 +35,15 @@ class NumpyExecutor(BatchExecutor):
         values = dict(values)
         for operator, step in self.steps[entry.name]:
             operands = (self._operand(index, values) for index in operator.inputs if index >= 0)
+            computed = _compute(step, *operands)
+            results = computed if isinstance(computed, tuple) else (computed,)
+            for index, result in zip(operator.outputs, results, strict=True):
+                tensor = self.graph.tensors[index]
+                values[index] = result.view(tensor.dtype).reshape(-1, *tensor.shape)
             output = operator.outputs[0]
-            tensor = self.graph.tensors[output]
-            values[output] = _COMPUTE[type(step)](step, *operands).view(tensor.dtype).reshape(-1, *tensor.shape)
             if output in self._open:
-                values[output] = np.where(self._open[output], values[output], np.int8(tensor.zero_point))
+                zero_point = np.int8(self.graph.tensors[output].zero_point)
+                values[output] = np.where(self._open[output], values[output], zero_point)
         return values
 
     def _operand(self, index: int, values: dict[int, np.ndarray]) -> np.ndarray:
@@ -65,7 +73,7 @@ def _taps(
 
 def _convolution(step: lower.Convolution, source: np.ndarray, *_constants: np.ndarray) -> np.ndarray:
     """Accumulators are sums in float64, which BLAS makes fast. They are exact in any order of summation: every product
-    and every partial sum is an integer below `step.bound` < 2**31, and float64 holds all integers up to 2**53."""
+    and every partial sum is an integer below `step.bound` < 2**48, and float64 holds all integers up to 2**53."""
     image = (source[:, 0].astype(np.int16) - step.input_zero_point).astype(np.float64)
     weights = step.weights.astype(np.float64)
     if step.depthwise:
@@ -86,9 +94,10 @@ def _fully_connected(step: lower.FullyConnected, source: np.ndarray, *_constants
 
 
 def _max_pool(step: lower.MaxPool, source: np.ndarray) -> np.ndarray:
-    raised = source[:, 0].astype(np.int16) + 128  # the padding, which reads 0, is no greater than anything
+    lowest = np.iinfo(source.dtype).min
+    raised = source[:, 0].astype(np.int32) - lowest  # the padding, which reads 0, is no greater than anything
     windows = (values for _, values in _taps(raised, step.filter, step.stride, (1, 1), step.pads))
-    return np.clip(functools.reduce(np.maximum, windows) - 128, step.low, step.high).astype(np.int8)
+    return np.clip(functools.reduce(np.maximum, windows) + lowest, step.low, step.high).astype(source.dtype)
 
 
 def _average_pool(step: lower.AveragePool, source: np.ndarray) -> np.ndarray:
@@ -99,7 +108,7 @@ def _average_pool(step: lower.AveragePool, source: np.ndarray) -> np.ndarray:
         for array in (image, inside)
     )
     mean = arithmetic.average(np.asarray(total), np.asarray(count), step.half_up)
-    return np.clip(mean, step.low, step.high).astype(np.int8)
+    return np.clip(mean, step.low, step.high).astype(source.dtype)
 
 
 def _mean(step: lower.Mean, source: np.ndarray, _axes: np.ndarray) -> np.ndarray:
@@ -137,7 +146,7 @@ def _multiply(step: lower.Multiply, *sources: np.ndarray) -> np.ndarray:
 
 
 def _extreme(step: lower.Extreme, *sources: np.ndarray) -> np.ndarray:
-    return (np.maximum if step.largest else np.minimum)(*_aligned(*sources)).astype(np.int8)
+    return (np.maximum if step.largest else np.minimum)(*_aligned(*sources)).astype(sources[0].dtype)
 
 
 def _prelu(step: lower.Prelu, *sources: np.ndarray) -> np.ndarray:
@@ -149,8 +158,13 @@ def _lookup(step: lower.Lookup, source: np.ndarray) -> np.ndarray:
     return step.table[source.view(np.uint8)]
 
 
+def _rescale(step: lower.Rescale, source: np.ndarray) -> np.ndarray:
+    value = source.astype(np.int64) - step.zero_point
+    return np.where(value >= 0, step.positive(value), step.negative(value))
+
+
 def _softmax(step: lower.Softmax, source: np.ndarray) -> np.ndarray:
-    return arithmetic.softmax(source, step.exponentials)
+    return arithmetic.softmax(source, step.exponentials, step.dtype)
 
 
 def _copy(step: lower.Copy, source: np.ndarray, *_shape: np.ndarray) -> np.ndarray:
@@ -160,7 +174,7 @@ def _copy(step: lower.Copy, source: np.ndarray, *_shape: np.ndarray) -> np.ndarr
 def _rearrange(step: lower.Rearrange, *sources: np.ndarray) -> np.ndarray:
     flat = [source.reshape(len(source), -1) for source in sources]
     samples = max(len(flat[piece.input]) for piece in step.pieces)
-    output = np.full((samples, step.elements), step.fill or 0, np.int8)
+    output = np.full((samples, step.elements), step.fill or 0, sources[0].dtype)
     for piece in step.pieces:
         values = flat[piece.input][:, piece.source.positions(piece.shape)]
         output[:, piece.target.positions(piece.shape)] = values
@@ -181,7 +195,8 @@ def _bilinear(step: lower.Bilinear, source: np.ndarray, *_size: np.ndarray) -> n
 
 
 def _batch(step: lower.Batch, source: np.ndarray, *constants: np.ndarray) -> np.ndarray:
-    return _COMPUTE[type(step.image)](step.image, source.reshape(-1, 1, *source.shape[2:]), *constants)
+    result: np.ndarray = _compute(step.image, source.reshape(-1, 1, *source.shape[2:]), *constants)
+    return result
 
 
 def _shift_in(step: lower.ShiftIn, window: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -200,7 +215,44 @@ def _mean_of_sums(step: lower.MeanOfSums, sums: np.ndarray) -> np.ndarray:
     return step.requantization(sums.astype(np.int64) - step.offset)
 
 
-_COMPUTE: dict[type, Callable[..., np.ndarray]] = {
+def _svdf(step: lower.Svdf, source: np.ndarray, *operands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The state is the last operand."""
+    filters, moments = step.time.shape
+    newest = _compute(step.features, source).reshape(-1, filters, 1)
+    state = np.concatenate([operands[-1].reshape(-1, filters, moments)[:, :, 1:], newest], axis=2)
+    products = (state.astype(np.int64) - step.state_zero_point) * step.time
+    sums = products.reshape(len(state), -1, step.rank * moments).sum(axis=2) + step.bias
+    return step.requantization(arithmetic.wrap32(sums)), state
+
+
+def _lstm(step: lower.Lstm, source: np.ndarray, *operands: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The states are the last operands."""
+    hidden, cell = (state.reshape(1, step.cells).astype(np.int64) for state in operands[-2:])
+    rows = []
+    for values in source.reshape(step.steps, 1, -1):
+        sums = {}
+        for name, gate in step.gates.items():
+            partial = np.clip(gate.values(values), -32768, 32767)
+            sums[name] = np.clip(partial + gate.hidden(hidden), -32768, 32767)
+        given, kept, opened = (arithmetic.logistic_16(sums[name]) for name in ("input", "forget", "output"))
+        kept = arithmetic.rounding_right_shift(kept * cell, 15)
+        new = given * arithmetic.tanh_16(sums["cell"], 3)
+        cell = np.clip(kept + arithmetic.rounding_right_shift(new, 15 + step.cell_bits), -32768, 32767)
+        cell = np.clip(cell, -step.clip, step.clip) if step.clip else cell
+        hidden = step.requantization(opened * arithmetic.tanh_16(cell, step.cell_bits))
+        rows.append(hidden)
+    return np.concatenate(rows), hidden, cell.astype(np.int16)
+
+
+def _wide(step: lower.Wide[lower.Lowered], *sources: np.ndarray) -> Values:
+    return _compute(step.operator, *sources)
+
+
+def _compute(step: lower.Lowered, *sources: np.ndarray) -> Any:
+    return _COMPUTE[type(step)](step, *sources)
+
+
+_COMPUTE: dict[type, Callable[..., Values]] = {
     lower.Convolution: _convolution,
     lower.FullyConnected: _fully_connected,
     lower.AveragePool: _average_pool,
@@ -212,6 +264,7 @@ _COMPUTE: dict[type, Callable[..., np.ndarray]] = {
     lower.Extreme: _extreme,
     lower.Prelu: _prelu,
     lower.Lookup: _lookup,
+    lower.Rescale: _rescale,
     lower.Softmax: _softmax,
     lower.Copy: _copy,
     lower.Rearrange: _rearrange,
@@ -221,4 +274,7 @@ _COMPUTE: dict[type, Callable[..., np.ndarray]] = {
     lower.ShiftIn: _shift_in,
     lower.SlidingSum: _sliding_sum,
     lower.MeanOfSums: _mean_of_sums,
+    lower.Svdf: _svdf,
+    lower.Lstm: _lstm,
+    lower.Wide: _wide,
 }

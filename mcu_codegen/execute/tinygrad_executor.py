@@ -26,9 +26,12 @@ from ..emulate.host import cache_folder
 from ..errors import InputError
 from ..graph import Entry, Graph
 from .batches import BatchExecutor
+from .tinygrad_lstm import logistic_16, next_cell, tanh_16
 
 if TYPE_CHECKING:
     from tinygrad import Tensor
+
+    Values = Tensor | tuple[Tensor, ...]
 
 
 def unavailable() -> str:
@@ -81,10 +84,12 @@ class TinygradExecutor(BatchExecutor):
         outputs: dict[int, Tensor] = {}
         for operator, step in self.steps[entry.name]:
             operands = (self._operand(index, current) for index in operator.inputs if index >= 0)
-            output = operator.outputs[0]
-            result = _COMPUTE[type(step)](step, *operands).reshape(-1, *self.graph.tensors[output].shape)
-            outputs[output] = result.cast(self.graph.tensors[output].dtype).contiguous()
-            current[output] = outputs[output].cast("int32")
+            computed = _compute(step, *operands)
+            results = computed if isinstance(computed, tuple) else (computed,)
+            for index, result in zip(operator.outputs, results, strict=True):
+                tensor = self.graph.tensors[index]
+                outputs[index] = result.reshape(-1, *tensor.shape).cast(tensor.dtype).contiguous()
+                current[index] = outputs[index].cast("int32")
         with _tinygrad().Context(PARALLEL=0):  # compilation in processes of its own costs more than it gains
             _tinygrad().Tensor.realize(*outputs.values())
         return {index: tensor.numpy() for index, tensor in outputs.items()}
@@ -117,7 +122,11 @@ def _scaled(accumulator: Tensor, multiplier: np.ndarray | int, shift: np.ndarray
 
 
 def _requantized(parameters: lower.Requantization, accumulator: Tensor) -> Tensor:
-    """Codes of an int32 accumulator, channels last."""
+    """Codes of an accumulator, int32 or, where requantisation is long, int64; channels last."""
+    if isinstance(parameters, lower.LongRequantization):
+        exponent = 15 - parameters.shift.astype(np.int64)
+        product = accumulator * _int64(parameters.multiplier) + _int64(1 << (exponent - 1))
+        return ((product >> _int64(exponent)) + parameters.zero_point).clip(parameters.low, parameters.high)
     value = _scaled(accumulator, parameters.multiplier, parameters.shift)
     return (value + parameters.zero_point).clip(parameters.low, parameters.high)
 
@@ -133,20 +142,27 @@ def _sliding_sum(
 
 def _convolution(step: lower.Convolution, source: Tensor, *_constants: Tensor) -> Tensor:
     order = (3, 0, 1, 2) if step.depthwise else (0, 3, 1, 2)
+    sums = _sums(step)
     accumulator = _sliding_sum(
-        source.squeeze(1) - step.input_zero_point,
-        _int32(step.weights.transpose(order)),
+        (source.squeeze(1) - step.input_zero_point).cast(sums),
+        _int32(step.weights.transpose(order)).cast(sums),
         step.stride,
         step.pads,
         dilation=step.dilation,
         groups=source.shape[-1] if step.depthwise else 1,
     )
-    return _requantized(step.requantization, accumulator + _int32(step.bias))
+    return _requantized(step.requantization, accumulator + _int64(step.bias).cast(sums))
 
 
 def _fully_connected(step: lower.FullyConnected, source: Tensor, *_constants: Tensor) -> Tensor:
-    rows = source.reshape(-1, step.weights.shape[1]) - step.input_zero_point
-    return _requantized(step.requantization, rows @ _int32(step.weights.T) + _int32(step.bias))
+    sums = _sums(step)
+    rows = (source.reshape(-1, step.weights.shape[1]) - step.input_zero_point).cast(sums)
+    accumulator = rows @ _int32(step.weights.T).cast(sums) + _int64(step.bias).cast(sums)
+    return _requantized(step.requantization, accumulator)
+
+
+def _sums(step: lower.Convolution | lower.FullyConnected) -> str:
+    return "int64" if isinstance(step.requantization, lower.LongRequantization) else "int32"
 
 
 def _average_pool(step: lower.AveragePool, source: Tensor) -> Tensor:
@@ -164,7 +180,7 @@ def _average_pool(step: lower.AveragePool, source: Tensor) -> Tensor:
 
 def _max_pool(step: lower.MaxPool, source: Tensor) -> Tensor:
     top, bottom, left, right = step.pads
-    image = source.squeeze(1).permute(0, 3, 1, 2).pad(((0, 0), (0, 0), (top, bottom), (left, right)), value=-128)
+    image = source.squeeze(1).permute(0, 3, 1, 2).pad(((0, 0), (0, 0), (top, bottom), (left, right)), value=-32768)
     largest = cast("Tensor", image.max_pool2d(step.filter, step.stride))  # indices come with it only on request
     return largest.permute(0, 2, 3, 1).clip(step.low, step.high)
 
@@ -214,6 +230,11 @@ def _lookup(step: lower.Lookup, source: Tensor) -> Tensor:
     return _int32(step.table)[source & 255]
 
 
+def _rescale(step: lower.Rescale, source: Tensor) -> Tensor:
+    value = source - step.zero_point
+    return (value >= 0).where(_requantized(step.positive, value), _requantized(step.negative, value))
+
+
 def _softmax(step: lower.Softmax, source: Tensor) -> Tensor:
     """Positive numbers only, but for Newton's corrections: rounding half away from zero is rounding half up."""
     last = len(step.exponentials) - 1
@@ -228,9 +249,10 @@ def _softmax(step: lower.Softmax, source: Tensor) -> Tensor:
         correction = _high_product(inverse, (1 << 29) - _high_product(half, inverse))
         inverse = inverse + (correction * 4).clip(-(2**31), 2**31 - 1)
     inverse = (inverse * 2).clip(-(2**31), 2**31 - 1)
-    exponent = 35 - leading_zeros
+    ends = np.iinfo(step.dtype)
+    exponent = 43 - ends.bits - leading_zeros
     share = (_high_product(exponential, inverse) + (_int64(1) << (exponent - 1))) >> exponent
-    return counts.where((share - 128).clip(-128, 127), -128)
+    return counts.where((share + int(ends.min)).clip(int(ends.min), int(ends.max)), int(ends.min))
 
 
 def _copy(step: lower.Copy, source: Tensor, *_shape: Tensor) -> Tensor:
@@ -266,7 +288,7 @@ def _bilinear(step: lower.Bilinear, source: Tensor, *_size: Tensor) -> Tensor:
 
 
 def _batch(step: lower.Batch, source: Tensor, *constants: Tensor) -> Tensor:
-    return _COMPUTE[type(step.image)](step.image, source.reshape(-1, 1, *source.shape[2:]), *constants)
+    return cast("Tensor", _compute(step.image, source.reshape(-1, 1, *source.shape[2:]), *constants))
 
 
 def _shift_in(step: lower.ShiftIn, window: Tensor, rows: Tensor) -> Tensor:
@@ -284,7 +306,48 @@ def _mean_of_sums(step: lower.MeanOfSums, sums: Tensor) -> Tensor:
     return _requantized(step.requantization, sums - step.offset)
 
 
-_COMPUTE: dict[type, Callable[..., Tensor]] = {
+def _svdf(step: lower.Svdf, source: Tensor, *operands: Tensor) -> tuple[Tensor, Tensor]:
+    """The state is the last operand."""
+    filters, moments = step.time.shape
+    newest = cast("Tensor", _compute(step.features, source)).cast("int32").reshape(-1, filters, 1)
+    state = operands[-1].reshape(-1, filters, moments)[:, :, 1:].cat(newest, dim=2) if moments > 1 else newest
+    products = (state - step.state_zero_point) * _int32(step.time)
+    sums = products.reshape(1, -1, step.rank * moments).sum(2) + _int32(step.bias)  # wraps
+    return _requantized(step.requantization, sums), state
+
+
+def _lstm(step: lower.Lstm, source: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
+    """The states are the last operands. A row is a tensor of its own, for a slice of one would be another kernel."""
+    hidden, cell = (state.reshape(1, step.cells).contiguous() for state in operands[-2:])
+    values = source.reshape(step.steps, -1)
+    partial = {name: _product(gate.values, values).clip(-32768, 32767).numpy() for name, gate in step.gates.items()}
+    rows = []
+    for row in range(step.steps):
+        gates = {}
+        for name, gate in step.gates.items():
+            total = _int32(partial[name][row : row + 1]) + _product(gate.hidden, hidden)
+            gates[name] = total.clip(-32768, 32767).cast("int32").contiguous()
+        cell = next_cell(step, gates, cell).contiguous()
+        opened = logistic_16(gates["output"]) * tanh_16(cell, step.cell_bits)
+        hidden = _requantized(step.requantization, opened).cast("int32").contiguous()
+        _tinygrad().Tensor.realize(cell, hidden)
+        rows.append(hidden)
+    return rows[0].cat(*rows[1:], dim=0), hidden, cell
+
+
+def _product(product: lower.Product, codes: Tensor) -> Tensor:
+    return _scaled(codes @ _int32(product.weights.T) + _int32(product.bias), product.multiplier, product.shift)
+
+
+def _wide(step: lower.Wide[lower.Lowered], *sources: Tensor) -> Values:
+    return _compute(step.operator, *sources)
+
+
+def _compute(step: lower.Lowered, *sources: Tensor) -> Values:
+    return _COMPUTE[type(step)](step, *sources)
+
+
+_COMPUTE: dict[type, Callable[..., Values]] = {
     lower.Convolution: _convolution,
     lower.FullyConnected: _fully_connected,
     lower.AveragePool: _average_pool,
@@ -296,6 +359,7 @@ _COMPUTE: dict[type, Callable[..., Tensor]] = {
     lower.Extreme: _extreme,
     lower.Prelu: _prelu,
     lower.Lookup: _lookup,
+    lower.Rescale: _rescale,
     lower.Softmax: _softmax,
     lower.Copy: _copy,
     lower.Rearrange: _rearrange,
@@ -305,4 +369,7 @@ _COMPUTE: dict[type, Callable[..., Tensor]] = {
     lower.ShiftIn: _shift_in,
     lower.SlidingSum: _sliding_sums,
     lower.MeanOfSums: _mean_of_sums,
+    lower.Svdf: _svdf,
+    lower.Lstm: _lstm,
+    lower.Wide: _wide,
 }

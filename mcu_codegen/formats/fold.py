@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,6 +29,20 @@ def fold_constants(tensors: list[Tensor], entry: Entry) -> None:
         else:
             tensors[operator.outputs[0]].data = value
     entry.operators = kept
+
+
+def without_shape_inputs(tensors: list[Tensor], entry: Entry) -> Entry:
+    """`entry` without inputs that say nothing but the shape of a TRANSPOSE_CONV's output, which is fixed."""
+    shapes: dict[int, np.ndarray] = {}
+    others: set[int] = set()
+    for operator in entry.operators:
+        said = operator.inputs[:1] if operator.kind == "TRANSPOSE_CONV" else ()
+        shapes |= {index: np.array(tensors[operator.outputs[0]].shape, np.int32) for index in said}
+        others.update(operator.inputs[len(said) :])
+    for index in entry.inputs:
+        if index in shapes and index not in others and tensors[index].shape == shapes[index].shape:
+            tensors[index].data = shapes[index].astype(tensors[index].dtype)
+    return replace(entry, inputs=tuple(index for index in entry.inputs if not tensors[index].constant))
 
 
 def _value(tensors: list[Tensor], operator: Operator) -> np.ndarray | None:

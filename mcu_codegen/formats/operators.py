@@ -28,6 +28,8 @@ class OperatorRow:
     inputs: tuple[int, int]  # at least, at most; those beyond "at least" may be left out as -1
     outputs: int = 1  # at most
     fixed: dict[str, int] = dataclasses.field(default_factory=dict)  # options that are accepted with this value only
+    intermediates: int = 0  # tensors that LiteRT wants listed: what lies inside, all on the scale of the output
+    every: bool = False  # LiteRT wants every input listed, left out or not
     # options that follow from the inputs and the output
     derived: Callable[[list[Tensor], Tensor], dict[str, Any]] = lambda sources, output: {}
 
@@ -48,6 +50,10 @@ def _position_type(sources: list[Tensor], output: Tensor) -> dict[str, Any]:
     return {"output_type": next(code for code, dtype in TENSOR_TYPES.items() if dtype == output.dtype)}
 
 
+def _any_scale(_: list[Tensor], output: Tensor) -> dict[str, Any]:
+    return {"pot_scale_int16": False} if output.dtype == "int16" else {}
+
+
 OPERATORS: dict[str, OperatorRow] = {
     "CONV_2D": OperatorRow(3, "Conv2DOptions", (2, 3)),
     "DEPTHWISE_CONV_2D": OperatorRow(3, "DepthwiseConv2DOptions", (2, 3)),
@@ -55,8 +61,8 @@ OPERATORS: dict[str, OperatorRow] = {
     "AVERAGE_POOL_2D": OperatorRow(2, "Pool2DOptions", (1, 1)),
     "MAX_POOL_2D": OperatorRow(2, "Pool2DOptions", (1, 1)),
     "MEAN": OperatorRow(2, "ReducerOptions", (2, 2)),
-    "ADD": OperatorRow(2, "AddOptions", (2, 2)),
-    "SUB": OperatorRow(2, "SubOptions", (2, 2)),
+    "ADD": OperatorRow(2, "AddOptions", (2, 2), derived=_any_scale),
+    "SUB": OperatorRow(2, "SubOptions", (2, 2), derived=_any_scale),
     "MUL": OperatorRow(2, "MulOptions", (2, 2)),
     "RELU": OperatorRow(2, "", (1, 1)),
     "RELU6": OperatorRow(2, "", (1, 1)),
@@ -104,6 +110,15 @@ OPERATORS: dict[str, OperatorRow] = {
     "DENSIFY": OperatorRow(1, "DensifyOptions", (1, 1)),
     "REDUCE_PROD": OperatorRow(1, "ReducerOptions", (2, 2)),
     "PAD": OperatorRow(2, "PadOptions", (2, 2)),
+    "SVDF": OperatorRow(3, "SVDFOptions", (3, 5)),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": OperatorRow(
+        1,
+        "UnidirectionalSequenceLSTMOptions",
+        (1, 24),
+        fixed={"fused_activation_function": ACTIVATIONS.index("TANH")},
+        intermediates=5,
+        every=True,
+    ),
     "SPACE_TO_BATCH_ND": OperatorRow(2, "SpaceToBatchNDOptions", (3, 3)),
     "BATCH_TO_SPACE_ND": OperatorRow(2, "BatchToSpaceNDOptions", (3, 3)),
 }
@@ -152,6 +167,9 @@ OPTION_FIELDS = {
     "alpha": OptionField(("alpha",), ends=(0, MAX_OPTION)),
     "align_corners": OptionField(("align_corners",)),
     "half_pixel_centers": OptionField(("half_pixel_centers",)),
+    "rank": OptionField(("rank",)),
+    "cell_clip": OptionField(("cell_clip",), ends=(0, MAX_OPTION)),
+    "time_major": OptionField(("time_major",)),
     "axis": OptionField(("axis",), ends=(-MAX_RANK, MAX_RANK - 1)),
     "parts": OptionField(("num_splits",)),
     "count": OptionField(("num",)),

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..graph import Entry, Graph, Operator, Tensor
-from .fold import fold_constants
+from ..graph import STATES, Entry, Graph, Operator, Tensor
+from .fold import fold_constants, without_shape_inputs
 from .metadata import METADATA, read_metadata
 from .names import identifier, printable
 from .normalize import CONSTANT_ONLY, without_float_edges
@@ -91,7 +91,7 @@ class Reader:
         fold_constants(self.tensors, entry)
         if len(self.refusals.found) == before:
             self._check_order(entry)
-            entry = without_float_edges(self.tensors, entry)
+            entry = without_shape_inputs(self.tensors, without_float_edges(self.tensors, entry))
             self._check_order(entry)
             entry = without_unsigned_layers(self.tensors, entry, owners)
             for operator in entry.operators:
@@ -147,7 +147,10 @@ class Reader:
             raise InputError(f"outputs {raw['outputs'][: row.outputs + 1].tolist()}; 1 to {row.outputs} accepted")
         if kind not in ("QUANTIZE", "DEQUANTIZE"):  # float at the edges is for `without_float_edges` to judge
             self._refuse_float(inputs, outputs)
-        return Operator(kind, listed(inputs), outputs, read_options(kind, raw))
+        states = tuple(inputs[place] if place < len(inputs) else -1 for place in STATES.get(kind, ()))
+        if not all(index >= 0 and self.tensors[index].persistent for index in states):
+            raise InputError(f"its state, input {' and '.join(map(str, STATES[kind]))}, is not a variable tensor")
+        return Operator(kind, listed(inputs), (*outputs, *states), read_options(kind, raw))
 
     def _refuse_float(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
         tensors = [self.tensors[index] for index in (*inputs, *outputs) if index >= 0]

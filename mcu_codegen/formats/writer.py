@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..graph import Graph, Operator, Tensor
+from ..graph import STATES, Entry, Graph, Operator, Tensor
 from . import flatbuffer
 from .metadata import INITIAL, METADATA
 from .operators import OPERATORS, OPTION_FIELDS, listed, options_code
@@ -43,16 +43,18 @@ def write(graph: Graph) -> bytes:
     if graph.metadata:
         content = json.dumps(graph.metadata, sort_keys=True, allow_nan=False).encode()
         metadata.append({"name": METADATA, "buffer": buffer(content)})
-    subgraphs = [
-        {
-            "tensors": tensors,
-            "inputs": entry.inputs,
-            "outputs": entry.outputs,
-            "operators": [_operator(graph, operator, kinds) for operator in entry.operators],
-            "name": entry.name,
-        }
-        for entry in graph.entries
-    ]
+    subgraphs = []
+    for entry in graph.entries:
+        operators, inside = _operators(graph, entry, kinds)
+        subgraphs.append(
+            {
+                "tensors": [*tensors, *inside],
+                "inputs": entry.inputs,
+                "outputs": entry.outputs,
+                "operators": operators,
+                "name": entry.name,
+            }
+        )
     return flatbuffer.write(
         {
             "version": VERSION,
@@ -74,6 +76,18 @@ def _operator_code(kind: str) -> dict[str, Any]:
     return {"deprecated_builtin_code": min(code, 127), "builtin_code": code, "version": OPERATORS[kind].version}
 
 
+def _operators(graph: Graph, entry: Entry, kinds: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The operators of `entry`, and tensors behind those of the graph that they list as intermediates."""
+    operators, inside = [], []
+    for operator in entry.operators:
+        operators.append(_operator(graph, operator, kinds))
+        if count := OPERATORS[operator.kind].intermediates:
+            first, output = len(graph.tensors) + len(inside), graph.tensors[operator.outputs[0]]
+            operators[-1]["intermediates"] = list(range(first, first + count))
+            inside += [_tensor(Tensor("inside", (1,), output.dtype, output.quantization), 0)] * count
+    return operators, inside
+
+
 def _operator(graph: Graph, operator: Operator, kinds: list[str]) -> dict[str, Any]:
     row = OPERATORS[operator.kind]
     sources = [graph.tensors[index] for index in operator.inputs if index >= 0]
@@ -87,10 +101,13 @@ def _operator(graph: Graph, operator: Operator, kinds: list[str]) -> dict[str, A
                 raise InputError(f"operator {operator.kind} (tensor '{name}'): no file holds its option {field.name}")
             continue
         options |= OPTION_FIELDS[field.name].write(getattr(operator.options, field.name))
+    inputs = listed(operator.inputs)
+    if row.every:
+        inputs = (*inputs, *(-1,) * (row.inputs[1] - len(inputs)))
     return {
         "opcode_index": kinds.index(operator.kind),
-        "inputs": listed(operator.inputs),
-        "outputs": operator.outputs,
+        "inputs": inputs,
+        "outputs": operator.outputs[:1] if operator.kind in STATES else operator.outputs,
         "builtin_options_type": options_code(row),
         "builtin_options": options if row.options else None,
     }

@@ -7,11 +7,12 @@ requantisation parameters are derived once. What cannot be computed as specified
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ..errors import InputError
 from ..graph import Graph, Operator
 from .batch import Batch, each_image
-from .common import Requantization, activation_range, padding, require_codes
+from .common import LongRequantization, Requantization, activation_range, padding, require_codes
 from .convolution import Convolution, FullyConnected, lower_convolution, lower_fully_connected
 from .elementwise import (
     Add,
@@ -37,6 +38,7 @@ from .functions import (
     lower_sqrt,
 )
 from .gather import Bilinear, Gather, Interpolation, lower_gather, lower_resize_bilinear, lower_resize_nearest
+from .lstm import GATES, Gate, Lstm, Product, lower_lstm
 from .movement import (
     Copy,
     Piece,
@@ -51,9 +53,13 @@ from .movement import (
 )
 from .phases import lower_batch_to_space, lower_space_to_batch
 from .pooling import AveragePool, MaxPool, Mean, Pool, Position, lower_mean, lower_pool, lower_position
+from .rescale import Rescale, by_width, rescale_leaky_relu, rescale_quantize, rescale_relu
 from .stepping import MeanOfSums, ShiftIn, SlidingSum, lower_mean_of_sums, lower_shift_in, lower_sliding_sum
+from .svdf import Svdf, lower_svdf
+from .wide import Wide, widened
 
 __all__ = [
+    "GATES",
     "Add",
     "AveragePool",
     "Batch",
@@ -62,10 +68,13 @@ __all__ = [
     "Copy",
     "Extreme",
     "FullyConnected",
+    "Gate",
     "Gather",
     "Interpolation",
+    "LongRequantization",
     "Lookup",
     "Lowered",
+    "Lstm",
     "MaxPool",
     "Mean",
     "MeanOfSums",
@@ -74,12 +83,16 @@ __all__ = [
     "Pool",
     "Position",
     "Prelu",
+    "Product",
     "Rearrange",
     "Requantization",
+    "Rescale",
     "ShiftIn",
     "SlidingSum",
     "Softmax",
+    "Svdf",
     "Walk",
+    "Wide",
     "activation_range",
     "lower",
     "padding",
@@ -98,6 +111,7 @@ Lowered = (
     | Extreme
     | Prelu
     | Lookup
+    | Rescale
     | Softmax
     | Copy
     | Rearrange
@@ -106,7 +120,14 @@ Lowered = (
     | ShiftIn
     | SlidingSum
     | MeanOfSums
+    | Svdf
+    | Lstm
+    | Wide[Any]
 )
+
+
+_NARROW = (Convolution, Pool, Batch, FullyConnected, Add, Multiply, Extreme)
+"""What is `Wide` on int16; other types know their codes' width."""
 
 
 def lower(graph: Graph, operator: Operator, layer: str) -> Lowered:
@@ -115,7 +136,8 @@ def lower(graph: Graph, operator: Operator, layer: str) -> Lowered:
         name = graph.tensors[operator.outputs[0]].name
         raise InputError(f"{layer}: operator {operator.kind} (tensor '{name}') is not supported")
     try:
-        return _LOWERINGS[operator.kind](graph, operator)
+        lowered = _LOWERINGS[operator.kind](graph, operator)
+        return widened(lowered, graph.tensors[operator.outputs[0]]) if isinstance(lowered, _NARROW) else lowered
     except InputError as error:
         raise InputError(f"{layer}: {error}") from None
 
@@ -132,11 +154,11 @@ _LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
     "ADD": lower_add,
     "SUB": lower_add,
     "MUL": lower_multiply,
-    "RELU": lower_relu,
-    "RELU6": lower_relu,
-    "RELU_N1_TO_1": lower_relu,
-    "RELU_0_TO_1": lower_relu,
-    "LEAKY_RELU": lower_leaky_relu,
+    "RELU": by_width(lower_relu, rescale_relu),
+    "RELU6": by_width(lower_relu, rescale_relu),
+    "RELU_N1_TO_1": by_width(lower_relu, rescale_relu),
+    "RELU_0_TO_1": by_width(lower_relu, rescale_relu),
+    "LEAKY_RELU": by_width(lower_leaky_relu, rescale_leaky_relu),
     "ABS": lower_abs,
     "SQRT": lower_sqrt,
     "EXP": lower_float_function,
@@ -148,7 +170,7 @@ _LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
     "LOGISTIC": lower_curve,
     "TANH": lower_curve,
     "HARD_SWISH": lower_hard_swish,
-    "QUANTIZE": lower_quantize,
+    "QUANTIZE": by_width(lower_quantize, rescale_quantize),
     "SOFTMAX": lower_softmax,
     "RESHAPE": lower_copy,
     "SQUEEZE": lower_copy,
@@ -163,6 +185,8 @@ _LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
     "PAD": lower_pad,
     "SPACE_TO_BATCH_ND": lower_space_to_batch,
     "BATCH_TO_SPACE_ND": lower_batch_to_space,
+    "SVDF": lower_svdf,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": lower_lstm,
     "SHIFT_IN": lower_shift_in,
     "SLIDING_SUM": lower_sliding_sum,
     "MEAN_OF_SUMS": lower_mean_of_sums,

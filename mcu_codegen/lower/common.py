@@ -15,23 +15,33 @@ MAX_PADDED_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Requantization:
-    """int32 accumulators to int8 codes. `multiplier` and `shift` have one entry, or one per output channel."""
+    """int32 accumulators to codes of `dtype`. `multiplier` and `shift` have one entry, or one per output channel."""
 
     multiplier: np.ndarray  # int32, Q31
     shift: np.ndarray  # int32, positive to the left
     zero_point: int
     low: int
     high: int
+    dtype: str = "int8"
 
     def __call__(self, accumulator: np.ndarray) -> np.ndarray:
-        """int8 codes of `accumulator` (any shape, channels last)."""
+        """Codes of `accumulator` (any shape, channels last)."""
         value = arithmetic.requantize(accumulator, self.multiplier, self.shift) + self.zero_point
-        return np.clip(value, self.low, self.high).astype(np.int8)
+        return np.clip(value, self.low, self.high).astype(self.dtype)
+
+
+class LongRequantization(Requantization):
+    """int64 accumulators to codes; `multiplier` is Q15."""
+
+    def __call__(self, accumulator: np.ndarray) -> np.ndarray:
+        value = arithmetic.requantize_long(accumulator, self.multiplier, self.shift) + self.zero_point
+        return np.clip(value, self.low, self.high).astype(self.dtype)
 
 
 def activation_range(activation: str, tensor: Tensor) -> tuple[int, int]:
-    """(lowest, highest) int8 code of `tensor` under a fused activation."""
-    low, high = -128, 127
+    """(lowest, highest) code of `tensor` under a fused activation."""
+    codes = np.iinfo(tensor.dtype)
+    low, high = int(codes.min), int(codes.max)
 
     def code(real: float) -> int:
         # float32 division and rounding half away from zero, as the reference computes the clamp
@@ -72,13 +82,29 @@ def check_padded(source: Tensor, pads: tuple[int, int, int, int]) -> None:
 
 def require_codes(tensor: Tensor) -> None:
     """Refuse what is no tensor of codes, which all that generated C takes and gives are."""
-    if tensor.dtype not in ("int8", "uint8"):
-        raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8 or uint8 is accepted")
+    if tensor.dtype not in ("int8", "uint8", "int16"):
+        raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8, uint8 or int16 is accepted")
 
 
 def int8_tensor(graph: Graph, index: int) -> Tensor:
     """The int8 tensor at `index`, with one scale."""
     return quantized_tensor(graph, index, "int8")
+
+
+def codes(graph: Graph, index: int) -> Tensor:
+    """The int8 or int16 tensor at `index`, with one scale."""
+    return quantized_tensor(graph, index, "int8", "int16")
+
+
+def activations(graph: Graph, *indices: int) -> list[Tensor]:
+    """Tensors of one type, int8, or int16 with zero point 0."""
+    tensors = [codes(graph, index) for index in indices]
+    for tensor in tensors:
+        if tensor.dtype != tensors[-1].dtype:
+            raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}, '{tensors[-1].name}' {tensors[-1].dtype}")
+        if tensor.dtype == "int16" and tensor.zero_point:
+            raise InputError(f"tensor '{tensor.name}' is int16 with zero point {tensor.zero_point}; 0 is accepted")
+    return tensors
 
 
 def quantized_tensor(graph: Graph, index: int, *dtypes: str) -> Tensor:
@@ -122,20 +148,34 @@ def requantization(real: np.ndarray, output: Tensor, activation: str) -> Requant
         output.zero_point,
         low,
         high,
+        output.dtype,
     )
 
 
-def check_sum(source: Tensor) -> None:
-    if source.bytes > arithmetic.INT32_MAX // 255:
+def long_requantization(real: np.ndarray, output: Tensor, activation: str, bound: np.ndarray) -> LongRequantization:
+    """`bound` holds for the accumulators, by channel."""
+    plain = requantization(real, output, activation)
+    short = np.array([arithmetic.short_multiplier(int(each)) for each in plain.multiplier], np.int32)
+    if np.any(plain.shift > 7) or np.any(arithmetic.requantize_long(bound, short, plain.shift) > arithmetic.INT32_MAX):
+        raise InputError(f"tensor '{output.name}': its scale {output.scale} is too small for the operator's inputs")
+    return LongRequantization(short, plain.shift, plain.zero_point, plain.low, plain.high, plain.dtype)
+
+
+def check_sum(source: Tensor, count: int | None = None) -> None:
+    """Refuse sums of `count` codes (default: all) that int32 may not hold."""
+    reach = 2 ** (8 * np.dtype(source.dtype).itemsize) - 1
+    if (source.elements if count is None else count) > arithmetic.INT32_MAX // reach:
         raise InputError(f"tensor '{source.name}' {source.shape}: its sum can exceed int32")
 
 
 def check_same_codes(source: Tensor, output: Tensor, kind: str) -> None:
     """Refuse an operator that takes codes as they are where they mean something else in its output."""
-    if (source.scale, source.zero_point) != (output.scale, output.zero_point):
+    if (source.dtype, source.scale, source.zero_point) != (output.dtype, output.scale, output.zero_point):
         raise InputError(
             f"tensor '{output.name}' has scale {output.scale} and zero point {output.zero_point}, '{source.name}'"
             f" {source.scale} and {source.zero_point}; {kind} does not rescale: equal ones are accepted"
+            if source.dtype == output.dtype
+            else f"tensor '{output.name}' is {output.dtype}, '{source.name}' {source.dtype}; equal types are accepted"
         )
 
 

@@ -9,7 +9,16 @@ import numpy as np
 from .. import arithmetic
 from ..errors import InputError
 from ..graph import Graph, Operator, Tensor
-from .common import Requantization, check_padded, check_scales, int8_tensor, padding, requantization, scale_of
+from .common import (
+    Requantization,
+    activations,
+    check_padded,
+    check_scales,
+    long_requantization,
+    padding,
+    requantization,
+    scale_of,
+)
 
 
 @dataclass(frozen=True)
@@ -17,7 +26,7 @@ class Convolution:
     """CONV_2D and DEPTHWISE_CONV_2D. `pads` are (top, bottom, left, right), filled with the input's zero point."""
 
     weights: np.ndarray  # int8, or int16 where uint8 had a zero point; OHWI; depthwise 1HWO
-    bias: np.ndarray  # int32, one per output channel
+    bias: np.ndarray  # int32, or int64 where requantisation is long; one per output channel
     input_zero_point: int
     pads: tuple[int, int, int, int]
     stride: tuple[int, int]
@@ -42,7 +51,7 @@ class FullyConnected:
 
 def lower_convolution(graph: Graph, operator: Operator) -> Convolution:
     options = operator.options
-    source, output = int8_tensor(graph, operator.inputs[0]), int8_tensor(graph, operator.outputs[0])
+    source, output = activations(graph, operator.inputs[0], operator.outputs[0])
     depthwise = operator.kind == "DEPTHWISE_CONV_2D"
     filters = graph.tensors[operator.inputs[1]]
     if len(source.shape) != 4 or len(output.shape) != 4 or len(filters.shape) != 4 or source.shape[0] != 1:
@@ -60,8 +69,9 @@ def lower_convolution(graph: Graph, operator: Operator) -> Convolution:
             f"weights '{filters.name}' {filters.shape} do not fit input {source.shape} and output {output.shape}"
         )
     weights, scales = _weights(graph, operator.inputs[1], channels, channel_axis)
-    bias = _bias(graph, operator, channels)
+    bias = _bias(graph, operator, channels, source.dtype)
     real = _multipliers(source, scales, output, together=filters.dtype == "uint8")
+    bound = accumulator_bound(weights, channel_axis, bias, source, filters.name)
     sides = [
         padding(
             options.padding,
@@ -82,32 +92,32 @@ def lower_convolution(graph: Graph, operator: Operator) -> Convolution:
         options.stride,
         options.dilation,
         multiplier,
-        requantization(real, output, options.activation),
-        _bound(weights, channel_axis, bias, source.zero_point, filters.name),
+        _scaling(real, output, options.activation, bias, bound),
+        bound,
     )
 
 
 def lower_fully_connected(graph: Graph, operator: Operator) -> FullyConnected:
-    source, output = int8_tensor(graph, operator.inputs[0]), int8_tensor(graph, operator.outputs[0])
+    source, output = activations(graph, operator.inputs[0], operator.outputs[0])
     filters = graph.tensors[operator.inputs[1]]
     if (
         len(filters.shape) != 2
-        or source.bytes % filters.shape[1]
-        or output.bytes != source.bytes // filters.shape[1] * filters.shape[0]
+        or source.elements % filters.shape[1]
+        or output.elements != source.elements // filters.shape[1] * filters.shape[0]
     ):
         raise InputError(
             f"weights '{filters.name}' {filters.shape} do not fit input {source.shape} and output {output.shape}"
         )
     channels = filters.shape[0]
     weights, scales = _weights(graph, operator.inputs[1], channels, 0)
-    bias = _bias(graph, operator, channels)
+    bias = _bias(graph, operator, channels, source.dtype)
     per_tensor = filters.quantization is not None and filters.quantization.per_tensor
     real = _multipliers(source, scales, output, together=per_tensor)
-    bound = _bound(weights, 0, bias, source.zero_point, filters.name)
-    scaling = requantization(real, output, operator.options.activation)
+    bound = accumulator_bound(weights, 0, bias, source, filters.name)
+    scaling = _scaling(real, output, operator.options.activation, bias, bound)
     # where convolutions wrap in every implementation, this operator saturates in those that requantise in float
     raised = bound << np.maximum(scaling.shift, 0).astype(np.int64)
-    if np.any(raised > arithmetic.INT32_MAX):
+    if bias.dtype == np.int32 and np.any(raised > arithmetic.INT32_MAX):
         channel = int(np.argmax(raised))
         raise InputError(
             f"weights '{filters.name}': the accumulator of channel {channel} can reach {bound[channel]}, which times"
@@ -154,23 +164,39 @@ def _differences(codes: np.ndarray, zero_point: int) -> np.ndarray:
     return values.astype(np.int8) if np.all(np.abs(values) <= 127) else values
 
 
-def _bias(graph: Graph, operator: Operator, channels: int) -> np.ndarray:
+def _scaling(real: np.ndarray, output: Tensor, activation: str, bias: np.ndarray, bound: np.ndarray) -> Requantization:
+    """Long where the bias is: the reference accumulates in its type."""
+    if bias.dtype == np.int64:
+        return long_requantization(real, output, activation, bound)
+    return requantization(real, output, activation)
+
+
+def _bias(graph: Graph, operator: Operator, channels: int, source: str) -> np.ndarray:
+    """int32; beside a `source` of int16 int64, too, and where there is none."""
     tensor = graph.tensor(operator.inputs[2]) if len(operator.inputs) > 2 else None
+    accepted = ("int64", "int32") if source == "int16" else ("int32",)
     if tensor is None:
-        return np.zeros(channels, np.int32)
-    if tensor.dtype != "int32" or not tensor.constant or tensor.data is None or tensor.data.size != channels:
-        raise InputError(f"bias '{tensor.name}' ({tensor.dtype}, {tensor.shape}) is not {channels} constant int32")
+        return np.zeros(channels, accepted[0])
+    if tensor.dtype not in accepted or not tensor.constant or tensor.data is None or tensor.data.size != channels:
+        raise InputError(
+            f"bias '{tensor.name}' ({tensor.dtype}, {tensor.shape}) is not {channels} constant {' or '.join(accepted)}"
+        )
     return tensor.data.reshape(channels)
 
 
-def _bound(weights: np.ndarray, channel_axis: int, bias: np.ndarray, zero_point: int, name: str) -> np.ndarray:
-    """The largest magnitude that each channel's accumulator can reach at any step; int32 must hold it."""
+def accumulator_bound(
+    weights: np.ndarray, channel_axis: int, bias: np.ndarray, source: Tensor, name: str
+) -> np.ndarray:
+    """The largest magnitude that each channel's accumulator can reach at any step; int32 must hold it, or 48 bits where
+    the bias is int64."""
     others = tuple(axis for axis in range(weights.ndim) if axis != channel_axis)
-    reach = max(127 - zero_point, zero_point + 128)
+    codes = np.iinfo(source.dtype)
+    reach = max(codes.max - source.zero_point, source.zero_point - codes.min)
+    most, name_of_most = (2**47 - 1, "48 bits") if bias.dtype == np.int64 else (arithmetic.INT32_MAX, "int32")
     bound = np.abs(weights.astype(np.int64)).sum(axis=others) * reach + np.abs(bias.astype(np.int64))
-    if np.any(bound > arithmetic.INT32_MAX):
+    if np.any(bound > most):
         channel = int(np.argmax(bound))
         raise InputError(
-            f"weights '{name}': the accumulator of channel {channel} can reach {bound[channel]}, beyond int32"
+            f"weights '{name}': the accumulator of channel {channel} can reach {bound[channel]}, beyond {name_of_most}"
         )
     return bound

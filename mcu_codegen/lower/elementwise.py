@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from .. import arithmetic
 from ..errors import InputError
 from ..graph import Graph, Operator, Tensor
-from .common import Requantization, check_same_codes, int8_tensor, requantization, scale_of
+from .common import Requantization, activations, check_same_codes, codes, int8_tensor, requantization, scale_of
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,17 @@ class Prelu:
 @dataclass(frozen=True)
 class Softmax:
     exponentials: np.ndarray  # int32, Q0.31 by code difference
+    dtype: str  # of the output
 
 
 def lower_add(graph: Graph, operator: Operator) -> Add:
     first, second, output = _operands(graph, operator)
-    left_shift = 20
+    if first.dtype == "int16" and all(math.frexp(each.scale)[0] == 0.5 for each in (first, second, output)):
+        raise InputError(
+            f"tensor '{output.name}': its scale and those of the inputs are powers of two, which is refused"
+            " in 16 bits: TFLite computes them otherwise"
+        )
+    left_shift = 15 if first.dtype == "int16" else 20
     twice_largest = 2.0 * max(scale_of(first), scale_of(second))
     pairs = [arithmetic.quantize_multiplier(scale_of(tensor) / twice_largest) for tensor in (first, second)]
     real = twice_largest / (2.0**left_shift * scale_of(output))
@@ -86,8 +93,7 @@ def lower_multiply(graph: Graph, operator: Operator) -> Multiply:
 
 def _operands(graph: Graph, operator: Operator) -> tuple[Tensor, Tensor, Tensor]:
     """(first, second, output) of an operator whose inputs broadcast."""
-    first, second = (int8_tensor(graph, index) for index in operator.inputs[:2])
-    output = int8_tensor(graph, operator.outputs[0])
+    first, second, output = activations(graph, *operator.inputs[:2], operator.outputs[0])
     try:
         shape = np.broadcast_shapes(first.shape, second.shape)
     except ValueError:
@@ -108,6 +114,7 @@ def lower_extreme(graph: Graph, operator: Operator) -> Extreme:
 
 def lower_prelu(graph: Graph, operator: Operator) -> Prelu:
     source, slope, output = _operands(graph, operator)
+    int8_tensor(graph, operator.outputs[0])
     if source.shape != output.shape:
         raise InputError(f"tensor '{output.name}' {output.shape} does not have the shape {source.shape} of the input")
     # in float32, as the reference computes them
@@ -124,13 +131,20 @@ def lower_prelu(graph: Graph, operator: Operator) -> Prelu:
 
 
 def lower_softmax(graph: Graph, operator: Operator) -> Softmax:
-    source, output = int8_tensor(graph, operator.inputs[0]), int8_tensor(graph, operator.outputs[0])
-    if (output.scale, output.zero_point) != (1 / 256, -128) or source.shape != output.shape:
-        raise InputError(f"tensor '{output.name}': softmax gives scale 1/256 and zero point -128 in the input's shape")
+    source, output = int8_tensor(graph, operator.inputs[0]), codes(graph, operator.outputs[0])
+    ends = np.iinfo(output.dtype)
+    near = 0.001 if output.dtype == "int16" else 0.0  # as the reference accepts it
+    scaled = abs(output.scale * 2**ends.bits - 1) <= near
+    if not scaled or output.zero_point != ends.min or source.shape != output.shape:
+        raise InputError(
+            f"tensor '{output.name}': softmax gives scale 1/{2**ends.bits} and zero point {ends.min} in the input's"
+            " shape"
+        )
     if not source.shape or source.shape[-1] >= 1 << arithmetic.SOFTMAX_SUM_BITS:
         raise InputError(f"tensor '{source.name}' {source.shape}: softmax over 1 to 4095 values is accepted")
     if operator.options.beta * source.scale <= 2.0**-26:
         raise InputError(
             f"tensor '{source.name}': beta {operator.options.beta} x scale {source.scale} is not above 2^-26"
         )
-    return Softmax(arithmetic.softmax_exponentials(float(np.float32(source.scale)), operator.options.beta))
+    exponentials = arithmetic.softmax_exponentials(float(np.float32(source.scale)), operator.options.beta)
+    return Softmax(exponentials, output.dtype)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..graph import Graph, Operator, Tensor
-from .common import constant_integers
+from .common import constant_integers, int8_tensor
 from .movement import unchanged
 
 
@@ -77,6 +77,7 @@ def lower_resize_nearest(graph: Graph, operator: Operator) -> Gather:
 
 def lower_resize_bilinear(graph: Graph, operator: Operator) -> Bilinear:
     source, output = _resized(graph, operator)
+    int8_tensor(graph, operator.inputs[0])
     rows, columns = (
         _interpolation(source.shape[axis], output.shape[axis], operator.options.align_corners, _centers(operator))
         for axis in (1, 2)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..graph import Graph, Operator, Tensor
-from .common import check_same_codes, constant_integers, int8_tensor
+from .common import check_same_codes, codes, constant_integers
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def lower_transpose(graph: Graph, operator: Operator) -> Rearrange:
         raise InputError(f"tensor '{output.name}' {output.shape}: axes {order} of {source.shape} do not give it")
     strides = strides_of(source.shape)
     walk = Walk(0, tuple(strides[axis] for axis in axes))
-    return Rearrange((Piece(0, output.shape, walk, Walk(0, strides_of(output.shape))),), output.bytes)
+    return Rearrange((Piece(0, output.shape, walk, Walk(0, strides_of(output.shape))),), output.elements)
 
 
 def lower_strided_slice(graph: Graph, operator: Operator) -> Rearrange:
@@ -78,7 +78,7 @@ def lower_strided_slice(graph: Graph, operator: Operator) -> Rearrange:
         sum(chosen.start * stride for chosen, stride in zip(ranges, strides, strict=True)),
         tuple(chosen.step * stride for chosen, stride in zip(ranges, strides, strict=True)),
     )
-    return Rearrange((Piece(0, shape, walk, Walk(0, strides_of(shape))),), output.bytes)
+    return Rearrange((Piece(0, shape, walk, Walk(0, strides_of(shape))),), output.elements)
 
 
 def slice_ranges(graph: Graph, operator: Operator) -> tuple[list[range], list[bool]]:
@@ -111,7 +111,7 @@ def slice_ranges(graph: Graph, operator: Operator) -> tuple[list[range], list[bo
 
 
 def lower_concatenation(graph: Graph, operator: Operator) -> Rearrange:
-    output = int8_tensor(graph, operator.outputs[0])
+    output = codes(graph, operator.outputs[0])
     axis, rank = operator.options.axis, len(output.shape)
     if not -rank <= axis < rank:
         raise InputError(f"tensor '{output.name}' {output.shape}: there is no axis {axis}")
@@ -134,11 +134,11 @@ def lower_concatenation(graph: Graph, operator: Operator) -> Rearrange:
         start += source.shape[axis]
     if start != output.shape[axis]:
         raise InputError(f"tensor '{output.name}' {output.shape}: the inputs have {start} along axis {axis}")
-    return Rearrange(tuple(pieces), output.bytes)
+    return Rearrange(tuple(pieces), output.elements)
 
 
 def lower_pack(graph: Graph, operator: Operator) -> Rearrange:
-    output = int8_tensor(graph, operator.outputs[0])
+    output = codes(graph, operator.outputs[0])
     sources = [unchanged(graph, operator, number)[0] for number in range(len(operator.inputs))]
     axis, rank = operator.options.axis, len(output.shape)
     shape = sources[0].shape
@@ -153,7 +153,7 @@ def lower_pack(graph: Graph, operator: Operator) -> Rearrange:
         Piece(number, shape, Walk(0, strides_of(shape)), Walk(number * strides[axis], others))
         for number in range(len(sources))
     )
-    return Rearrange(tuple(pieces), output.bytes)
+    return Rearrange(tuple(pieces), output.elements)
 
 
 def lower_pad(graph: Graph, operator: Operator) -> Rearrange:
@@ -170,14 +170,14 @@ def lower_pad(graph: Graph, operator: Operator) -> Rearrange:
     strides = strides_of(output.shape)
     offset = sum(int(before) * stride for before, stride in zip(paddings[:, 0], strides, strict=True))
     piece = Piece(0, source.shape, Walk(0, strides_of(source.shape)), Walk(offset, strides))
-    return Rearrange((piece,), output.bytes, output.zero_point)
+    return Rearrange((piece,), output.elements, output.zero_point)
 
 
 def unchanged(graph: Graph, operator: Operator, number: int = 0, same_size: bool = False) -> tuple[Tensor, Tensor]:
     """(input `number`, output), whose codes mean the same."""
-    source, output = int8_tensor(graph, operator.inputs[number]), int8_tensor(graph, operator.outputs[0])
+    source, output = codes(graph, operator.inputs[number]), codes(graph, operator.outputs[0])
     check_same_codes(source, output, operator.kind)
-    if same_size and source.bytes != output.bytes:
+    if same_size and source.elements != output.elements:
         raise InputError(f"tensor '{output.name}' {output.shape} does not hold as many values as {source.shape}")
     return source, output
 

@@ -28,7 +28,7 @@ def lower_batch_to_space(graph: Graph, operator: Operator) -> Rearrange:
     _check_blocks(source, output, block, tuple(grown), source.shape)
     there = _phases(block, crops, output.shape, source.shape, None)
     pieces = tuple(Piece(0, piece.shape, piece.target, piece.source) for piece in there.pieces)
-    return Rearrange(pieces, output.bytes)
+    return Rearrange(pieces, output.elements)
 
 
 def _blocks(graph: Graph, operator: Operator, source: Tensor, output: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,16 @@ import numpy as np
 from .. import arithmetic
 from ..errors import InputError
 from ..graph import Graph, Operator, Tensor
-from .common import Requantization, activation_range, check_padded, check_sum, constant_integers, int8_tensor, padding
+from .common import (
+    Requantization,
+    activation_range,
+    activations,
+    check_padded,
+    check_sum,
+    constant_integers,
+    int8_tensor,
+    padding,
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ def lower_position(graph: Graph, operator: Operator) -> Position:
 
 def lower_pool(graph: Graph, operator: Operator) -> Pool:
     options = operator.options
-    source, output = int8_tensor(graph, operator.inputs[0]), int8_tensor(graph, operator.outputs[0])
+    source, output = activations(graph, operator.inputs[0], operator.outputs[0])
     kind = MaxPool if operator.kind == "MAX_POOL_2D" else AveragePool
     # the reference takes the largest code as it is, whatever the output's scale; only its clamp is the output's
     if kind is AveragePool and (source.scale, source.zero_point) != (output.scale, output.zero_point):
@@ -84,7 +93,7 @@ def lower_pool(graph: Graph, operator: Operator) -> Pool:
         for a in (0, 1)
     ]
     check_padded(source, (*sides[0], *sides[1]))
-    check_sum(source)
+    check_sum(source, math.prod(options.filter))
     low, high = activation_range(options.activation, output)
     window = (options.filter, (*sides[0], *sides[1]), options.stride, low, high)
     return MaxPool(*window) if kind is MaxPool else AveragePool(*window, options.half_up)

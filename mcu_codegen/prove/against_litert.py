@@ -38,19 +38,20 @@ def _by_operator(
     for entry in graph.entries:
         known = dict(zip(entry.inputs, inputs[entry.name], strict=True))
         for layer, operator in graph.layers(entry):
-            expected = reference[entry.name][operator.outputs[0]]
+            expected = [reference[entry.name][index] for index in operator.outputs]
             variable = [index for index in operator.inputs if index >= 0 and not graph.tensors[index].constant]
             operands = [
-                known[index] if index in known else _before(graph, index, reference[entry.name], len(expected))
+                known[index] if index in known else _before(graph, index, reference[entry.name], len(expected[0]))
                 for index in dict.fromkeys(variable)
             ]
-            known[operator.outputs[0]] = expected
+            known[operator.outputs[0]] = expected[0]
             try:
-                (result,) = litert_executor.run_operator(graph, operator, operands)
+                results = litert_executor.run_operator(graph, operator, operands)
             except InputError:
                 refused.append(layer)
             else:
-                done = add(done, layer, expected, result, tolerance=int(operator.kind == "FULLY_CONNECTED"))
+                for wanted, result in zip(expected, results, strict=True):
+                    done = add(done, layer, wanted, result, tolerance=int(operator.kind == "FULLY_CONNECTED"))
     return replace(done, remark=f"LiteRT does not run {', '.join(refused)}" if refused else "")
 
 

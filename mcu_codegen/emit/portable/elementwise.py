@@ -9,7 +9,7 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
-from ..kernel import Array, Kernel, Kernels, Site, fill, loops, place, plus, runs
+from ..kernel import Array, Kernel, Kernels, Site, ctype, fill, loops, nest, place, plus, runs
 
 
 class Elementwise(Kernels):
@@ -21,15 +21,16 @@ class Elementwise(Kernels):
             for zero_point, multiplier, shift in zip(op.zero_points, op.multipliers, op.shifts, strict=True)
         ]
         code, _ = self.quantize(op.requantization, "a + b" if op.sign > 0 else "a - b", site)
-        return self.pairwise(code, values, ("requantize", "quantize"), site)
+        return self.pairwise(code, values, ("requantize", self.quantizer(op.requantization)), site)
 
     def multiply(self, op: lower.Multiply, site: Site) -> Kernel:
         values = [f"$code{plus(-zero_point)}" for zero_point in op.zero_points]
         code, _ = self.quantize(op.requantization, "a * b", site)
-        return self.pairwise(code, values, ("quantize",), site)
+        return self.pairwise(code, values, (self.quantizer(op.requantization),), site)
 
     def extreme(self, op: lower.Extreme, site: Site) -> Kernel:
-        return self.pairwise(f"(int8_t)(a {'>' if op.largest else '<'} b ? a : b)", ["$code", "$code"], (), site)
+        code = f"({ctype(site.output)})(a {'>' if op.largest else '<'} b ? a : b)"
+        return self.pairwise(code, ["$code", "$code"], (), site)
 
     def prelu(self, op: lower.Prelu, site: Site) -> Kernel:
         values = [f"$code{plus(-zero_point)}" for zero_point in op.zero_points]
@@ -70,9 +71,19 @@ class Elementwise(Kernels):
             arrays=() if flipped else (Array("table", "int8_t", op.table.view(np.int8)),),
         )
 
+    def rescale(self, op: lower.Rescale, site: Site) -> Kernel:
+        value = f"input[i]{plus(-op.zero_point)}"
+        (positive, _), (negative, _) = (self.quantize(each, value, site) for each in (op.positive, op.negative))
+        code = positive if positive == negative else f"{value} >= 0 ? {positive} : {negative}"
+        return Kernel(
+            nest([("i", site.output.elements)], f"output[i] = {code};"),
+            Demand(in_place=site.inputs[0].bytes == site.output.bytes),
+            helpers=(self.quantizer(op.positive),),
+        )
+
     def softmax(self, op: lower.Softmax, site: Site) -> Kernel:
         """Exponentials come from a table over the distance to the row's maximum; beyond its end they are nothing."""
-        size = site.output.shape[-1]
+        size, ends = site.output.shape[-1], np.iinfo(op.dtype)
         return Kernel(
             fill(
                 """
@@ -102,20 +113,26 @@ class Elementwise(Kernels):
                             share = ${prefix}_high_multiply(exponentials[distance], inverse);
                             share = $scaled;
                         }
-                        output[i] = (int8_t)(share > 255 ? 127 : share - 128);
+                        output[i] = ($code)(share > $most ? $high : share - $shifted);
                     }
                     input += $size;
                     output += $size;
                 }
                 """,
                 prefix=site.prefix,
-                rows=site.output.bytes // size,
+                rows=site.output.elements // size,
                 size=size,
                 entries=len(op.exponentials),
-                # a row of 512 or more can sum to 2^28 or more: then bits is above 8, and the share below a half
-                scaled=("bits > 8 ? 0 : " if size > 511 else "") + f"{site.prefix}_rounding_shift(share, bits + 23)",
+                code=ctype(site.output),
+                most=ends.max - ends.min,
+                high=ends.max,
+                shifted=-int(ends.min),
+                # a row of 512 or more can sum to 2^28 or more: then bits is above 8, and the share below a half of an
+                # int8 code
+                scaled=("bits > 8 ? 0 : " if size > 511 and ends.bits == 8 else "")
+                + f"{site.prefix}_rounding_shift(share, bits + {31 - ends.bits})",
             ),
-            Demand(in_place=True),
+            Demand(in_place=ends.bits == 8),
             arrays=(Array("exponentials", "int32_t", op.exponentials),),
             helpers=("rounding_shift", "high_multiply", "reciprocal"),
         )

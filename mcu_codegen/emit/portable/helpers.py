@@ -33,6 +33,23 @@ static inline void ${prefix}_$name(int32_t *sums, const int32_t *bias, const int
     )
 
 
+def _quantize(name: str, code: str) -> Helper:
+    return Helper(
+        Template("""\
+/* The code, in low..high, of an accumulator. */
+static inline $code ${prefix}_$name(int32_t accumulator, int32_t multiplier, int32_t shift, int32_t zero_point,
+                                    int32_t low, int32_t high)
+{
+    const int32_t value = ${prefix}_requantize(accumulator, multiplier, shift);
+
+    /* compared before the zero point is added, for value can be near the ends of int32 */
+    return ($code)(value < low - zero_point ? low : value > high - zero_point ? high : value + zero_point);
+}
+""").safe_substitute(name=name, code=code),
+        ("requantize",),
+    )
+
+
 HELPERS = {
     "high_multiply": Helper("""\
 /* a * b / 2^31, rounded half up; b is not negative. Right shifts of negative numbers are arithmetic here and below. */
@@ -62,20 +79,20 @@ static inline int32_t ${prefix}_requantize(int32_t accumulator, int32_t multipli
 """,
         ("high_multiply", "rounding_shift"),
     ),
-    "quantize": Helper(
-        """\
-/* The int8 code, in low..high, of an accumulator. */
-static inline int8_t ${prefix}_quantize(int32_t accumulator, int32_t multiplier, int32_t shift, int32_t zero_point,
-                                        int32_t low, int32_t high)
+    "quantize": _quantize("quantize", "int8_t"),
+    "quantize_16": _quantize("quantize_16", "int16_t"),
+    "quantize_32": _quantize("quantize_32", "int32_t"),
+    "quantize_long": Helper("""\
+/* The int16 code, in low..high, of accumulator * multiplier * 2^(shift - 15), rounded half up; shift is up to 14. */
+static inline int16_t ${prefix}_quantize_long(int64_t accumulator, int32_t multiplier, int32_t shift,
+                                              int32_t zero_point, int32_t low, int32_t high)
 {
-    const int32_t value = ${prefix}_requantize(accumulator, multiplier, shift);
+    const int64_t half = (int64_t)1 << (14 - shift);
+    const int32_t value = (int32_t)((accumulator * multiplier + half) >> (15 - shift));
 
-    /* compared before the zero point is added, for value can be near the ends of int32 */
-    return (int8_t)(value < low - zero_point ? low : value > high - zero_point ? high : value + zero_point);
+    return (int16_t)(value < low - zero_point ? low : value > high - zero_point ? high : value + zero_point);
 }
-""",
-        ("requantize",),
-    ),
+"""),
     "word": Helper("""\
 /* An int32 that lies anywhere, its lowest byte first. */
 static inline int32_t ${prefix}_word(const uint8_t *from)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ... import lower
 from ...memory import Demand
-from ..kernel import Array, Kernel, Kernels, Site, fill, loops, nest, place, runs
+from ..kernel import Array, Kernel, Kernels, Site, fill, loops, nest, octets, place, runs
 
 
 class Movement(Kernels):
@@ -12,17 +14,19 @@ class Movement(Kernels):
 
     def copy(self, op: lower.Copy, site: Site) -> Kernel:
         """RESHAPE and the like, where the memory plan does not let the output take the input's place."""
-        return Kernel(
-            f"{site.prefix}_copy(output, input, {site.output.bytes});", Demand(in_place=True, part=0), helpers=("copy",)
-        )
+        text = _copied(site, "output", "input", site.output.elements)
+        return Kernel(text, Demand(in_place=True, part=0), helpers=("copy",))
 
     def rearrange(self, op: lower.Rearrange, site: Site) -> Kernel:
         """Each piece in as few loops as its strides allow; what lies in a row in both tensors is copied as one."""
         lines, helpers = [], []
         demand = Demand()
         if op.fill is not None:
-            lines.append(f"{site.prefix}_fill(output, {op.fill}, {op.elements});")
-            helpers.append("fill")
+            if site.output.dtype == "int16":
+                lines.append(nest([("i", op.elements)], f"output[i] = {op.fill};"))
+            else:
+                lines.append(f"{site.prefix}_fill(output, {op.fill}, {op.elements});")
+                helpers.append("fill")
         inputs = 1 + max(piece.input for piece in op.pieces)
         parameters = tuple(f"input_{number}" for number in range(inputs)) if inputs > 1 else ("input",)
         for piece in op.pieces:
@@ -32,13 +36,13 @@ class Movement(Kernels):
             source, target = place(found, 0, piece.source.offset), place(found, 1, piece.target.offset)
             if row > 1:
                 helpers.append("copy")
-                move = f"{site.prefix}_copy(output + {target}, {name} + {source}, {row});"
+                move = _copied(site, f"output + {target}", f"{name} + {source}", row)
             else:
                 move = f"output[{target}] = {name}[{source}];"
             lines.append(loops(found, move))
             if not found and len(op.pieces) == 1 and op.fill is None:
                 # one run of the input, which is copied from its start on
-                demand = Demand(in_place=True, part=piece.source.offset)
+                demand = Demand(in_place=True, part=piece.source.offset * np.dtype(site.output.dtype).itemsize)
         return Kernel("\n".join(lines), demand, parameters, helpers=tuple(dict.fromkeys(helpers)))
 
     def gather(self, op: lower.Gather, site: Site) -> Kernel:
@@ -48,7 +52,7 @@ class Movement(Kernels):
         if op.width > 1:
             arrays.append(Array("columns", "int32_t", op.columns * op.inner))
             source += " + columns[j]"
-        pixel = f"{site.prefix}_copy(output, {source}, {op.inner});\noutput += {op.inner};"
+        pixel = f"{_copied(site, 'output', source, op.inner)}\noutput += {op.inner};"
         text = nest((("i", len(op.rows)), ("j", len(op.columns))), pixel)
         return Kernel(_each_image(op, text), arrays=tuple(arrays), helpers=("copy",))
 
@@ -79,6 +83,12 @@ class Movement(Kernels):
         )
         text = nest((("i", len(op.rows.weight)), ("j", len(op.columns.weight))), pixel)
         return Kernel(_each_image(op, text), arrays=tuple(arrays), helpers=("rounding_shift",))
+
+
+def _copied(site: Site, to: str, source: str, count: int) -> str:
+    """C that copies `count` elements."""
+    size = count * np.dtype(site.output.dtype).itemsize
+    return f"{site.prefix}_copy({octets(to, site.output)}, {octets(source, site.output, 'const ')}, {size});"
 
 
 def _each_image(op: lower.Gather | lower.Bilinear, text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ... import lower
-from ..kernel import Array, Kernel, Kernels, Site, fill, nest, plus, times
+from ..kernel import Array, Kernel, Kernels, Site, ctype, fill, nest, plus, times
 
 
 class Pooling(Kernels):
@@ -19,7 +19,7 @@ class Pooling(Kernels):
         _, rows, columns, channels = site.inputs[0].shape
         inside = self.pool_inside(op, site)
         if inside is None and op.filter == (rows, columns) and not any(op.pads) and channels % 4 == 0:
-            return self.image_sums(_rounded_mean(op, rows * columns), (), (), site)
+            return self.image_sums(_rounded_mean(op, rows * columns, ctype(site.output)), (), (), site)
         count = "(bottom - top) * (right - left)" if any(op.pads) else op.filter[0] * op.filter[1]
         body = fill(
             """
@@ -28,8 +28,9 @@ class Pooling(Kernels):
 
             $loops
             mean = $mean;
-            *output++ = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
+            *output++ = ($code)(mean < $low ? $low : mean > $high ? $high : mean);
             """,
+            code=ctype(site.output),
             loops=self._over_window(f"sum += {_code(site)};"),
             mean=_mean(op, "count", "count / 2"),
             low=op.low,
@@ -44,13 +45,14 @@ class Pooling(Kernels):
             int32_t largest = $low;
 
             $loops
-            *output++ = (int8_t)$clamped;
+            *output++ = ($code)$clamped;
             """,
             loops=self._over_window(
                 f"const int32_t code = {_code(site)};\n\nif (code > largest) {{\n    largest = code;\n}}"
             ),
             low=op.low,
-            clamped=f"(largest > {op.high} ? {op.high} : largest)" if op.high < 127 else "largest",
+            code=ctype(site.output),
+            clamped=f"(largest > {op.high} ? {op.high} : largest)" if op.high < _highest(site) else "largest",
         )
         return _each_window(op, site, body, self.pool_inside(op, site))
 
@@ -84,8 +86,6 @@ class Pooling(Kernels):
         return Kernel(nest(((name, size) for name, size, _ in kept), each), arrays=arrays, helpers=("quantize",))
 
     def position(self, op: lower.Position, site: Site) -> Kernel:
-        """Positions are stored byte by byte, the lowest first, as all of these cores do."""
-        width = np.dtype(op.dtype).itemsize
         each = fill(
             """
             const int8_t *const codes = input$column;
@@ -96,17 +96,13 @@ class Pooling(Kernels):
                     found = i;
                 }
             }
-            for (int32_t byte = 0; byte < $width; byte++) {
-                *output++ = (int8_t)$value;
-            }
+            *output++ = found;
             """,
             column=" + column" if op.inner > 1 else "",
             size=op.size,
             here=times("i", op.inner),
             best=times("found", op.inner),
             better=">" if op.largest else "<",
-            width=width,
-            value="(found >> (8 * byte))" if width == 4 else "(byte < 4 ? found >> (8 * byte) : 0)",
         )
         inside = nest([("column", op.inner)], each) if op.inner > 1 else each
         return Kernel(nest([("row", op.outer)], f"{inside}\ninput += {op.size * op.inner};"))
@@ -147,14 +143,20 @@ class Pooling(Kernels):
         )
 
 
-def _rounded_mean(op: lower.AveragePool, count: int) -> str:
+def _highest(site: Site) -> int:
+    """The highest code of the output."""
+    return int(np.iinfo(site.output.dtype).max)
+
+
+def _rounded_mean(op: lower.AveragePool, count: int, code: str) -> str:
     """C that makes an output of ``sum`` over `count` codes."""
     return fill(
         """
         const int32_t mean = $mean;
 
-        output[channel] = (int8_t)(mean < $low ? $low : mean > $high ? $high : mean);
+        output[channel] = ($code)(mean < $low ? $low : mean > $high ? $high : mean);
         """,
+        code=code,
         mean=_mean(op, str(count), str(count // 2)),
         low=op.low,
         high=op.high,

@@ -19,14 +19,17 @@ import numpy as np
 from ... import lower
 from ...graph import Graph, Tensor
 from ...memory import Demand
-from ..kernel import Array, Helper, Kernel, Site, fill, plus, positions, times
+from ..kernel import Array, Helper, Kernel, Site, ctype, fill, plus, positions, times
 from ..text import Origin
+from . import lstm
 from .elementwise import Elementwise
 from .heads import Heads
-from .helpers import HELPERS
+from .helpers import HELPERS as COMMON
 from .movement import Movement
 from .pooling import Pooling
 from .stepping import Stepping
+from .svdf import SvdfKernel
+from .wide import WideKernels
 
 __all__ = ["HELPERS", "OPTIMIZE", "Array", "Helper", "Kernel", "Renderer", "Site", "fill", "positions"]
 
@@ -34,7 +37,10 @@ OPTIMIZE = ("speed", "size")
 """What a renderer can optimise for; the default first."""
 
 
-class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
+HELPERS = COMMON | lstm.HELPERS
+
+
+class Renderer(Pooling, Elementwise, Movement, Heads, Stepping, SvdfKernel, lstm.LstmKernel):
     """Portable C99 for any core. It is as small as it gets; what it optimises for is the compiler's business."""
 
     helpers = HELPERS
@@ -57,12 +63,15 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
         return None
 
     def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
-        """The kernel of `lowered` at `site`. Raises InputError where C cannot compute it."""
         renderer = (
             Renderer(self.optimize) if _has_wide_weights(lowered) else self
         )  # no instruction set's kernels take them
         kernel: Kernel = getattr(renderer, _METHODS[type(lowered)])(lowered, site)
         return kernel
+
+    def wide(self, op: lower.Wide[lower.Lowered], site: Site) -> Kernel:
+        """Loops over int16, which no instruction set has kernels for."""
+        return replace(_Wide(self.optimize).render(op.operator, site), portable="its codes are int16")
 
     def batch(self, op: lower.Batch[lower.Image], site: Site) -> Kernel:
         """The kernel of one image, in a loop. It cannot work in place: the images before have moved."""
@@ -70,18 +79,20 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
         kernel = self.render(op.image, one)
         body = fill(
             """
-            const int8_t *const images = input;
-            int8_t *const results = output;
+            const $read *const images = input;
+            $written *const results = output;
 
             for (int32_t image = 0; image < $count; image++) {
-                input = images + image * $input_bytes;
-                output = results + image * $output_bytes;
+                input = images + image * $taken;
+                output = results + image * $made;
                 $body
             }
             """,
             count=op.count,
-            input_bytes=one.inputs[0].bytes,
-            output_bytes=one.output.bytes,
+            read=ctype(one.inputs[0]),
+            written=ctype(one.output),
+            taken=one.inputs[0].elements,
+            made=one.output.elements,
             body=kernel.body,
         )
         return replace(
@@ -124,7 +135,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
         return self.matrix(op, positions(site), site)
 
     def fully_connected(self, op: lower.FullyConnected, site: Site) -> Kernel:
-        return self.matrix(op, site.output.bytes // len(op.weights), site)
+        return self.matrix(op, site.output.elements // len(op.weights), site)
 
     def matrix(self, op: lower.Convolution | lower.FullyConnected, rows: int, site: Site) -> Kernel:
         """`rows` rows of input, each multiplied with every output channel's weights."""
@@ -182,7 +193,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
         )
         blocks = rows.reshape(-1, 4, rows.shape[1]).transpose(0, 2, 1)
         arrays = (Array("weights", f"{blocks.dtype}_t", blocks), Array("bias", "int32_t", bias), *arrays)
-        return text, arrays, (_dot4(op), "quantize")
+        return text, arrays, (_dot4(op), self.quantizer(op.requantization))
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
         """Finds the pixel under each tap of the window once (one pointer a tap, on the stack), then goes through the
@@ -267,6 +278,10 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
         )
 
 
+class _Wide(WideKernels, Renderer):
+    """Portable C99 of operators of which some input or output is int16."""
+
+
 _METHODS = {
     lower.Convolution: "convolution",
     lower.FullyConnected: "fully_connected",
@@ -279,6 +294,7 @@ _METHODS = {
     lower.Extreme: "extreme",
     lower.Prelu: "prelu",
     lower.Lookup: "lookup",
+    lower.Rescale: "rescale",
     lower.Softmax: "softmax",
     lower.Copy: "copy",
     lower.Rearrange: "rearrange",
@@ -288,6 +304,9 @@ _METHODS = {
     lower.ShiftIn: "shift_in",
     lower.SlidingSum: "sliding_sum",
     lower.MeanOfSums: "mean_of_sums",
+    lower.Svdf: "svdf",
+    lower.Lstm: "lstm",
+    lower.Wide: "wide",
 }
 """The Renderer method of each lowered type."""
 

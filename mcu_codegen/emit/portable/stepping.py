@@ -9,7 +9,7 @@ from .pooling import axis_runs
 
 
 class Stepping(Kernels):
-    """Portable C99. Sums are int32 in the arena, where every tensor is aligned for them."""
+    """Portable C99."""
 
     def shift_in(self, op: lower.ShiftIn, site: Site) -> Kernel:
         """A copy towards the start may overlap what it copies."""
@@ -37,36 +37,26 @@ class Stepping(Kernels):
         index = " + ".join(times(name, stride) for name, _, stride in kept + summed) or "0"
         each = fill(
             """
-            int32_t sum = *before++;
+            int32_t sum = *sums++;
 
             $add
-            *after++ = sum;
+            *output++ = sum;
             """,
             add=nest(
                 ((name, size) for name, size, _ in summed), f"sum += rows[{index}] - window[{op.leaving} + {index}];"
             ),
         )
         return Kernel(
-            fill(
-                """
-                const int32_t *before = (const int32_t *)(const void *)sums;
-                int32_t *after = (int32_t *)(void *)output;
-
-                $loops
-                """,
-                loops=nest(((name, size) for name, size, _ in kept), each),
-            ),
+            nest(((name, size) for name, size, _ in kept), each),
             Demand(in_place=True),
             ("sums", "window", "rows"),
         )
 
     def mean_of_sums(self, op: lower.MeanOfSums, site: Site) -> Kernel:
-        code, arrays = self.quantize(op.requantization, f"sums[i] - ({op.offset})", site)
+        code, arrays = self.quantize(op.requantization, f"input[i] - ({op.offset})", site)
         return Kernel(
             fill(
                 """
-                const int32_t *const sums = (const int32_t *)(const void *)input;
-
                 for (int32_t i = 0; i < $count; i++) {
                     output[i] = $code;
                 }

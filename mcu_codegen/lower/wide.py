@@ -1,0 +1,22 @@
+"""Operators whose codes are wider than a byte."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ..graph import Tensor
+
+Narrow = TypeVar("Narrow")
+
+
+@dataclass(frozen=True)
+class Wide(Generic[Narrow]):
+    """`operator`, of which some input or output is int16: the same integers, but no kernel for bytes computes them."""
+
+    operator: Narrow
+
+
+def widened(operator: Narrow, *tensors: Tensor) -> Narrow | Wide[Narrow]:
+    """`operator`, which is wide where one of its `tensors` is int16."""
+    return Wide(operator) if any(tensor.dtype == "int16" for tensor in tensors) else operator
