@@ -1,11 +1,11 @@
 """A word that a user teaches, learnt from a few clips of it: the specification.
 
-What a clip and a negative are, is the int8 features that the last layer reads of them. The negatives are the factory's:
-what is not the word, chosen from the training data, in the metadata of the graph. The word's row (`taught`) begins with
-zeros and learns by itself (`regression`), beside the factory's rows, which stay: every step begins with the scores of
-all labels, and the word's is to be code 127 for a clip and -128 for a negative. An epoch takes the negatives in order,
-and after every `turn` of them the next clip, round and round. So a word is a function of its clips and the metadata,
-and of no other word that was taught.
+Of a clip of the word, and of a negative, it takes the int8 features that the last layer reads. The negatives are the
+factory's: what is not the word, chosen from the training data, in the metadata of the graph. The word's row (`new_words`)
+begins with zeros and learns by itself (`regression`), beside the factory's rows, which stay: every step begins with the
+scores of all labels, and the word's is to be code 127 for a clip and -128 for a negative. An epoch takes the negatives
+in order, and after every `turn` of them the next clip, round and round. So a word is a function of its clips and the
+metadata, and of no other word that was taught.
 
 Under "teaching" the metadata have an object of these fields:
 
@@ -17,17 +17,20 @@ Under "teaching" the metadata have an object of these fields:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..execute.numpy_executor import NumpyExecutor
 from ..graph import Graph
+from ..listen.decision import SILENCE
+from .gates import Gates, open_channels
 from .learning_constants import integer, listed
+from .new_words import LastLayer, Row, head_with
 from .regression import MOST_BIAS_SHIFT, MOST_WEIGHT_SHIFT, Head, Rates, check_head
-from .taught import LastLayer, Row, head_with
 
 MOST_EPOCHS, MOST_CLIPS, MOST_WORDS, MOST_NEGATIVES = 255, 64, 16, 255
 
@@ -44,6 +47,11 @@ class Teaching:
     most: int
     words: int  # a user may teach
     negatives: np.ndarray  # int8 [N, features]
+
+    @property
+    def features(self) -> int:
+        """That the last layer reads."""
+        return int(self.negatives.shape[1])
 
     def metadata(self) -> dict[str, Any]:
         """As the metadata hold it."""
@@ -87,15 +95,45 @@ class Teacher:
 
     def steps(self, clips: np.ndarray) -> Iterator[Row]:
         """As `learn`, with a stop after every epoch."""
+        self.check(clips)
         teaching = self.teaching
-        if clips.shape[1:] != teaching.negatives.shape[1:] or not teaching.fewest <= len(clips) <= teaching.most:
-            raise InputError(
-                f"{len(clips)} clips of the word; {teaching.fewest} to {teaching.most} are accepted, from which it is"
-                " learnt"
-            )
         features, targets = _epoch(clips, teaching.negatives, teaching.turn)
         for head in self.head.fit(teaching.rates, teaching.margin, features, targets, teaching.epochs):
             yield Row(head.weights[-1], int(head.bias[-1]))
+
+    def check(self, clips: np.ndarray) -> None:
+        """Raises InputError where a word is not learnt from these."""
+        teaching = self.teaching
+        if not teaching.fewest <= len(clips) <= teaching.most:
+            raise InputError(f"{len(clips)} clips of a word; {teaching.fewest} to {teaching.most} teach it")
+        if clips.shape[1:] != (teaching.features,):
+            raise InputError(f"clips of {clips.shape[1:]} features; {teaching.features} are accepted")
+
+
+def features_of_clips(graph: Graph, inputs: np.ndarray, gates: Gates | None = None) -> np.ndarray:
+    """int8 [K, features] that the last layer reads of int8 `inputs` (K, *input shape), with `gates` open.
+
+    Raises InputError for a clip in which the network hears silence.
+    """
+    values = NumpyExecutor(graph, {} if gates is None else open_channels(graph, gates)).run([inputs])
+    last, labels = LastLayer.of(graph), list(graph.metadata.get("labels", []))
+    heard = values[last.scores].reshape(len(inputs), -1).argmax(axis=1).tolist()
+    if SILENCE in labels and labels.index(SILENCE) in heard:
+        raise InputError(f"clip {heard.index(labels.index(SILENCE)) + 1}: silence to the network; a word is accepted")
+    return values[last.features].reshape(len(inputs), -1)
+
+
+def can_be_taught(graph: Graph) -> bool:
+    """Whether the metadata say how."""
+    return "teaching" in graph.metadata
+
+
+def check_rows(graph: Graph, rows: Sequence[Row]) -> None:
+    """Raises InputError where these are not the rows of words that a user of `graph` may have taught."""
+    teaching = Teacher.of(graph).teaching
+    if len(rows) > teaching.words:
+        raise InputError(f"{len(rows)} new words; up to {teaching.words} can be taught")
+    head_with(graph, rows)
 
 
 def head_of_new_word(graph: Graph) -> Head:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,34 @@ class Row:
     def blank(features: int) -> Row:
         """That of a word of which nothing is known."""
         return Row(np.zeros(features, np.int8), 0)
+
+
+@dataclass(frozen=True, eq=False)
+class NewWord:
+    """A word that a user has taught, as her file holds it."""
+
+    name: str
+    clips: np.ndarray  # int8 [K, features], from which its row was learnt
+    row: Row
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: arrays of int8 are hexadecimal bytes."""
+        clips = [clip.tobytes().hex() for clip in self.clips]
+        return {"name": self.name, "clips": clips, "weights": self.row.weights.tobytes().hex(), "bias": self.row.bias}
+
+    @staticmethod
+    def from_dict(values: Any) -> NewWord:
+        """What `to_dict` described. Raises InputError where it is damaged."""
+        try:
+            clips, weights = (
+                [np.frombuffer(bytes.fromhex(row), np.int8) for row in rows]
+                for rows in (values["clips"], [values["weights"]])
+            )
+            if type(values["bias"]) is not int or type(values["name"]) is not str:
+                raise TypeError(f"name {values['name']!r}, bias {values['bias']!r}")
+            return NewWord(values["name"], np.stack(clips), Row(weights[0], values["bias"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"new words: damaged ({error})") from None
 
 
 @dataclass(frozen=True)
@@ -74,8 +103,8 @@ def with_words(graph: Graph, rows: Sequence[Row], names: Sequence[str]) -> Graph
     for row in rows:
         if row.weights.shape != (features,) or not fits(row.weights, np.array(row.bias)):
             raise InputError(
-                f"a row of {row.weights.size} weights; {features} of up to {MOST_WEIGHT}, and a bias of up to {MOST_BIAS},"
-                " are accepted"
+                f"a row of {row.weights.size} weights; {features} of up to {MOST_WEIGHT}, and a bias of up to"
+                f" {MOST_BIAS}, are accepted"
             )
     own_weights = np.array([row.weights for row in rows], np.int8).reshape(len(rows), features)
     own_bias = np.array([row.bias for row in rows], np.int32)
