@@ -35,7 +35,7 @@ from .gates import Gates, Group, all_open, check_gates, groups
 from .learning_constants import heads_of
 from .learnt import Learnt, check_learnt, fits
 from .new_words import Row
-from .teaching import Teacher, can_be_taught, check_rows
+from .teaching import Teaching, can_be_taught, check_rows
 
 MAGIC, VERSION = b"KWSU", 2
 _HEADER, _SECTION, _CRC = 14, 3, 4  # bytes
@@ -117,7 +117,7 @@ def blob_bytes(model: Graph) -> int:
     if exits := len(exits_of(model)):
         parts += [sum(head.weights.size + 4 * head.bias.size for head in heads_of(model)), 2 * exits, 2]
     if can_be_taught(model):
-        teaching = Teacher.of(model).teaching
+        teaching = Teaching.of(model)
         parts.append(teaching.words * (teaching.features + 4))
     return _HEADER + sum(_SECTION + part for part in parts) + _CRC
 
@@ -241,7 +241,7 @@ class _Reader:
         return self.bypass == exits or (self.bypass < exits and self.met[self.bypass])
 
     def take_new_words(self, section: bytes) -> bool:
-        teaching = Teacher.of(self.model).teaching
+        teaching = Teaching.of(self.model)
         size = teaching.features + 4
         if not section or len(section) % size or len(section) > teaching.words * size:
             return False

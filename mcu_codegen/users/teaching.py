@@ -1,11 +1,11 @@
 """A word that a user teaches, learnt from a few clips of it: the specification.
 
 Of a clip of the word, and of a negative, it takes the int8 features that the last layer reads. The negatives are the
-factory's: what is not the word, chosen from the training data, in the metadata of the graph. The word's row (`new_words`)
-begins with zeros and learns by itself (`regression`), beside the factory's rows, which stay: every step begins with the
-scores of all labels, and the word's is to be code 127 for a clip and -128 for a negative. An epoch takes the negatives
-in order, and after every `turn` of them the next clip, round and round. So a word is a function of its clips and the
-metadata, and of no other word that was taught.
+factory's: what is not the word, chosen from the training data, in the metadata of the graph. The word's row
+(`new_words`) begins with zeros and learns by itself (`regression`), beside the factory's rows, which stay: every step
+begins with the scores of all labels, and the word's is to be code 127 for a clip and -128 for a negative. An epoch
+takes the negatives in order, and after every `turn` of them the next clip, round and round. So a word is a function of
+its clips and the metadata, and of no other word that was taught.
 
 Under "teaching" the metadata have an object of these fields:
 
@@ -47,6 +47,11 @@ class Teaching:
     most: int
     words: int  # a user may teach
     negatives: np.ndarray  # int8 [N, features]
+
+    @staticmethod
+    def of(graph: Graph) -> Teaching:
+        """What the metadata of `graph` say. Raises InputError where it can be taught no words."""
+        return Teacher.of(graph).teaching
 
     @property
     def features(self) -> int:
@@ -110,17 +115,14 @@ class Teacher:
             raise InputError(f"clips of {clips.shape[1:]} features; {teaching.features} are accepted")
 
 
-def features_of_clips(graph: Graph, inputs: np.ndarray, gates: Gates | None = None) -> np.ndarray:
-    """int8 [K, features] that the last layer reads of int8 `inputs` (K, *input shape), with `gates` open.
-
-    Raises InputError for a clip in which the network hears silence.
-    """
+def hear(graph: Graph, inputs: np.ndarray, gates: Gates | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(int8 [N, features] that the last layer reads of int8 `inputs` (N, *input shape), with `gates` open; bool [N],
+    in which of them the network hears silence, which is no word)."""
     values = NumpyExecutor(graph, {} if gates is None else open_channels(graph, gates)).run([inputs])
     last, labels = LastLayer.of(graph), list(graph.metadata.get("labels", []))
-    heard = values[last.scores].reshape(len(inputs), -1).argmax(axis=1).tolist()
-    if SILENCE in labels and labels.index(SILENCE) in heard:
-        raise InputError(f"clip {heard.index(labels.index(SILENCE)) + 1}: silence to the network; a word is accepted")
-    return values[last.features].reshape(len(inputs), -1)
+    best = values[last.scores].reshape(len(inputs), -1).argmax(axis=1)
+    silent = best == labels.index(SILENCE) if SILENCE in labels else np.zeros(len(inputs), bool)
+    return values[last.features].reshape(len(inputs), -1), silent
 
 
 def can_be_taught(graph: Graph) -> bool:
@@ -130,7 +132,7 @@ def can_be_taught(graph: Graph) -> bool:
 
 def check_rows(graph: Graph, rows: Sequence[Row]) -> None:
     """Raises InputError where these are not the rows of words that a user of `graph` may have taught."""
-    teaching = Teacher.of(graph).teaching
+    teaching = Teaching.of(graph)
     if len(rows) > teaching.words:
         raise InputError(f"{len(rows)} new words; up to {teaching.words} can be taught")
     head_with(graph, rows)

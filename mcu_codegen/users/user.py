@@ -25,7 +25,7 @@ from .learning import Learner, Utterances
 from .learnt import Learnt
 from .new_words import NewWord, Row, with_words
 from .own_exits import OwnExits
-from .teaching import Teacher, check_rows, features_of_clips
+from .teaching import Teacher, check_rows
 
 FORMAT = 3  # of the file
 
@@ -96,18 +96,16 @@ class User:
         learnt = learner.learn(buffer, None if self.learnt is None else self.learnt.met)
         return replace(self, exits=OwnExits(buffer, learnt))
 
-    def with_word(self, model: Graph, name: str, features: np.ndarray) -> User:
-        """This user after she has taught the word `name` by clips of it, int8 features (K, *input shape). The network
-        hears them with the gates that the user has by now.
+    def with_word(self, model: Graph, name: str, clips: np.ndarray) -> User:
+        """This user after she has taught the word `name` by `clips` of it, int8 [K, features] of `teaching.hear` with
+        the gates that she has by now.
 
         Raises InputError where they cannot teach, or the model or she has the word already.
         """
-        teacher, listed = Teacher.of(model), user_groups(model)
-        names = [*(each.name for each in self.new_words), name]
+        teacher, names = Teacher.of(model), [*(each.name for each in self.new_words), name]
         if len(names) > teacher.teaching.words:
             raise InputError(f"word '{name}': {len(names) - 1} words are taught already, as many as can be")
         with_words(model, [Row.blank(teacher.teaching.features)] * len(names), names)
-        clips = features_of_clips(model, features, self.gates(listed) if listed else None)
         return replace(self, new_words=(*self.new_words, NewWord(name, clips, teacher.learn(clips))))
 
     def save(self, path: Path) -> None:
