@@ -60,9 +60,13 @@ class Head:
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """int8 [N, labels] of int8 `features` [N, features]: the very codes that the network computes."""
+        return arithmetic.softmax(self.logits(features), self.exponentials)
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Likewise, what the scores come from."""
         rows = features.astype(np.float64) - self.zero_point
         accumulator = (rows @ self.weights.T.astype(np.float64)).astype(np.int64)  # exact, as in `NumpyExecutor`
-        return arithmetic.softmax(self.requantization(accumulator + self.bias), self.exponentials)
+        return self.requantization(accumulator + self.bias)
 
     def fit(self, rates: Rates, margin: int, features: np.ndarray, targets: np.ndarray, epochs: int) -> Iterator[Head]:
         """This head after every one of `epochs`: int8 `features` [N, features] teach the labels that `rates` are of,
