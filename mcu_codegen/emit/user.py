@@ -30,7 +30,8 @@ def emit_user(
 
     `gates` are given where the network is switchable: those that are open at first.
 
-    `name` is that of the network's C. Raises InputError where nothing of the model can be one person's, or it has no labels.
+    `name` is that of the network's C. Raises InputError where nothing of the model can be one person's, or it
+    has no labels.
     """
     labels = labels_of(model)
     parts = [gates_part(model, enrolment, gates)] if user_groups(model) else []

@@ -69,7 +69,7 @@ class Content:
     gates: Gates  # by group; nothing where the model has none
     words: list[bool]  # by label, whether it may be decided
     learnt: Learnt | None  # None: the factory's exits
-    new_words: list[Row]
+    new_words: Sequence[Row] = ()
 
 
 def blob(
