@@ -115,6 +115,8 @@ static void tell(int32_t value)
 class HostDialogue:
     """On this host."""
 
+    name: str
+
     def __init__(self, sources: Mapping[str, str], exercise: str, *, sanitize: Sequence[str] = ()) -> None:
         """Builds `sources` and `exercise`, the includes and functions of the test program; `sanitize` as in
         `host.build_shared_library`."""
@@ -130,6 +132,8 @@ class HostDialogue:
 
 class CoreDialogue:
     """On an emulated core."""
+
+    name: str
 
     def __init__(
         self, sources: Mapping[str, str], exercise: str, target: Target, machine: Machine, toolchain: Toolchain
