@@ -71,3 +71,43 @@ def test_on_cores(name: str) -> None:
         pytest.skip(f"no emulator of {name}")
     graph = teachable_model(2)
     _same(CoreTeachingExecutor(graph, target, present[0], toolchain), graph, 0)
+
+
+def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "model.tflite", tmp_path / "out"
+    files.write_whole(path, tflite.write(teachable_model()))
+    model = tflite.read(path)
+    assert cli.main(["emit", str(path), "--learn-word", "-o", str(out), "--arena", "caller"]) == 0
+    sources = {each.name: each.read_text() for each in out.iterdir()}
+    assert "--learn-word" in sources["kws_model_teaching.c"]
+    assert "user_learn_word(" in sources["kws_model_teaching.h"]
+    assert "void *memory, const kws_model_user *user" in sources["kws_model_teaching.h"]
+    assert "#define KWS_DECISION_LABELS 9 " in sources["kws_decision.h"]  # three to come
+    assert "barred[KWS_DECISION_LABELS] = {0, 0, 0, 0, 0, 0, 1, 1, 1};" in sources["kws_decision.c"]
+    host.build_shared_library(sources)
+    capsys.readouterr()
+    verify = ["verify", str(path), "--target", "cortex-m4", "--samples", "2", "--json"]
+    assert cli.main(verify) == 0
+    rows = json.loads(capsys.readouterr().out)["executors"]
+    assert any(row["name"] == "host, teaching" for row in rows) and not any(row["differing"] for row in rows)
+    clips, _ = hear(model, features(model, 3))
+    User.nobody(model, ["no"]).with_word(model, "lights", clips).save(tmp_path / "anna.user")
+    own = ["--user", str(tmp_path / "anna.user")]
+    assert cli.main([*verify, *own]) == 0
+    emit = ["emit", str(path), *own, "-o", str(tmp_path / "own")]
+    assert cli.main([*emit, "--learn-word"]) == 2
+    assert "--learn-word: accepted without --user" in capsys.readouterr().err
+    assert cli.main(emit) == 0
+    assert '"down", "lights" }' in (tmp_path / "own" / "kws_model.h").read_text()
+    decision = (tmp_path / "own" / "kws_decision.c").read_text()
+    assert "barred[KWS_DECISION_LABELS] = {0, 0, 1, 0, 1, 1, 0};" in decision
+
+
+def test_a_model_that_cannot_be_taught_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, path = teachable_model(), tmp_path / "model.tflite"
+    del model.metadata["teaching"]
+    files.write_whole(path, tflite.write(model))
+    assert cli.main(["emit", str(path), "--learn-word", "-o", str(tmp_path / "out")]) == 2
+    assert "model" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert cli.main(["emit", str(path), "--learn-word", "--streaming", "-o", str(tmp_path / "out")]) == 2
+    assert "--learn-word: accepted without --streaming" in capsys.readouterr().err

@@ -148,13 +148,10 @@ def test_gates_and_words() -> None:
 
 
 def test_silence_is_named(model) -> None:
-    heard = features(model, 40)
-    best = NumpyExecutor(model).run([heard])[model.main.outputs[0]].reshape(40, -1).argmax(axis=1)
-    often = int(np.bincount(best).argmax())
-    labels = ["yes", "no", "up", "down", "left"]
-    labels.insert(often, "_silence_")
-    other = replace(model, metadata=model.metadata | {"labels": labels})
-    assert 0 < np.sum(best == often) < 40 and np.array_equal(hear(other, heard)[1], best == often)
+    heard = features(model, 60)
+    best = NumpyExecutor(model).run([heard])[model.main.outputs[0]].reshape(60, -1).argmax(axis=1)
+    assert len(np.unique(best)) > 3 and np.any(best == 0)
+    assert np.array_equal(hear(model, heard)[1], best == 0)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ from ..emit.learning import emit_learning
 from ..emit.model import ARENAS, emit_plan
 from ..emit.plan import compile_plan
 from ..emit.selftest import SELFTESTS
+from ..emit.teaching import emit_teaching, labels_with_new_words, with_last_layer
 from ..emit.text import Origin
 from ..emit.user import emit_user
 from ..errors import InputError
 from ..formats import tflite
+from ..listen.decision import detectable
 from ..listen.pipeline import Pipeline
 from . import personal_options, render_options, streaming_options
 
@@ -37,6 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--enrol", metavar="ENROL.tflite", help="enrol users on the board, with the enrolment network of a gated model"
     )
     parser.add_argument("--learn", action="store_true", help="let early exits learn from a user on the board")
+    parser.add_argument(
+        "--learn-word", action="store_true", help="let users teach words on the board, to a model of `kws meta adapt`"
+    )
     parser.add_argument("--name", default="kws_model", help="prefix of every file and C name (default: %(default)s)")
     parser.add_argument(
         "--arena",
@@ -60,24 +65,29 @@ def run(options: argparse.Namespace) -> int:
     streaming_options.chosen(options, graph)
     enrolment = None if options.enrol is None else tflite.read(options.enrol)
     origin = Origin(_command(options), graph.sha256)
-    personal = enrolment is not None or options.learn
+    personal = enrolment is not None or options.learn or options.learn_word
     sources = emit_user(graph, enrolment, options.name, origin) if personal else {}
-    if options.learn:
-        if options.user is not None and not options.switchable:
-            raise InputError(
-                "--learn: accepted without --user, or with --switchable; a network of one user learns no more"
-            )
-        sources |= emit_learning(graph, options.name, origin, options.arena)
+    for option, emitted in (("learn", emit_learning), ("learn_word", emit_teaching)):
+        if getattr(options, option):
+            if options.user is not None and not options.switchable:
+                flag = f"--{option.replace('_', '-')}"
+                raise InputError(
+                    f"{flag}: accepted without --user, or with --switchable; a network of one user learns no more"
+                )
+            sources |= emitted(graph, options.name, origin, options.arena)
     target = targets.find(options.target) if options.target else None
     graph, renderer = personal_options.shipped(options, graph, target, enrolment)
     graph = streaming_options.heard(options, graph)
-    plan = compile_plan(graph, renderer, options.name)
-    sources |= emit_plan(plan, options.arena, options.selftest, origin.command)
     if "front_end" in graph.metadata:
         pipeline, prefix = Pipeline.of(graph), options.name.removesuffix("_model")
         instruction_set = target.instruction_set if target else "portable"
         sources |= emit_frontend(pipeline.front_end, f"{prefix}_frontend", origin, instruction_set)
-        sources |= emit_decision(pipeline.decision, pipeline.labels, f"{prefix}_decision", origin, pipeline.words)
+        labels, words = pipeline.labels, pipeline.words
+        if options.learn_word:  # new words may be decided once they are taught
+            labels, words = labels_with_new_words(graph), words or detectable(labels)
+        sources |= emit_decision(pipeline.decision, labels, f"{prefix}_decision", origin, words)
+    plan = compile_plan(with_last_layer(graph) if options.learn_word else graph, renderer, options.name)
+    sources |= emit_plan(plan, options.arena, options.selftest, origin.command)
     folder = Path(options.out)
     files.write_all(folder, sources)
     for name, text in sources.items():
@@ -97,6 +107,7 @@ def _command(options: argparse.Namespace) -> str:
     named = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
     named["--weights"] = options.weights or ("int8" if options.switchable else render_options.DEFAULT)
     words = [word for option, value in named.items() if value is not None for word in (option, str(value))]
-    words += [f"--{name}" for name in ("switchable", "learn", "streaming") if getattr(options, name)]
+    flags = ("switchable", "learn", "learn_word", "streaming")
+    words += [f"--{name.replace('_', '-')}" for name in flags if getattr(options, name)]
     words += ["--no-streaming"] if options.streaming is False else []
     return shlex.join(["mcu-codegen", "emit", options.model, *words])

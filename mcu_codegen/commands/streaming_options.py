@@ -30,7 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def chosen(options: argparse.Namespace, graph: Graph) -> bool:
     """Whether the options ask for a step; or, where they say nothing, whether `graph` does and can have one as it is
     asked for. Raises InputError where options disagree."""
-    whole = [f"--{name}" for name in ("switchable", "enrol", "learn") if getattr(options, name, None)]
+    names = ("switchable", "enrol", "learn", "learn_word")
+    whole = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name, None)]
     streaming = options.streaming
     if streaming is None:
         streaming = bool(graph.metadata.get("streaming")) and not whole and not exits_of(graph)

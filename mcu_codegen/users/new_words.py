@@ -89,6 +89,8 @@ class LastLayer:
 
 def with_words(graph: Graph, rows: Sequence[Row], names: Sequence[str]) -> Graph:
     """`graph` with a label more for each of `rows`, an ordinary graph. Raises InputError where it can have none."""
+    if not rows:
+        return graph
     last, labels = LastLayer.of(graph), [*graph.metadata.get("labels", []), *names]
     keywords(labels)
     if len(set(labels)) < len(labels):
