@@ -14,7 +14,7 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 from mcu_codegen.users.blob import user_groups
-from mcu_codegen.users.new_words import LastLayer, NewWord, with_words
+from mcu_codegen.users.new_words import LastLayer, with_words
 from mcu_codegen.users.regression import rates_of
 from mcu_codegen.users.teaching import Teacher, Teaching, can_be_taught, head_of_new_word, hear
 from mcu_codegen.users.user import User
@@ -85,8 +85,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " --output. Such a model can be taught words, here and on a board."
     )
     parser.add_argument("model", type=Path, metavar="MODEL.tflite", help="an int8 model of `kws quantize`")
-    parser.add_argument("clips", type=Path, nargs="*", metavar="CLIP", help="recordings of the word")
-    parser.add_argument("--word", metavar="NAME", help="what is said in the clips; the model knows no such word yet")
+    parser.add_argument(
+        "--word",
+        nargs="+",
+        metavar=("NAME", "CLIP"),
+        help="a word that the model does not know, and recordings of it",
+    )
     parser.add_argument(
         "--data",
         action="append",
@@ -106,38 +110,33 @@ def run(options: argparse.Namespace) -> int:
     graph = tflite.read(options.model)
     if options.word is None:
         return _prepare(options, graph)
-    if not options.clips:
-        raise InputError(f"--word {options.word}: no clips of it; name some recordings")
+    name, clips = options.word[0], [Path(each) for each in options.word[1:]]
+    if not clips:
+        raise InputError(f"--word {name}: no recordings of it; --word NAME CLIP... is accepted")
     if (options.user is None) == (options.output is None):
         raise InputError("--user, for one user, or --output, for a model with the word: one of both is accepted")
     if options.user is not None and options.data:
-        raise InputError(
-            "--data: not with --user, who needs a model that holds it already; write that first, without --word"
-        )
+        raise InputError("--data: accepted without --user, whose model must hold it already; write that first")
     if options.data:
         graph = teachable(graph, _task(options, graph))
     if not can_be_taught(graph):
         raise InputError(f"{options.model}: it lacks what words are learnt against; --data chooses it")
     if options.user is not None:
-        return _teach_user(options, graph)
-    word = NewWord(options.word, clips := _heard(options.clips, graph), Teacher.of(graph).learn(clips))
-    adapted = with_words(graph, [word.row], [word.name])
-    files.write_whole(options.output, tflite.write(adapted))
-    print(
-        f"{options.output}: '{word.name}' learnt from {len(clips)} clips, label {len(adapted.metadata['labels']) - 1}"
-    )
+        return _teach_user(options.user, graph, name, clips)
+    row = Teacher.of(graph).learn(_heard(clips, graph))
+    files.write_whole(options.output, tflite.write(with_words(graph, [row], [name])))
+    print(f"{options.output}: '{name}' learnt from {len(clips)} clips")
     return 0
 
 
 def _prepare(options: argparse.Namespace, graph: Graph) -> int:
-    for name, found in (("clips", options.clips), ("--user", options.user)):
-        if found:
-            raise InputError(f"{name}: accepted with --word")
+    if options.user is not None:
+        raise InputError("--user: accepted with --word")
     if not options.data or options.output is None:
         raise InputError("without --word, --data and --output are needed")
     ready = teachable(graph, _task(options, graph))
     files.write_whole(options.output, tflite.write(ready))
-    count = len(Teacher.of(ready).teaching.negatives)
+    count = len(Teaching.of(ready).negatives)
     print(f"{options.output}: words can be taught to it, learnt against {count} clips of {', '.join(options.data)}")
     return 0
 
@@ -146,12 +145,12 @@ def _task(options: argparse.Namespace, graph: Graph) -> Task:
     return task_options.again(options, graph.metadata.get("labels", []), length_of(graph))
 
 
-def _teach_user(options: argparse.Namespace, graph: Graph) -> int:
-    if not Path(options.user).name:
-        raise InputError(f"--user {options.user!r}: a name is needed")
-    path = Path(options.user if options.user.endswith(".user") else f"{options.user}.user")
+def _teach_user(user_name: str, graph: Graph, word: str, clips: Sequence[Path]) -> int:
+    if not Path(user_name).name:
+        raise InputError(f"--user {user_name!r}: a name is needed")
+    path = Path(user_name if user_name.endswith(".user") else f"{user_name}.user")
     user = User.load(path, graph) if path.exists() else User.nobody(graph)
-    taught = user.with_word(graph, options.word, _heard(options.clips, graph, user))
+    taught = user.with_word(graph, word, _heard(clips, graph, user))
     taught.save(path)
     words = ", ".join(f"'{each.name}' from {len(each.clips)} clips" for each in taught.new_words)
     print(f"{path}: {words}; {len(taught.blob(graph))} bytes for the board")
