@@ -130,7 +130,7 @@ def test_refusals(model, data, clips, tmp_path, capsys) -> None:
         ([model, "--word", "yes", *clips[:3], *out], "word 'yes': the model has it already"),
         ([model, "--word", "a", *clips[:3]], "one of both is accepted"),
         ([model, "--word", "a", *clips[:3], *out, *user], "one of both is accepted"),
-        ([model, "--word", "a", *clips[:3], *user, "--data", data], "--data: not with --user"),
+        ([model, "--word", "a", *clips[:3], *user, "--data", data], "--data: accepted without --user"),
         ([other, "--word", "a", *clips[:3], *user], "anna.user: it is of model"),
         ([model, *user, *out], "--user: accepted with --word"),
         ([model, *out], "without --word, --data and --output are needed"),
