@@ -13,6 +13,7 @@ VERBS = {
     "quantize": ("kws.quantization.quantize", "Turn a trained network into an int8 .tflite"),
     "compress": ("kws.compress.compress", "Prune a trained network until it fits a core, a size or a loss of accuracy"),
     "transfer": ("kws.compress.transfer", "Let a small network learn from a large one: new data, or new words"),
+    "meta": ("kws.meta.command", "Train a network to learn new words from a few clips; prune it so that it still can"),
     "enroll": ("kws.personalize.enroll", "Make a network one person's, from a few recordings"),
     "evaluate": ("kws.evaluate", "Accuracy of a float or int8 network on a corpus"),
     "demo": ("kws.demo.demo", "Everything in one go: train, quantise, emit, verify, measure"),

@@ -22,6 +22,7 @@ from mcu_codegen.emulate.toolchain import choose
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 from mcu_codegen.prove import learning
+from mcu_codegen.prove.dialogue import compared
 from mcu_codegen.prove.learning import instructions
 from mcu_codegen.prove.learning_cases import random_given
 from mcu_codegen.prove.parity import Comparison
@@ -39,7 +40,7 @@ def _same(
     asked = random_given(graph, features(graph, 17, seed), seed)
     wanted = learning.expected(graph, asked, gates)
     found = executor.run(asked.pack(), 2 * sum(len(data) for _, data in wanted))
-    done = learning.compared(Comparison(executor.name), wanted, found)
+    done = compared(Comparison(executor.name), wanted, found)
     assert not done.trouble and done.first is None and done.compared == len(found), str(done)
 
 

@@ -187,7 +187,7 @@ def test_odd_words(words: list[str]) -> None:
         ({"zero_points": [0, 0]}, "zero_points"),
         ({"words": "yes"}, "words"),
         ({"words": ["maybe"]}, "'maybe'"),
-        ({"surprise": 1}, "format 2"),
+        ({"surprise": 1}, "format 3"),
     ],
 )
 def test_odd_files(pair, anna, tmp_path: Path, change: dict[str, object], message: str) -> None:

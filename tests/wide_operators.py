@@ -96,12 +96,21 @@ def fully_connected(draw: Draw, kind: str) -> Graph:
     return alone(kind, [source, *constants], output, FullyConnected(draw.activation()))
 
 
-WIDTHS = [("int16", "int16"), ("int16", "int8"), ("int16", "int32"), ("int32", "int16"), ("int32", "int8"), ("int8", "int16")]
+WIDTHS = [
+    ("int16", "int16"),
+    ("int16", "int8"),
+    ("int16", "int32"),
+    ("int32", "int16"),
+    ("int32", "int8"),
+    ("int8", "int16"),
+]
 
 
 def requantize(draw: Draw, kind: str) -> Graph:
     dtypes = WIDTHS[draw.integer(0, len(WIDTHS) - 1)]
-    source, output = (draw.quantization(-12, -8, "int8") if dtype == "int8" else scale(draw, -12, -8) for dtype in dtypes)
+    source, output = (
+        draw.quantization(-12, -8, "int8") if dtype == "int8" else scale(draw, -12, -8) for dtype in dtypes
+    )
     steps = {"int8": 1.0, "int16": 2.0**-8, "int32": 2.0**-20}
     source, output = (
         Quantization((float(np.float32(each.scale[0] * steps[dtype])),), each.zero_point)

@@ -38,6 +38,7 @@ class Checkpoint:
     gate_size: int = 0  # channels a gate; 0: a network without gates
     exits: tuple[int, ...] = ()  # places of early exits (models.exits)
     seconds: float = 1.0  # of a clip
+    learner: dict[str, Any] = field(default_factory=dict)  # how a meta-trained network is adapted (meta.learners)
 
     @property
     def window(self) -> Window:

@@ -15,10 +15,12 @@ from ..emit.learning import emit_learning
 from ..emit.model import ARENAS, emit_plan
 from ..emit.plan import compile_plan
 from ..emit.selftest import SELFTESTS
+from ..emit.teaching import emit_teaching, labels_with_new_words, with_last_layer
 from ..emit.text import Origin
 from ..emit.user import emit_user
 from ..errors import InputError
 from ..formats import tflite
+from ..listen.decision import detectable
 from ..listen.step import step_of
 from . import listening_options, personal_options, render_options, streaming_options
 
@@ -39,6 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--enrol", metavar="ENROL.tflite", help="enrol users on the board, with the enrolment network of a gated model"
     )
     parser.add_argument("--learn", action="store_true", help="let early exits learn from a user on the board")
+    parser.add_argument(
+        "--learn-word", action="store_true", help="let users teach words on the board, to a model of `kws meta adapt`"
+    )
     parser.add_argument("--name", default="kws_model", help="prefix of every file and C name (default: %(default)s)")
     parser.add_argument(
         "--arena",
@@ -62,30 +67,34 @@ def run(options: argparse.Namespace) -> int:
     streaming = streaming_options.chosen(options, graph)
     enrolment = None if options.enrol is None else tflite.read(options.enrol)
     origin = Origin(_command(options), graph.sha256)
-    personal = enrolment is not None or options.learn
+    personal = enrolment is not None or options.learn or options.learn_word
     sources = emit_user(graph, enrolment, options.name, origin) if personal else {}
-    if options.learn:
-        if options.user is not None and not options.switchable:
-            raise InputError(
-                "--learn: accepted without --user, or with --switchable; a network of one user learns no more"
-            )
-        sources |= emit_learning(graph, options.name, origin, options.arena)
+    for option, emitted in (("learn", emit_learning), ("learn_word", emit_teaching)):
+        if getattr(options, option):
+            if options.user is not None and not options.switchable:
+                flag = f"--{option.replace('_', '-')}"
+                raise InputError(
+                    f"{flag}: accepted without --user, or with --switchable; a network of one user learns no more"
+                )
+            sources |= emitted(graph, options.name, origin, options.arena)
     target = targets.find(options.target) if options.target else None
     graph, renderer = personal_options.shipped(options, graph, target, enrolment)
     graph = step_of(graph, options.rows_per_step) if streaming else graph
-    plan = compile_plan(graph, renderer, options.name)
-    sources |= emit_plan(plan, options.arena, options.selftest, origin.command)
     pipeline = listening_options.pipeline(options, graph)
     if pipeline is not None:
         prefix = options.name.removesuffix("_model")
         instruction_set = target.instruction_set if target else "portable"
         sources |= emit_frontend(pipeline.front_end, f"{prefix}_frontend", origin, instruction_set)
         decision, activity = pipeline.decision, pipeline.activity
-        rests = activity is not None
-        sources |= emit_decision(decision, pipeline.labels, f"{prefix}_decision", origin, pipeline.words, rests)
+        labels, words = pipeline.labels, pipeline.words
+        if options.learn_word:  # new words may be decided once they are taught
+            labels, words = labels_with_new_words(graph), words or detectable(labels)
+        sources |= emit_decision(decision, labels, f"{prefix}_decision", origin, words, activity is not None)
         if activity is not None:
             frame = pipeline.front_end.coefficients
             sources |= emit_activity(activity, frame, decision.stride_hops, f"{prefix}_activity", origin)
+    plan = compile_plan(with_last_layer(graph) if options.learn_word else graph, renderer, options.name)
+    sources |= emit_plan(plan, options.arena, options.selftest, origin.command)
     folder = Path(options.out)
     files.write_all(folder, sources)
     for name, text in sources.items():
@@ -106,6 +115,7 @@ def _command(options: argparse.Namespace) -> str:
     named = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
     named["--weights"] = options.weights or ("int8" if options.switchable else render_options.DEFAULT)
     words = [word for option, value in named.items() if value is not None for word in (option, str(value))]
-    words += [f"--{name}" for name in ("switchable", "learn", "streaming") if getattr(options, name)]
+    flags = ("switchable", "learn", "learn_word", "streaming")
+    words += [f"--{name.replace('_', '-')}" for name in flags if getattr(options, name)]
     words += ["--no-streaming"] if options.streaming is False else []
     return shlex.join(["mcu-codegen", "emit", options.model, *words])

@@ -14,6 +14,7 @@ from ..users.bake import bake
 from ..users.blob import user_groups
 from ..users.gates import join
 from ..users.learnt import with_exits
+from ..users.new_words import with_words
 from ..users.user import User
 from . import render_options
 
@@ -23,8 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--user",
         metavar="FILE.user",
-        help="ship the network of this user: channels, words and early exits; with --switchable, only begin with her"
-        " channels and words",
+        help="ship the network of this user: channels, words, early exits and words that she has taught; with"
+        " --switchable, only begin with her channels and words",
     )
     parser.add_argument(
         "--switchable", action="store_true", help="let users of a gated model be switched while the firmware runs"
@@ -58,10 +59,13 @@ def shipped(
 
 def own(graph: Graph, user: User) -> Graph:
     """The network of `user`, an ordinary graph, for users' words too."""
-    gates = user.gates(user_groups(graph))
+    gates, words = user.gates(user_groups(graph)), user.words
     if user.learnt is not None:
         graph = with_exits(graph, user.learnt)
+    if user.new_words:
+        names = [each.name for each in user.new_words]
+        graph = with_words(graph, [each.row for each in user.new_words], names)
+        words = None if words is None else (*words, *names)
     if gates:
-        return bake(graph, gates, user.words)
-    words = {} if user.words is None else {"words": list(user.words)}
-    return replace(graph, metadata=graph.metadata | words)
+        return bake(graph, gates, words)
+    return replace(graph, metadata=graph.metadata | ({} if words is None else {"words": list(words)}))

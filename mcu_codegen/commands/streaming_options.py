@@ -30,7 +30,8 @@ def chosen(options: argparse.Namespace, graph: Graph) -> bool:
     """Whether the options ask for a step of `graph`, as its file has it; or, where they say nothing, whether it says
     that it streams. One with gates or exits is whole unless a step is asked for: a step has neither to switch or to
     learn. Raises InputError where options disagree."""
-    whole = [f"--{name}" for name in ("switchable", "enrol", "learn") if getattr(options, name, None)]
+    names = ("switchable", "enrol", "learn", "learn_word")
+    whole = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name, None)]
     streaming: bool | None = options.streaming
     if streaming is None:
         fixed = not whole and "gates" not in graph.metadata and not exits_of(graph)

@@ -41,18 +41,12 @@ def run(
     input, or C that does not build.
 
     `verbs` maps a verb to (module, one-line help). The module has ``configure(parser)``, which adds the options, and
-    ``run(options)``, which returns the status; it is imported only when its verb is used.
+    ``run(options)``, which returns the status; or it has ``VERBS``, such a mapping, and they are the verb's own. It is
+    imported only when its verb is used.
     """
     parser = argparse.ArgumentParser(prog=tool, description=description)
-    chosen = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    wanted = next((word for word in arguments if not word.startswith("-")), None)
-    for verb, (module_name, text) in verbs.items():
-        verb_parser = chosen.add_parser(verb, help=text, description=text)
-        if verb == wanted:
-            module = importlib.import_module(module_name)
-            module.configure(verb_parser)
-            verb_parser.set_defaults(run=module.run)
+    _add(parser, verbs, arguments)
     options = parser.parse_args(arguments)
     try:
         with interrupts_arrive():
@@ -68,3 +62,18 @@ def run(
     except BrokenPipeError:  # whoever reads has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at the end complain
         return 141
+
+
+def _add(parser: argparse.ArgumentParser, verbs: Mapping[str, tuple[str, str]], arguments: Sequence[str]) -> None:
+    """Give `parser` the verbs, and the options of the one that `arguments` begin with."""
+    chosen = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    place = next((place for place, word in enumerate(arguments) if not word.startswith("-")), len(arguments))
+    for verb, (module_name, text) in verbs.items():
+        verb_parser = chosen.add_parser(verb, help=text, description=text)
+        if [verb] == list(arguments[place : place + 1]):
+            module = importlib.import_module(module_name)
+            if hasattr(module, "VERBS"):
+                _add(verb_parser, module.VERBS, arguments[place + 1 :])
+            else:
+                module.configure(verb_parser)
+                verb_parser.set_defaults(run=module.run)

@@ -15,10 +15,11 @@ from ..errors import InputError
 from ..formats import tflite
 from ..graph import Graph
 from ..listen.step import step_of
-from ..prove import learning, parity, personal
+from ..prove import learning, parity, personal, teaching
 from ..prove import streaming as prove_streaming
 from ..prove.comparison import Comparison, Report
 from ..prove.learning_cases import random_given
+from ..users.teaching import can_be_taught
 from ..users.user import User
 from . import features, personal_options, render_options, streaming_options
 
@@ -27,7 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = (
         "Executors: tinygrad, the C on this host, the C on every emulated core, LiteRT's reference kernels. Those that "
-        "are not installed are named as absent. Exits that can learn do so, too. Status 1: a byte differs."
+        "are not installed are named as absent. Exits that can learn do so, too; words are taught where they can be."
+        " Status 1: a byte differs."
     )
     parser.add_argument("model", type=Path, metavar="MODEL.tflite")
     parser.add_argument(
@@ -85,6 +87,10 @@ def run(options: argparse.Namespace) -> int:
             given = random_given(graph, inputs[graph.main.name][0])
             learnt = learning.compare(graph, given, personal.Cores(chosen, options.compiler, renderers), progress)
             report = Report([*report.comparisons, *learnt.comparisons])
+        if can_be_taught(graph):
+            asked = teaching.random_given(graph, inputs[graph.main.name][0])
+            taught = teaching.compare(graph, asked, personal.Cores(chosen, options.compiler, renderers), progress)
+            report = Report([*report.comparisons, *taught.comparisons])
     else:
         user = User.load(options.user, graph)
         enrolment = None if options.enrol is None else tflite.read(options.enrol)

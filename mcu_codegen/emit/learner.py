@@ -40,6 +40,29 @@ int name_learner_step(name_learner *learner);
 """What learning returns and does; for the header."""
 
 LEARNER = """\
+/* Begin with the factory's head. */
+static void head_begin(const pupil *self, int32_t number)
+{
+    const int8_t *weights;
+    const int32_t *biases;
+
+    name_factory_head(number, &weights, &biases);
+    for (int32_t i = 0; i < NAME_USER_LABELS * self->of->features; i++) {
+        self->weights[i] = weights[i];
+        self->master_weights[i] = (int16_t)(weights[i] * (1 << FRACTION));
+    }
+    for (int32_t label = 0; label < NAME_USER_LABELS; label++) {
+        self->biases[label] = biases[label];
+        self->master_biases[label] = biases[label] * (1 << FRACTION);
+    }
+}
+
+static void head_scores(const pupil *self, const int16_t *x, int8_t *scores)
+{
+    head_logits(self, x, scores);
+    soften(self->of, scores, NAME_USER_LABELS);
+}
+
 /* The first of the highest scores. */
 static int32_t best(const int8_t *scores)
 {

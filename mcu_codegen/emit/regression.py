@@ -15,8 +15,8 @@ _HELPERS = ("high_multiply", "rounding_shift", "requantize", "quantize", "recipr
 
 
 def regression(name: str, heads: Sequence[Head], rates: Sequence[Rates]) -> str:
-    """Constants and static functions: `heads`, one an exit, all of the same labels; head_begin, head_scores and
-    head_learn. `name` is the prefix of the network's C, in whose header `name`_factory_head is."""
+    """Constants and static functions: `heads`, all of as many labels, which learn; head_logits, soften and head_learn.
+    `name` is the prefix of the network's C."""
     rows, tables = [], []
     weights = features = 0
     for number, (head, rate) in enumerate(zip(heads, rates, strict=True)):
@@ -24,7 +24,7 @@ def regression(name: str, heads: Sequence[Head], rates: Sequence[Rates]) -> str:
         exponentials = shortened(head.exponentials)
         scaling = head.requantization
         tables += [
-            array(ctype, f"{role}_{number}", values, about=f"Exit {number}: {about}.")
+            array(ctype, f"{role}_{number}", values, about=f"Head {number}: {about}.")
             for role, ctype, values, about in (
                 ("multipliers", "int32_t", np.broadcast_to(scaling.multiplier, labels), "multipliers of the logits"),
                 ("shifts", "int8_t", np.broadcast_to(scaling.shift, labels), "and their shifts"),
@@ -49,7 +49,8 @@ def regression(name: str, heads: Sequence[Head], rates: Sequence[Rates]) -> str:
         "most_bias": str(MOST_BIAS << FRACTION),
         "features": str(max(head.weights.shape[1] for head in heads)),
         "weights": str(max(head.weights.size for head in heads)),
-        "exits": str(len(heads)),
+        "heads": str(len(heads)),
+        "labels": str(len(heads[0].weights)),
     }
     text = _CORE
     for key, value in values.items():
@@ -63,10 +64,12 @@ def shortened(exponentials: np.ndarray) -> np.ndarray:
 
 
 _CORE = """\
-/* FULLY_CONNECTED and SOFTMAX of one exit, and how they learn. */
+#define FRACTION $fraction$ /* bits of a master below the code that the network reads */
+
+/* FULLY_CONNECTED and SOFTMAX, and how they learn. */
 typedef struct {
     int32_t features;
-    int32_t first_weight; /* among those of all exits */
+    int32_t first_weight; /* among those of all heads */
     int32_t first_feature;
     int32_t zero_point; /* of the features */
     int32_t logit_zero_point;
@@ -83,33 +86,16 @@ typedef struct {
 /* What one head learns; weights and biases are the codes of the masters. */
 typedef struct {
     const head *of;
-    int16_t *master_weights; /* [NAME_USER_LABELS][features], with $fraction$ bits below the code */
+    int16_t *master_weights; /* [$labels$][features], of the codes */
     int32_t *master_biases;
     int8_t *weights;
     int32_t *biases;
 } pupil;
 
 $tables$
-static const head heads[$exits$] = {
+static const head heads[$heads$] = {
 $rows$
 };
-
-/* Begin with the factory's head. */
-static void head_begin(const pupil *self, int32_t number)
-{
-    const int8_t *weights;
-    const int32_t *biases;
-
-    name_factory_head(number, &weights, &biases);
-    for (int32_t i = 0; i < NAME_USER_LABELS * self->of->features; i++) {
-        self->weights[i] = weights[i];
-        self->master_weights[i] = (int16_t)(weights[i] * (1 << $fraction$));
-    }
-    for (int32_t label = 0; label < NAME_USER_LABELS; label++) {
-        self->biases[label] = biases[label];
-        self->master_biases[label] = biases[label] * (1 << $fraction$);
-    }
-}
 
 static int32_t dot(const int8_t *weights, const int16_t *x, int32_t count)
 {
@@ -121,26 +107,36 @@ static int32_t dot(const int8_t *weights, const int16_t *x, int32_t count)
     return sum;
 }
 
-/* The very scores that the network computes of features `x`, whose zero point is taken off already. */
-static void head_scores(const pupil *self, const int16_t *x, int8_t *scores)
+static int8_t logit(const head *of, int32_t label, int32_t sum)
+{
+    return name_quantize(sum, of->multipliers[label], of->shifts[label], of->logit_zero_point, of->low, of->high);
+}
+
+/* The very logits that the network computes of features `x`, whose zero point is taken off already. */
+static void head_logits(const pupil *self, const int16_t *x, int8_t *logits)
 {
     const head *const of = self->of;
     const int8_t *weights = self->weights;
+
+    for (int32_t label = 0; label < $labels$; label++) {
+        const int32_t sum = self->biases[label] + dot(weights, x, of->features);
+
+        weights += of->features;
+        logits[label] = logit(of, label, sum);
+    }
+}
+
+/* The scores of `count` labels in place of their logits. */
+static void soften(const head *of, int8_t *scores, int32_t count)
+{
     int32_t maximum = -128;
     uint32_t total = 0;
     int32_t inverse, bits;
 
-    for (int32_t label = 0; label < NAME_USER_LABELS; label++) {
-        const int32_t sum = self->biases[label] + dot(weights, x, of->features);
-
-        weights += of->features;
-        scores[label] =
-            name_quantize(sum, of->multipliers[label], of->shifts[label], of->logit_zero_point, of->low, of->high);
-        if (scores[label] > maximum) {
-            maximum = scores[label];
-        }
+    for (int32_t label = 0; label < count; label++) {
+        maximum = scores[label] > maximum ? scores[label] : maximum;
     }
-    for (int32_t label = 0; label < NAME_USER_LABELS; label++) {
+    for (int32_t label = 0; label < count; label++) {
         const int32_t distance = maximum - scores[label];
 
         if (distance < of->entries) {
@@ -148,7 +144,7 @@ static void head_scores(const pupil *self, const int16_t *x, int8_t *scores)
         }
     }
     inverse = name_reciprocal(total, &bits);
-    for (int32_t label = 0; label < NAME_USER_LABELS; label++) {
+    for (int32_t label = 0; label < count; label++) {
         const int32_t distance = maximum - scores[label];
         int32_t share = 0;
 
@@ -173,7 +169,7 @@ static void row_learn(int16_t *masters, int8_t *weights, const int16_t *x, int32
         const int32_t master = saturated(*masters - ((error * *x++ + half) >> shift), $most_weight$);
 
         *masters++ = (int16_t)master;
-        *weights++ = (int8_t)((master + $half$) >> $fraction$);
+        *weights++ = (int8_t)((master + $half$) >> FRACTION);
     }
 }
 
@@ -182,7 +178,7 @@ static void head_learn(const pupil *self, const int16_t *x, const int16_t *error
 {
     const int32_t features = self->of->features;
 
-    for (int32_t label = 0; label < NAME_USER_LABELS; label++) {
+    for (int32_t label = 0; label < $labels$; label++) {
         const int32_t error = errors[label];
 
         if (error != 0) {
@@ -190,7 +186,7 @@ static void head_learn(const pupil *self, const int16_t *x, const int16_t *error
             const int32_t master = saturated(self->master_biases[label] - step, $most_bias$);
 
             self->master_biases[label] = master;
-            self->biases[label] = (master + $half$) >> $fraction$;
+            self->biases[label] = (master + $half$) >> FRACTION;
             row_learn(self->master_weights + label * features, self->weights + label * features, x, features, error,
                       self->of->weight_shifts[label]);
         }

@@ -11,9 +11,11 @@ from ..listen.decision import keywords
 from ..users.blob import MAGIC, VERSION, Kind, Status, blob_bytes, labels_of, pack, user_groups
 from ..users.exits import exits_of
 from ..users.gates import Gates
+from ..users.teaching import can_be_taught
 from .text import CRC32, Origin, banner, header, hexadecimal
 from .user_exits import exits_part
 from .user_gates import gates_part
+from .user_new_words import new_words_part
 from .user_part import Part, Section
 
 
@@ -28,12 +30,14 @@ def emit_user(
 
     `gates` are given where the network is switchable: those that are open at first.
 
-    `name` is that of the network's C. Raises InputError where the model has neither gates nor exits, or no labels.
+    `name` is that of the network's C. Raises InputError where nothing of the model can be one person's, or it
+    has no labels.
     """
     labels = labels_of(model)
     parts = [gates_part(model, enrolment, gates)] if user_groups(model) else []
     parts.append(replace(_WORDS, values={"others": hexadecimal(pack(~np.array(keywords(labels))))}))
     parts += [exits_part(model)] if exits_of(model) else []
+    parts += [new_words_part(model)] if can_be_taught(model) else []
     sections = [section for part in parts for section in part.sections]
     values = {
         "macros": "".join(part.macros for part in parts),

@@ -7,7 +7,7 @@ from ..users.blob import Kind
 from ..users.exits import ALWAYS, NEVER
 from ..users.learning_constants import heads_of
 from ..users.regression import MOST_BIAS, MOST_WEIGHT
-from .user_part import Part, Section
+from .user_part import WRITE_NUMBER, Part, Section
 
 
 def exits_part(model: Graph) -> Part:
@@ -40,6 +40,7 @@ def exits_part(model: Graph) -> Part:
             "first_weights": ", ".join(str(sum(weights[:number])) + "u" for number in range(len(heads) + 1)),
             "head_bytes": str(sum(weights) + 4 * labels * len(heads)),
             "sections": str(len(kinds)),
+            "write_number": WRITE_NUMBER,
             "always": str(ALWAYS),
             "never": str(NEVER),
             "most_weight": str(MOST_WEIGHT),
@@ -59,15 +60,7 @@ _SECTIONS = """\
 /* Where the weights of each head begin, and the end. */
 static const uint32_t first_weights[NAME_EXITS + 1] = {$first_weights$};
 
-static uint8_t *write_number(uint8_t *to, uint32_t value, uint32_t bytes)
-{
-    for (; bytes > 0u; bytes--) {
-        *to++ = (uint8_t)value;
-        value >>= 8;
-    }
-    return to;
-}
-
+$write_number$
 static int read_heads(name_user *user, const uint8_t *section, uint32_t bytes)
 {
     int good = bytes == $head_bytes$u;

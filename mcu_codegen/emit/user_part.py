@@ -32,3 +32,16 @@ class Part:
     source: str
     values: Mapping[str, str]
     includes: tuple[str, ...] = ()
+
+
+WRITE_NUMBER = """\
+static uint8_t *write_number(uint8_t *to, uint32_t value, uint32_t bytes)
+{
+    for (; bytes > 0u; bytes--) {
+        *to++ = (uint8_t)value;
+        value >>= 8;
+    }
+    return to;
+}
+"""
+"""A function for those parts that write numbers; a network has one such part at most."""

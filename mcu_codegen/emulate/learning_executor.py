@@ -1,14 +1,11 @@
 """The generated C of learning, executed: on this host, and on an emulated core.
 
-One stream of bytes goes in and one comes out, both described at `exercise` in the C below. Numbers are little endian.
+What goes in and out is described at `exercise` in the C below.
 """
 
 from __future__ import annotations
 
-import ctypes
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from string import Template
 
 from ..emit.cortex_m.instruction_sets import RENDERERS
@@ -20,19 +17,14 @@ from ..emit.user import emit_user
 from ..graph import Graph
 from ..targets import Target
 from ..users.gates import Gates
-from . import host
-from .build import RUNTIME, build, stubs
+from .dialogue import CoreDialogue, HostDialogue
 from .machine import Machine
 from .toolchain import Toolchain
-
-_GIVEN, _ANSWERS = "given.bin", "answers.bin"
 
 _EXERCISE = Template("""\
 #include "kws_model.h"
 #include "kws_model_user.h"
 #include "kws_model_learning.h"
-
-$platform
 
 static $input;
 static $output;
@@ -40,19 +32,6 @@ static kws_model_buffer buffer;
 static kws_model_learner learner;
 static kws_model_user before, user;
 static uint8_t blob[KWS_MODEL_USER_BLOB_BYTES + 256];
-
-static uint32_t number(void)
-{
-    uint32_t value = 0;
-
-    take(&value, sizeof value);
-    return value;
-}
-
-static void tell(int32_t value)
-{
-    give(&value, sizeof value);
-}
 
 /* A user as a blob, and what the network says with it: its length, it, the exit, the scores. */
 static void show(const kws_model_user *shown)
@@ -130,124 +109,26 @@ static void exercise(void)
 }
 """)
 
-_ON_HOST = """\
-static const uint8_t *given;
-static uint8_t *answers;
-static uint32_t answered;
 
-static void take(void *to, uint32_t bytes)
-{
-    uint8_t *next = (uint8_t *)to;
-
-    while (bytes-- > 0u) {
-        *next++ = *given++;
-    }
-}
-
-static void give(const void *from, uint32_t bytes)
-{
-    const uint8_t *next = (const uint8_t *)from;
-
-    answered += bytes;
-    while (bytes-- > 0u) {
-        *answers++ = *next++;
-    }
-}
-"""
-
-_HOST_RUN = """
-uint32_t run(const uint8_t *from, uint8_t *to);
-
-uint32_t run(const uint8_t *from, uint8_t *to)
-{
-    given = from;
-    answers = to;
-    answered = 0;
-    exercise();
-    return answered;
-}
-"""
-
-_ON_CORE = f"""\
-#include "semihosting.h"
-
-int main(void);
-
-static int32_t given, answers;
-
-static void take(void *to, uint32_t bytes)
-{{
-    if (bytes > 0u && semihosting_read(given, to, bytes) != 0) {{
-        machine_stop(2);
-    }}
-}}
-
-static void give(const void *from, uint32_t bytes)
-{{
-    if (semihosting_write(answers, from, bytes) != 0) {{
-        machine_stop(3);
-    }}
-}}
-#define ANSWERS "{_ANSWERS}"
-#define GIVEN "{_GIVEN}"
-"""
-
-_CORE_RUN = """
-int main(void)
-{
-    given = semihosting_open(GIVEN, SEMIHOSTING_READ);
-    answers = semihosting_open(ANSWERS, SEMIHOSTING_WRITE);
-    exercise();
-    return 0;
-}
-"""
-
-
-class HostLearningExecutor:
+class HostLearningExecutor(HostDialogue):
     """On this host."""
 
     def __init__(self, model: Graph, gates: Gates | None = None, *, sanitize: Sequence[str] = ()) -> None:
-        """`gates` as in `sources_of`, `sanitize` as in `host.build_shared_library`. Raises InputError where the exits
-        cannot be learnt."""
+        """`gates` as in `sources_of`. Raises InputError where the exits cannot be learnt."""
         self.name = "host, learning"
-        sources = sources_of(model, "portable", gates) | {"main.c": _exercise(model, _ON_HOST) + _HOST_RUN}
-        self._library = ctypes.CDLL(str(host.build_shared_library(sources, sanitize=sanitize)))
-
-    def run(self, given: bytes, room: int) -> bytes:
-        """The answers to `given`, which have `room` bytes at most."""
-        answers = ctypes.create_string_buffer(room)
-        length = self._library.run(given, answers)
-        return answers.raw[:length]
+        super().__init__(sources_of(model, "portable", gates), _exercise(model), sanitize=sanitize)
 
 
-class CoreLearningExecutor:
+class CoreLearningExecutor(CoreDialogue):
     """On an emulated core."""
 
     def __init__(
         self, model: Graph, target: Target, machine: Machine, toolchain: Toolchain, gates: Gates | None = None
     ) -> None:
-        """Builds; `machine` emulates `target`, `gates` as in `sources_of`. Raises InputError where the exits cannot be
-        learnt."""
+        """`gates` as in `sources_of`. Raises InputError where the exits cannot be learnt."""
         self.name = f"{target.name} {machine.name} {toolchain.name}, learning"
-        self._machine = machine
-        self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
         sources = sources_of(model, target.instruction_set, gates)
-        sources |= {"main.c": _exercise(model, _ON_CORE) + _CORE_RUN, **stubs(*RUNTIME)}
-        self._program = build(Path(self._folder.name), sources, target, toolchain)
-
-    def run(self, given: bytes, _room: int = 0) -> bytes:
-        """The answers to `given`. Raises MachineError."""
-        folder = Path(self._folder.name)
-        (folder / _GIVEN).write_bytes(given)
-        self._machine.run(self._program, folder)
-        return (folder / _ANSWERS).read_bytes()
-
-    def count(self, given: bytes, function: str) -> int:
-        """Instructions of the first call of a C function. Raises MachineError where its machine cannot count."""
-        folder = Path(self._folder.name)
-        (folder / _GIVEN).write_bytes(given)
-        first, *_ = self._machine.count(self._program, folder, function)
-        return sum(first.instructions)
+        super().__init__(sources, _exercise(model), target, machine, toolchain)
 
 
 def sources_of(model: Graph, instruction_set: str, gates: Gates | None = None) -> dict[str, str]:
@@ -261,10 +142,9 @@ def sources_of(model: Graph, instruction_set: str, gates: Gates | None = None) -
     return network | emit_user(model, None, gates=gates) | emit_learning(model)
 
 
-def _exercise(model: Graph, platform: str) -> str:
+def _exercise(model: Graph) -> str:
     source, output = (model.tensors[index] for index in (model.main.inputs[0], model.main.outputs[-1]))
     return _EXERCISE.substitute(
-        platform=platform,
         input=f"{source.dtype}_t input[{source.bytes}]",
         output=f"{output.dtype}_t output[{output.bytes}]",
     )

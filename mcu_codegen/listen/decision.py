@@ -105,14 +105,19 @@ def keywords(labels: Sequence[str]) -> list[bool]:
     return [label not in (SILENCE, UNKNOWN) for label in labels]
 
 
+def detectable(labels: Sequence[str]) -> list[str]:
+    """Those of `labels` that are keywords. Raises InputError as `keywords` does."""
+    return [label for label, keyword in zip(labels, keywords(labels), strict=True) if keyword]
+
+
 def allowed(labels: Sequence[str], words: Sequence[str] | None) -> list[bool]:
     """Which of `labels` may be decided for a user of the keywords `words` only; None: all of them.
 
     _silence_ and _unknown_ always may. Raises InputError where a word is no keyword, or there are none.
     """
-    detectable = [label for label, keyword in zip(labels, keywords(labels), strict=True) if keyword]
-    chosen = detectable if words is None else list(words)
-    odd = [word for word in chosen if word not in detectable]
+    every = detectable(labels)
+    chosen = every if words is None else list(words)
+    odd = [word for word in chosen if word not in every]
     if odd or (words is not None and not chosen):
-        raise InputError(f"words: found {odd[0] if odd else 'none'!r}; accepted are {', '.join(detectable)}")
-    return [label in chosen or label not in detectable for label in labels]
+        raise InputError(f"words: found {odd[0] if odd else 'none'!r}; accepted are {', '.join(every)}")
+    return [label in chosen or label not in every for label in labels]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..emulate.learning_executor import CoreLearningExecutor, HostLearningExecutor
-from ..emulate.machine import MachineError
 from ..emulate.machines import counting_machine
 from ..emulate.toolchain import Toolchain
 from ..errors import InputError
@@ -27,9 +24,8 @@ from ..users.learning import Learner, Step, Utterances
 from ..users.learning_constants import heads_of
 from ..users.learnt import with_exits
 from ..users.regression import Head
-from . import parity
-from .comparison import Comparison, Report, add
-from .parity import Absent
+from .comparison import Comparison, Report
+from .dialogue import answers_of
 from .personal import Cores
 
 DONE, MORE, TOO_FEW, DAMAGED = range(4)
@@ -93,29 +89,15 @@ def compare(
     progress: Callable[[Comparison], None] = lambda comparison: None,
 ) -> Report:
     """Every executor's answers against `expected`."""
-    wanted, stream = expected(model, given), given.pack()
-    room = 2 * sum(len(data) for _, data in wanted)
-    executors: list[HostLearningExecutor | CoreLearningExecutor | Absent] = []
-    try:
-        executors.append(HostLearningExecutor(model))
-    except InputError as error:
-        executors.append(Absent("host, learning", str(error)))
-    executors += parity.on_cores(cores.targets, cores.compiler, lambda *core: CoreLearningExecutor(model, *core))
-
-    def one(executor: HostLearningExecutor | CoreLearningExecutor | Absent) -> Comparison:
-        done = Comparison(executor.name)
-        if isinstance(executor, Absent):
-            done = replace(done, trouble=executor.reason, absent=True)
-        else:
-            try:
-                done = compared(done, wanted, executor.run(stream, room))
-            except MachineError as error:
-                done = replace(done, trouble=str(error))
-        progress(done)
-        return done
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return Report(list(pool.map(one, executors)))
+    return answers_of(
+        "learning",
+        lambda: HostLearningExecutor(model),
+        lambda *core: CoreLearningExecutor(model, *core),
+        expected(model, given),
+        given.pack(),
+        cores,
+        progress,
+    )
 
 
 def instructions(model: Graph, utterances: Utterances, target: Target, compiler: Toolchain) -> int:
@@ -124,16 +106,6 @@ def instructions(model: Graph, utterances: Utterances, target: Target, compiler:
     stored = Stored(utterances, [False] * len(utterances.features))
     heard = np.empty((0, *model.tensors[model.main.inputs[0]].shape), np.int8)
     return executor.count(Given(heard, [], [stored], []).pack(), "kws_model_user_learn")
-
-
-def compared(done: Comparison, wanted: Sequence[tuple[str, bytes]], found: bytes) -> Comparison:
-    """`done` and all parts of the answers, which `wanted` names."""
-    at = 0
-    for part, data in wanted:
-        first, second = (np.frombuffer(each, np.uint8)[np.newaxis] for each in (data, found[at : at + len(data)]))
-        done = add(done, part, first, second)
-        at += len(data)
-    return done if at == len(found) else replace(done, trouble=f"{len(found)} bytes of answers; {at} are expected")
 
 
 def expected(model: Graph, given: Given, gates: Gates | None = None) -> list[tuple[str, bytes]]:

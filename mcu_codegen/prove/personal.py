@@ -26,6 +26,7 @@ from ..users.blob import pack, read_blob, user_groups
 from ..users.exits import answers
 from ..users.gates import Gates, open_channels
 from ..users.learnt import with_exits
+from ..users.new_words import with_words
 from ..users.user import User
 from . import parity
 from .comparison import Comparison, Report, add
@@ -58,6 +59,7 @@ def compare(
     are by definition, zero points.
     """
     own = model if user.learnt is None else with_exits(model, user.learnt)
+    own = with_words(own, [each.row for each in user.new_words], [each.name for each in user.new_words])
     given = {model.main.name: [inputs]}
     listed = user_groups(model)
     if not listed:
@@ -109,7 +111,7 @@ def _enrolment(
     """Enrolment against `User.enrol`; the blob of `user` loaded, and refused with any of its bytes changed; the network
     switched to what was loaded."""
     gates = user.gates(user_groups(model))
-    data = replace(user, exits=None).blob(model)
+    data = replace(user, exits=None, new_words=()).blob(model)
     blobs = [data, *(data[:at] + bytes([byte ^ 0xFF]) + data[at + 1 :] for at, byte in enumerate(data))]
     expected = Answers(
         User.enrol(model, enrolment, features, user.words).blob(model),

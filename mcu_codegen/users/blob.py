@@ -13,6 +13,7 @@ Numbers are little endian. Sections have rising types, and are about what the mo
 4. THRESHOLDS of the early exits as estimated, int16.
 5. BYPASS: which exits met its goal in the last estimate (1; bit i is exit i), and the exit after which nothing is run
    (1; the number of early exits where all is). A user whose exits have learnt has these three, any other none.
+6. NEW_WORDS that she has taught, one after the other: weights, int8 [features], then the bias, int32. Without it, none.
 
 A board that refuses a blob runs the full network with the factory's exits.
 """
@@ -33,6 +34,8 @@ from .exits import ALWAYS, NEVER, exits_of
 from .gates import Gates, Group, all_open, check_gates, groups
 from .learning_constants import heads_of
 from .learnt import Learnt, check_learnt, fits
+from .new_words import Row
+from .teaching import Teaching, can_be_taught, check_rows
 
 MAGIC, VERSION = b"KWSU", 2
 _HEADER, _SECTION, _CRC = 14, 3, 4  # bytes
@@ -46,6 +49,7 @@ class Kind(IntEnum):
     HEADS = 3
     THRESHOLDS = 4
     BYPASS = 5
+    NEW_WORDS = 6
 
 
 class Status(IntEnum):
@@ -65,9 +69,16 @@ class Content:
     gates: Gates  # by group; nothing where the model has none
     words: list[bool]  # by label, whether it may be decided
     learnt: Learnt | None  # None: the factory's exits
+    new_words: Sequence[Row] = ()
 
 
-def blob(model: Graph, gates: Gates, words: Sequence[str] | None = None, learnt: Learnt | None = None) -> bytes:
+def blob(
+    model: Graph,
+    gates: Gates,
+    words: Sequence[str] | None = None,
+    learnt: Learnt | None = None,
+    new_words: Sequence[Row] = (),
+) -> bytes:
     """The bytes for the board; `gates` are empty where the model has none, `words` are None for all.
 
     Raises InputError where something does not fit the model.
@@ -86,6 +97,10 @@ def blob(model: Graph, gates: Gates, words: Sequence[str] | None = None, learnt:
         sections[Kind.HEADS] = b"".join(weights.tobytes() + bias.astype("<i4").tobytes() for weights, bias in pairs)
         sections[Kind.THRESHOLDS] = np.array(learnt.thresholds, "<i2").tobytes()
         sections[Kind.BYPASS] = pack(np.array(learnt.met)) + bytes([learnt.bypass])
+    if new_words:
+        check_rows(model, new_words)
+        parts = (row.weights.tobytes() + row.bias.to_bytes(4, "little", signed=True) for row in new_words)
+        sections[Kind.NEW_WORDS] = b"".join(parts)
     content = MAGIC + bytes([VERSION, len(sections)]) + bytes.fromhex(model.sha256)[:8]
     for kind, section in sections.items():
         if len(section) > 0xFFFF:
@@ -95,12 +110,15 @@ def blob(model: Graph, gates: Gates, words: Sequence[str] | None = None, learnt:
 
 
 def blob_bytes(model: Graph) -> int:
-    """The size of the largest blob of `model`, that of a user with words and exits."""
+    """The size of the largest blob of `model`, that of a user with words, exits and new words."""
     parts = [-(-len(labels_of(model)) // 8)]
     if listed := user_groups(model):
         parts.append(-(-sum(group.count for group in listed) // 8))
     if exits := len(exits_of(model)):
         parts += [sum(head.weights.size + 4 * head.bias.size for head in heads_of(model)), 2 * exits, 2]
+    if can_be_taught(model):
+        teaching = Teaching.of(model)
+        parts.append(teaching.words * (teaching.features + 4))
     return _HEADER + sum(_SECTION + part for part in parts) + _CRC
 
 
@@ -112,10 +130,11 @@ def read_blob(model: Graph, data: bytes) -> tuple[Status, Content]:
 
 
 def user_groups(model: Graph) -> tuple[Group, ...]:
-    """Its gate groups, or nothing. Raises InputError where it has neither gates nor exits."""
-    if "gates" not in model.metadata and not exits_of(model):
+    """Its gate groups, or nothing. Raises InputError where nothing in it can be one person's."""
+    if "gates" not in model.metadata and not exits_of(model) and not can_be_taught(model):
         raise InputError(
-            f"model '{model.name}': its metadata list neither gates nor exits, which a user's network needs"
+            f"model '{model.name}': its metadata list neither gates nor exits nor how words are taught, one of which a"
+            " user's network needs"
         )
     return groups(model) if "gates" in model.metadata else ()
 
@@ -142,19 +161,22 @@ class _Reader:
         self.thresholds: list[int] = []
         self.met: list[bool] = []
         self.bypass = 0
+        self.new_words: list[Row] = []
         self.takes = {Kind.WORDS: self.take_words}
         if self.groups:
             self.takes[Kind.GATES] = self.take_gates
         if exits_of(model):
             exits = {Kind.HEADS: self.take_heads, Kind.THRESHOLDS: self.take_thresholds, Kind.BYPASS: self.take_bypass}
             self.takes |= exits
+        if can_be_taught(model):
+            self.takes[Kind.NEW_WORDS] = self.take_new_words
 
     def content(self) -> Content:
         learnt = None
         if self.heads:
             weights, biases = zip(*self.heads, strict=True)
             learnt = Learnt(weights, biases, tuple(self.thresholds), tuple(self.met), self.bypass)
-        return Content(self.gates, self.words.tolist(), learnt)
+        return Content(self.gates, self.words.tolist(), learnt, self.new_words)
 
     def read(self, data: bytes) -> Status:
         end = len(data) - _CRC
@@ -217,6 +239,17 @@ class _Reader:
             return False
         self.met, self.bypass = met.tolist(), section[1]
         return self.bypass == exits or (self.bypass < exits and self.met[self.bypass])
+
+    def take_new_words(self, section: bytes) -> bool:
+        teaching = Teaching.of(self.model)
+        size = teaching.features + 4
+        if not section or len(section) % size or len(section) > teaching.words * size:
+            return False
+        for at in range(0, len(section), size):
+            weights = np.frombuffer(section, np.int8, teaching.features, at)
+            bias = int.from_bytes(section[at + teaching.features : at + size], "little", signed=True)
+            self.new_words.append(Row(weights, bias))
+        return all(fits(row.weights, np.array(row.bias)) for row in self.new_words)
 
 
 def _unpack(data: bytes, count: int) -> np.ndarray | None:

@@ -82,6 +82,15 @@ def _writers(graph: Graph) -> dict[int, int]:
     return {operator.outputs[0]: position for position, operator in enumerate(graph.main.operators)}
 
 
+def written(graph: Graph, index: int, kind: str) -> int:
+    """The position of the operator of the main entry that writes a tensor. Raises InputError where it is no `kind`."""
+    position = _writers(graph).get(index)
+    found = "no operator" if position is None else graph.main.operators[position].kind
+    if position is None or found != kind:
+        raise InputError(f"tensor '{graph.tensors[index].name}' is written by {found}; {kind} is accepted")
+    return position
+
+
 def _exits(graph: Graph) -> tuple[Exit, ...]:
     listed, outputs = graph.metadata["exits"], graph.main.outputs
     thresholds = listed.get("thresholds") if isinstance(listed, dict) else None
@@ -101,28 +110,19 @@ def _exits(graph: Graph) -> tuple[Exit, ...]:
     found = []
     for index, threshold in zip(outputs, [*thresholds, NEVER], strict=True):
         tensor = graph.tensors[index]
-        last = _written(graph, writers, index, "SOFTMAX")
+        last = written(graph, index, "SOFTMAX")
         _check_scores(tensor, shape)
         needed |= _needed(graph.main.operators, writers, last)
         if odd := set(range(last + 1)) ^ needed:
             raise InputError(f"{layers[min(odd)]} is out of order: exit '{tensor.name}' is complete without it")
         if index == outputs[-1]:
             break
-        head = _written(graph, writers, graph.main.operators[last].inputs[0], "FULLY_CONNECTED")
+        head = written(graph, graph.main.operators[last].inputs[0], "FULLY_CONNECTED")
         features, weights = graph.main.operators[head].inputs[:2]
         if graph.tensors[features].bytes != graph.tensors[weights].shape[-1]:
             raise InputError(f"{layers[head]}: {graph.tensors[features].bytes} inputs; one row of weights takes all")
         found.append(Exit(tensor.name, index, head, features, threshold))
     return tuple(found)
-
-
-def _written(graph: Graph, writers: Mapping[int, int], index: int, kind: str) -> int:
-    """The position of the operator that writes a tensor; it must be a `kind`."""
-    position = writers.get(index)
-    written = "no operator" if position is None else graph.main.operators[position].kind
-    if position is None or written != kind:
-        raise InputError(f"tensor '{graph.tensors[index].name}' is written by {written}; {kind} is accepted")
-    return position
 
 
 def _check_scores(tensor: Tensor, shape: tuple[int, ...]) -> None:

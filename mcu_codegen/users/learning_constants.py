@@ -94,49 +94,51 @@ def _constants(found: object, exits: int, labels: int) -> Constants:
     names = [field.name for field in fields(Constants)]
     if not isinstance(found, Mapping) or set(found) != set(names):
         raise InputError(f"found {found!r}; an object of {', '.join(names)} is accepted")
-    capacity = _integer("capacity", found["capacity"], 1, MOST_UTTERANCES)
-    prior = _integer("prior", found["prior"], 0, MOST_PRIOR)
-    points = [_list("points", pair, 2) for pair in _list("points", found["points"], None)]
+    capacity = integer("capacity", found["capacity"], 1, MOST_UTTERANCES)
+    prior = integer("prior", found["prior"], 0, MOST_PRIOR)
+    points = [listed("points", pair, 2) for pair in listed("points", found["points"], None)]
     if not 1 <= len(points) <= MOST_POINTS:
         raise InputError(f"points: found {len(points)}; 1 to {MOST_POINTS} are accepted")
     rates = []
-    for pair in _list("rates", found["rates"], exits):
-        weights, biases = (_list("rates", shifts, labels) for shifts in _list("rates", pair, 2))
+    for pair in listed("rates", found["rates"], exits):
+        weights, biases = (listed("rates", shifts, labels) for shifts in listed("rates", pair, 2))
         rates.append(
             Rates(
-                tuple(_integer("weight shift", shift, 0, MOST_WEIGHT_SHIFT) for shift in weights),
-                tuple(_integer("bias shift", shift, 0, MOST_BIAS_SHIFT) for shift in biases),
+                tuple(integer("weight shift", shift, 0, MOST_WEIGHT_SHIFT) for shift in weights),
+                tuple(integer("bias shift", shift, 0, MOST_BIAS_SHIFT) for shift in biases),
             )
         )
     return Constants(
-        _integer("epochs", found["epochs"], 1, MOST_EPOCHS),
+        integer("epochs", found["epochs"], 1, MOST_EPOCHS),
         tuple(rates),
-        _integer("margin", found["margin"], 1, 255),
-        _integer("sure", found["sure"], -128, 127),
-        _integer("tolerance", found["tolerance"], 0, PER_MILLE),
+        integer("margin", found["margin"], 1, 255),
+        integer("sure", found["sure"], -128, 127),
+        integer("tolerance", found["tolerance"], 0, PER_MILLE),
         prior,
         tuple(
             Point(
-                tuple(_integer("threshold", code, ALWAYS, NEVER) for code in _list("points", codes, exits)),
-                _integer("loss of a point", loss, -prior, prior),
+                tuple(integer("threshold", code, ALWAYS, NEVER) for code in listed("points", codes, exits)),
+                integer("loss of a point", loss, -prior, prior),
             )
             for codes, loss in points
         ),
-        tuple(_integer("alone", loss, -prior, prior) for loss in _list("alone", found["alone"], exits)),
+        tuple(integer("alone", loss, -prior, prior) for loss in listed("alone", found["alone"], exits)),
         capacity,
-        _integer("fewest", found["fewest"], 1, capacity),
-        _integer("bypass_utterances", found["bypass_utterances"], 1, MOST_UTTERANCES),
-        _integer("every", found["every"], 1, MOST_UTTERANCES),
+        integer("fewest", found["fewest"], 1, capacity),
+        integer("bypass_utterances", found["bypass_utterances"], 1, MOST_UTTERANCES),
+        integer("every", found["every"], 1, MOST_UTTERANCES),
     )
 
 
-def _list(name: str, found: object, length: int | None) -> list[Any]:
+def listed(name: str, found: object, length: int | None) -> list[Any]:
+    """A list in metadata, of that length where there is one. Raises InputError."""
     if not isinstance(found, list) or length not in (None, len(found)):
         raise InputError(f"{name}: found {found!r}; a list{'' if length is None else f' of {length}'} is accepted")
     return found
 
 
-def _integer(name: str, found: object, low: int, high: int) -> int:
+def integer(name: str, found: object, low: int, high: int) -> int:
+    """A number in metadata, from `low` to `high`. Raises InputError."""
     if type(found) is not int or not low <= found <= high:
         raise InputError(f"{name}: found {found!r}; {low} to {high} is accepted")
     return found

@@ -23,9 +23,11 @@ from .blob import blob, labels_of, user_groups
 from .gates import MAX_UTTERANCES, Gates, Group, absent_steps, all_open, check_pair, decide
 from .learning import Learner, Utterances
 from .learnt import Learnt
+from .new_words import NewWord, Row, with_words
 from .own_exits import OwnExits
+from .teaching import Teacher, check_rows
 
-FORMAT = 2  # of the file
+FORMAT = 3  # of the file
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class User:
     steps: tuple[tuple[int, ...], ...]  # by group and gate: what the words that she does without change, an utterance
     words: tuple[str, ...] | None = None  # the keywords that this user uses; None: all
     exits: OwnExits | None = None  # None: the factory's
+    new_words: tuple[NewWord, ...] = ()  # that she has taught
 
     @staticmethod
     def nobody(model: Graph, words: Sequence[str] | None = None) -> User:
@@ -93,9 +96,23 @@ class User:
         learnt = learner.learn(buffer, None if self.learnt is None else self.learnt.met)
         return replace(self, exits=OwnExits(buffer, learnt))
 
+    def with_word(self, model: Graph, name: str, clips: np.ndarray) -> User:
+        """This user after she has taught the word `name` by `clips` of it, int8 [K, features] of `teaching.hear` with
+        the gates that she has by now.
+
+        Raises InputError where they cannot teach, or the model or she has the word already.
+        """
+        teacher, names = Teacher.of(model), [*(each.name for each in self.new_words), name]
+        if len(names) > teacher.teaching.words:
+            raise InputError(f"word '{name}': {len(names) - 1} words are taught already, as many as can be")
+        with_words(model, [Row.blank(teacher.teaching.features)] * len(names), names)
+        return replace(self, new_words=(*self.new_words, NewWord(name, clips, teacher.learn(clips))))
+
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        values = asdict(replace(self, exits=None)) | {"exits": None if self.exits is None else self.exits.to_dict()}
+        values = asdict(replace(self, exits=None, new_words=()))
+        values |= {"exits": None if self.exits is None else self.exits.to_dict()}
+        values |= {"new_words": [each.to_dict() for each in self.new_words]}
         files.write_whole(path, json.dumps({"format": FORMAT, **values}, indent=2) + "\n")
 
     @staticmethod
@@ -133,7 +150,8 @@ class User:
 
     def blob(self, model: Graph) -> bytes:
         """For the board."""
-        return blob(model, self.gates(user_groups(model)), self.words, self.learnt)
+        rows = [each.row for each in self.new_words]
+        return blob(model, self.gates(user_groups(model)), self.words, self.learnt, rows)
 
 
 def _user(values: Any, model: Graph) -> User:
@@ -185,4 +203,17 @@ def _user(values: Any, model: Graph) -> User:
         tuple(map(tuple, steps)),
         None if words is None else tuple(words),
         None if values["exits"] is None else OwnExits.from_dict(values["exits"], model),
+        _new_words(values["new_words"], model),
     )
+
+
+def _new_words(values: Any, model: Graph) -> tuple[NewWord, ...]:
+    if not isinstance(values, list):
+        raise InputError(f"new words: found {values!r}; a list is accepted")
+    found = tuple(map(NewWord.from_dict, values))
+    if found:
+        check_rows(model, [each.row for each in found])
+        with_words(model, [each.row for each in found], [each.name for each in found])
+        for each in found:
+            Teacher.of(model).check(each.clips)
+    return found

@@ -1,0 +1,167 @@
+"""A few clips of a word become one more label of an int8 network: for everybody, or for one user on her board."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mcu_codegen import files
+from mcu_codegen.errors import InputError
+from mcu_codegen.formats import tflite
+from mcu_codegen.graph import Graph
+from mcu_codegen.users.blob import user_groups
+from mcu_codegen.users.new_words import LastLayer, with_words
+from mcu_codegen.users.regression import rates_of
+from mcu_codegen.users.teaching import Teacher, Teaching, can_be_taught, head_of_new_word, hear
+from mcu_codegen.users.user import User
+
+from ..data import task as task_options
+from ..data.task import Task
+from ..personalize.enroll import recorded_features
+from ..training.inference import length_of, window_of
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How words are learnt; chosen on validation words."""
+
+    negatives: int = 64
+    epochs: int = 10
+    rate: float = 0.05  # the step of a real weight over its gradient
+    margin: int = 4  # the least error that teaches, in 1/256 of probability
+    turn: int = 4  # negatives for each clip
+    fewest: int = 3
+    most: int = 10
+    words: int = 4
+
+
+DEFAULTS = Settings()
+
+
+def teachable(graph: Graph, task: Task, settings: Settings = DEFAULTS, seed: int = 0) -> Graph:
+    """`graph` with what a word is learnt against, chosen among the training clips of `task`, in its metadata.
+
+    Raises InputError where a word cannot be learnt by its last layer.
+    """
+    head_of_new_word(graph)
+    rows = _spread(task.training.words, settings.negatives, seed)
+    features = window_of(graph).extract(task.training.audio[rows])
+    negatives, _ = hear(graph, features[:, np.newaxis, ..., np.newaxis])
+    last = LastLayer.of(graph)
+    weights = graph.tensors[graph.main.operators[last.dense].inputs[1]].quantization
+    assert weights is not None
+    rates = rates_of(settings.rate, graph.tensors[last.features].scale, np.array([max(weights.scale)]))
+    teaching = Teaching(
+        settings.epochs,
+        rates,
+        settings.margin,
+        settings.turn,
+        settings.fewest,
+        settings.most,
+        settings.words,
+        negatives,
+    )
+    return replace(graph, metadata=graph.metadata | {"teaching": teaching.metadata()})
+
+
+def _spread(words: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`count` rows, or all where there are fewer, in turn of every word, in an order of chance."""
+    rng = np.random.default_rng(seed)
+    turns = np.empty(len(words), np.int64)
+    for word in np.unique(words):
+        rows = np.flatnonzero(words == word)
+        turns[rng.permutation(rows)] = np.arange(len(rows))
+    order = np.lexsort((rng.random(len(words)), turns))
+    return np.sort(order[:count]) if count >= len(words) else order[:count]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Without --word: give MODEL what words are learnt against, chosen among the clips of --data, and write it to"
+        " --output. Such a model can be taught words, here and on a board."
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL.tflite", help="an int8 model of `kws quantize`")
+    parser.add_argument(
+        "--word",
+        nargs="+",
+        metavar=("NAME", "CLIP"),
+        help="a word that the model does not know, and recordings of it",
+    )
+    parser.add_argument(
+        "--data",
+        action="append",
+        metavar="SPEC",
+        help="what MODEL was trained on, as `kws train` takes it: where what is not the word comes from",
+    )
+    parser.add_argument(
+        "--exclude", type=task_options.word_list, default=[], metavar="A,B", help="words of --data that are not used"
+    )
+    parser.add_argument("--user", metavar="NAME", help="teach the word to this user, in NAME.user; a path, too")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="TFLITE", help="write a model, with the word if there is one"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    graph = tflite.read(options.model)
+    if options.word is None:
+        return _prepare(options, graph)
+    name, clips = options.word[0], [Path(each) for each in options.word[1:]]
+    if not clips:
+        raise InputError(f"--word {name}: no recordings of it; --word NAME CLIP... is accepted")
+    if (options.user is None) == (options.output is None):
+        raise InputError("--user, for one user, or --output, for a model with the word: one of both is accepted")
+    if options.user is not None and options.data:
+        raise InputError("--data: accepted without --user, whose model must hold it already; write that first")
+    if options.data:
+        graph = teachable(graph, _task(options, graph))
+    if not can_be_taught(graph):
+        raise InputError(f"{options.model}: it lacks what words are learnt against; --data chooses it")
+    if options.user is not None:
+        return _teach_user(options.user, graph, name, clips)
+    row = Teacher.of(graph).learn(_heard(clips, graph))
+    files.write_whole(options.output, tflite.write(with_words(graph, [row], [name])))
+    print(f"{options.output}: '{name}' learnt from {len(clips)} clips")
+    return 0
+
+
+def _prepare(options: argparse.Namespace, graph: Graph) -> int:
+    if options.user is not None:
+        raise InputError("--user: accepted with --word")
+    if not options.data or options.output is None:
+        raise InputError("without --word, --data and --output are needed")
+    ready = teachable(graph, _task(options, graph))
+    files.write_whole(options.output, tflite.write(ready))
+    count = len(Teaching.of(ready).negatives)
+    print(f"{options.output}: words can be taught to it, learnt against {count} clips of {', '.join(options.data)}")
+    return 0
+
+
+def _task(options: argparse.Namespace, graph: Graph) -> Task:
+    return task_options.again(options, graph.metadata.get("labels", []), length_of(graph))
+
+
+def _teach_user(user_name: str, graph: Graph, word: str, clips: Sequence[Path]) -> int:
+    if not Path(user_name).name:
+        raise InputError(f"--user {user_name!r}: a name is needed")
+    path = Path(user_name if user_name.endswith(".user") else f"{user_name}.user")
+    user = User.load(path, graph) if path.exists() else User.nobody(graph)
+    taught = user.with_word(graph, word, _heard(clips, graph, user))
+    taught.save(path)
+    words = ", ".join(f"'{each.name}' from {len(each.clips)} clips" for each in taught.new_words)
+    print(f"{path}: {words}; {len(taught.blob(graph))} bytes for the board")
+    return 0
+
+
+def _heard(clips: Sequence[Path], graph: Graph, user: User | None = None) -> np.ndarray:
+    """int8 [K, features] of the last layer. Raises InputError for a clip of silence."""
+    groups = user_groups(graph)
+    gates = user.gates(groups) if user is not None and groups else None
+    features, silent = hear(graph, recorded_features(clips, graph), gates)
+    for clip in np.flatnonzero(silent):
+        raise InputError(f"{clips[clip]}: silence to the network; a recording of the word is accepted")
+    return features

@@ -1,0 +1,223 @@
+"""How a network learns a task, and the gradient by which it is trained to.
+
+The body is everything but the last layer. It is adapted from its weights theta; the head is new for every task and
+starts at zero, so that any number of words can be learnt, none of them privileged. Batch normalisation is absorbed
+beforehand (`absorb`): what is adapted is what a microcontroller computes, and no clip's answer depends on the others
+that are asked with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy, linear
+
+from mcu_codegen.errors import InputError
+
+from ..models.layers import ColumnNorm
+from ..models.tracing import describe, module_of, trace
+from ..training.checkpoint import Checkpoint
+
+LEARNERS = {
+    "maml": "gradient steps for the whole network; the meta-gradient through them (Finn et al., arXiv 1703.03400)",
+    "fomaml": "the same, to first order",
+    "reptile": "the same steps; towards where they lead (Nichol et al., arXiv 1803.02999)",
+    "anil": "steps for the head alone, the meta-gradient through them (Raghu et al., arXiv 1909.09157)",
+    "prototypes": "the head is the mean of each word's clips (Snell et al., arXiv 1703.05175)",
+}
+
+
+@dataclass(frozen=True)
+class Learner:
+    """`steps` gradient steps over all clips of a task, with a learning rate for the body and one for the head.
+
+    The body's rate is times the mean square of each tensor, so that it is the same for layers whose scale is large and
+    for those whose scale is small.
+    """
+
+    name: str = "maml"
+    steps: int = 5
+    rate: float = 0.02
+    head_rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.name not in LEARNERS:
+            raise InputError(f"learner {self.name!r} is unknown; there are {', '.join(LEARNERS)}")
+        if self.steps < 1 or not self.rate > 0 or not self.head_rate > 0:
+            raise InputError(
+                f"learner {self.name}: {self.steps} steps of {self.rate} and {self.head_rate}; above 0 is accepted"
+            )
+
+    @property
+    def adapts_body(self) -> bool:
+        return self.name not in ("anil", "prototypes")
+
+
+def learner_of(held: Checkpoint, path: Path) -> Learner:
+    """How the network of `held`, which `path` names, is adapted. Raises InputError where it was not meta-trained."""
+    if not held.learner:
+        raise InputError(f"{path}: not meta-trained; a run of `kws meta train` or `kws meta prune` is accepted")
+    try:
+        return Learner(**held.learner)
+    except TypeError as error:
+        raise InputError(f"{path}: damaged, its learner is none ({error})") from None
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A network for one task."""
+
+    body: Mapping[str, Tensor]  # by name, the weights that stand for theta
+    weight: Tensor  # of the head, [words, channels]
+    bias: Tensor  # [words]
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Real feature values [N, 1, frames, coefficients] with labels int64[N]."""
+
+    features: Tensor
+    labels: Tensor
+
+
+class Adaptable:
+    """A network as a learner sees it: `theta`, its body's weights, and which of them are there to stay zero."""
+
+    def __init__(self, network: nn.Module) -> None:
+        """`network` is changed: its batch normalisation is absorbed, and training `theta` trains it.
+
+        Raises InputError where it is no sequence that ends in a linear layer.
+        """
+        if not isinstance(network, nn.Sequential) or not isinstance(network[-1], nn.Linear):
+            raise InputError(f"network {type(network).__name__} does not end in a linear layer of its own")
+        absorb(network)
+        self.network, self.body, self.head = network.eval(), network[:-1], network[-1]
+        idle = {f"{name}.weight" for name, each in self.body.named_modules() if type(each) is nn.BatchNorm2d}
+        self.theta = {name: value for name, value in self.body.named_parameters() if name not in idle}
+        for value in network.parameters():
+            value.requires_grad_(False)
+        for value in self.theta.values():
+            value.requires_grad_()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Weights of convolutions that are zero now are pruned: nothing trains or adapts them any more."""
+        self.masks = {
+            name: (value != 0) for name, value in self.theta.items() if value.ndim > 1 and bool((value == 0).any())
+        }
+
+    @torch.no_grad()
+    def sizes(self) -> dict[str, float]:
+        """By name of `theta` the root mean square of what is not pruned; of shifts, which may be zero, at least 0.1."""
+        found = {}
+        for name, value in self.theta.items():
+            held = value[self.masks[name]] if name in self.masks else value
+            size = float(held.square().mean().sqrt()) if held.numel() else 0.0
+            found[name] = max(size, 0.1) if value.ndim == 1 else size
+        return found
+
+    def masked(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: each * self.masks[name] if name in self.masks else each for name, each in gradients.items()}
+
+    def embed(self, features: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        """[N, channels], what the head takes."""
+        found: Tensor = functional_call(self.body, dict(weights), (features,))
+        return found
+
+    def logits(self, adapted: Adapted, features: Tensor) -> Tensor:
+        """[N, words]."""
+        return linear(self.embed(features, adapted.body), adapted.weight, adapted.bias)
+
+    def adapt(self, clips: Clips, ways: int, learner: Learner, second_order: bool = False) -> Adapted:
+        """The network after `learner`'s steps on `clips`."""
+        *_, last = self.steps(clips, ways, learner, second_order)
+        return last
+
+    def unadapted(self, ways: int) -> Adapted:
+        """The network before the first step."""
+        return Adapted(self.theta, torch.zeros(ways, self.head.in_features), torch.zeros(ways))
+
+    def steps(self, clips: Clips, ways: int, learner: Learner, second_order: bool = False) -> Iterator[Adapted]:
+        """The network after each step on `clips`; prototypes take one. With `second_order`, gradients reach theta
+        through the steps."""
+        embedded = None if learner.adapts_body else self.embed(clips.features, self.theta)
+        if learner.name == "prototypes":
+            assert embedded is not None
+            yield Adapted(self.theta, *_prototypes(embedded, clips.labels, ways))
+            return
+        body: dict[str, Tensor] = dict(self.theta)
+        start = self.unadapted(ways)
+        weight, bias = start.weight.requires_grad_(), start.bias.requires_grad_()
+        rates = {name: learner.rate * size**2 for name, size in self.sizes().items()}
+        for _ in range(learner.steps):
+            taken = self.embed(clips.features, body) if embedded is None else embedded
+            loss = cross_entropy(linear(taken, weight, bias), clips.labels)
+            moved = body if embedded is None else {}
+            gradients = torch.autograd.grad(loss, [weight, bias, *moved.values()], create_graph=second_order)
+            weight, bias = weight - learner.head_rate * gradients[0], bias - learner.head_rate * gradients[1]
+            changes = self.masked(dict(zip(moved, gradients[2:], strict=True)))
+            body = body | {name: body[name] - rates[name] * change for name, change in changes.items()}
+            if not second_order:
+                weight, bias = weight.detach().requires_grad_(), bias.detach().requires_grad_()
+            yield Adapted(body, weight, bias)
+
+    def meta_gradient(
+        self, support: Clips, query: Clips, ways: int, learner: Learner
+    ) -> tuple[dict[str, Tensor], float, float]:
+        """By name the gradient for theta, masked; the loss on the query in nats, and the share that is right there."""
+        if learner.name == "reptile":
+            both = Clips(torch.cat([support.features, query.features]), torch.cat([support.labels, query.labels]))
+            adapted = self.adapt(both, ways, learner)
+            found = {name: (value - adapted.body[name]).detach() for name, value in self.theta.items()}
+            with torch.no_grad():
+                outputs = self.logits(adapted, query.features)
+                loss = cross_entropy(outputs, query.labels)
+        else:
+            adapted = self.adapt(support, ways, learner, learner.name in ("maml", "anil"))
+            outputs = self.logits(adapted, query.features)
+            loss = cross_entropy(outputs, query.labels)
+            found = dict(zip(self.theta, torch.autograd.grad(loss, list(self.theta.values())), strict=True))
+        right = float((outputs.argmax(1) == query.labels).float().mean())
+        return self.masked(found), float(loss), right
+
+
+def _prototypes(embedded: Tensor, labels: Tensor, ways: int) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the head whose logits are the negative squared distances from each word's mean, but for what
+    all words have in common."""
+    means = torch.stack([embedded[labels == way].mean(0) for way in range(ways)])
+    return 2 * means, -means.square().sum(1)
+
+
+def normalised(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d]]:
+    """Name and module of each convolution that a batch normalisation follows, and the latter.
+
+    Raises InputError where one follows anything else. `ColumnNorm` is a layer of its own, and left out.
+    """
+    for node in trace(network).graph.nodes:
+        norm = module_of(node)
+        if isinstance(norm, nn.BatchNorm2d) and not isinstance(norm, ColumnNorm):
+            source = node.all_input_nodes[0]
+            conv = module_of(source)
+            if not isinstance(conv, nn.Conv2d) or conv.bias is not None or len(source.users) > 1:
+                raise InputError(f"{describe(node)} does not follow a convolution of its own")
+            yield str(source.target), conv, norm
+
+
+@torch.no_grad()
+def absorb(network: nn.Module) -> None:
+    """Let every convolution take up the scale of the batch normalisation behind it, which is left with a shift: what
+    the network computes in inference stays the same, and so do the names of its weights."""
+    for _, conv, norm in normalised(network):
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None and variance is not None
+        scale = norm.weight / (variance + norm.eps).sqrt()
+        conv.weight.mul_(scale[:, None, None, None])
+        norm.bias.sub_(mean * scale)
+        norm.weight.fill_(1)
+        mean.zero_()
+        variance.fill_(1 - norm.eps)

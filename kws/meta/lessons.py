@@ -1,0 +1,104 @@
+"""The loop of meta-training, the same for a whole network and for one that pruning has made holes in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mcu_codegen.listen.frontend import FrontEnd
+
+from ..training.inference import real
+from ..training.recipe import ramp
+from .learners import Adaptable, Clips, Learner
+from .tasks import Episode, Pool, Shape
+
+_WARMUP = 0.05  # of the steps
+_SAVED = 50  # steps between two states that are put aside
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """`steps` of Adam, each on the mean gradient of `tasks` tasks; the learning rate, relative to each tensor's size
+    (`Adaptable.sizes`), falls to zero as a cosine."""
+
+    steps: int = 600
+    tasks: int = 4
+    learning_rate: float = 5e-3
+
+
+def clips_of(episode: Episode, front_end: FrontEnd) -> tuple[Clips, Clips]:
+    """What is learnt from and what is asked."""
+    halves = (episode.support, episode.support_labels), (episode.query, episode.query_labels)
+    support, query = (Clips(real(codes, front_end), torch.from_numpy(labels)) for codes, labels in halves)
+    return support, query
+
+
+class MetaTraining:
+    """Trains `subject` in place. Every task comes from `seed` and the step's number."""
+
+    def __init__(
+        self,
+        subject: Adaptable,
+        pool: Pool,
+        shape: Shape,
+        learner: Learner,
+        lessons: Lessons,
+        front_end: FrontEnd,
+        seed: Sequence[int],
+    ) -> None:
+        pool.check(shape)
+        self.subject, self.pool, self.shape, self.learner = subject, pool, shape, learner
+        self.lessons, self.front_end, self.seed = lessons, front_end, tuple(seed)
+        groups = [{"params": [value], "name": name} for name, value in subject.theta.items()]
+        self.optimizer = torch.optim.Adam(groups)
+        self.history: list[dict[str, float]] = []
+
+    def run(self, title: str, put_aside: Callable[[], None]) -> None:
+        """The steps that are left; `put_aside` is called now and then, and after the last."""
+        started, sums = time.monotonic(), np.zeros(2)
+        done = int(self.history[-1]["step"]) if self.history else 0
+        bar = tqdm(range(done, self.lessons.steps), title, leave=False, mininterval=0.5, disable=None)
+        for step in bar:
+            sums += self._step(step)
+            if (step + 1) % _SAVED == 0 or step + 1 == self.lessons.steps:
+                loss, right = sums / (step - done + 1)
+                seconds = round(time.monotonic() - started, 1)
+                self.history.append({"step": step + 1, "loss": loss, "accuracy": right, "seconds": seconds})
+                done, sums, started = step + 1, np.zeros(2), time.monotonic()
+                put_aside()
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs, plain values and tensors."""
+        network = self.subject.network.state_dict()
+        return {"network": network, "optimizer": self.optimizer.state_dict(), "history": self.history}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.subject.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history = state["history"]
+
+    def _step(self, number: int) -> np.ndarray:
+        """Mean loss and accuracy on the query clips, float64[2]."""
+        total: dict[str, Tensor] = {}
+        found = np.zeros(2)
+        for task in range(self.lessons.tasks):
+            episode = self.pool.draw(self.shape, np.random.default_rng([*self.seed, number, task]))
+            support, query = clips_of(episode, self.front_end)
+            gradient, loss, right = self.subject.meta_gradient(support, query, len(episode.words), self.learner)
+            total = {name: total[name] + each if total else each for name, each in gradient.items()}
+            found += loss, right
+        rate = self.lessons.learning_rate * ramp(number, _WARMUP * self.lessons.steps, self.lessons.steps)
+        sizes = self.subject.sizes()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * sizes[group["name"]]
+        for name, value in self.subject.theta.items():
+            value.grad = total[name] / self.lessons.tasks
+        self.optimizer.step()
+        return found / self.lessons.tasks
