@@ -1,4 +1,4 @@
-"""mcu-codegen emit: the C of an int8 .tflite model."""
+"""mcu-codegen emit: the C of an int8 model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..emit.selftest import SELFTESTS
 from ..emit.text import Origin
 from ..emit.user import emit_user
 from ..errors import InputError
-from ..formats import tflite
+from ..formats import opening, tflite
 from ..listen.pipeline import Pipeline
 from . import personal_options, render_options, streaming_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
-    parser.add_argument("model", metavar="MODEL.tflite", help="int8 model")
+    parser.add_argument("model", metavar="MODEL", help="int8 .tflite, or ONNX in QDQ form")
     parser.add_argument(
         "--target",
         metavar="CORE",
@@ -56,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the network, and the front end and decision where the model names them. Raises InputError."""
-    graph = tflite.read(options.model)
+    graph = opening.read(options.model)
     streaming_options.chosen(options, graph)
     enrolment = None if options.enrol is None else tflite.read(options.enrol)
     origin = Origin(_command(options), graph.sha256)

@@ -12,7 +12,7 @@ import numpy as np
 from .. import targets
 from ..emulate import toolchain
 from ..errors import InputError
-from ..formats import tflite
+from ..formats import opening, tflite
 from ..graph import Graph
 from ..prove import learning, parity, personal
 from ..prove import streaming as prove_streaming
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Executors: tinygrad, the C on this host, the C on every emulated core, LiteRT's reference kernels. Those that "
         "are not installed are named as absent. Exits that can learn do so, too. Status 1: a byte differs."
     )
-    parser.add_argument("model", type=Path, metavar="MODEL.tflite")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="int8 .tflite, or ONNX in QDQ form")
     parser.add_argument(
         "--target",
         action="append",
@@ -58,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The exit status: 0 where everything agrees."""
     chosen = targets.find_all(options.target)
-    graph = tflite.read(options.model)
+    graph = opening.read(options.model)
     streaming = streaming_options.chosen(options, graph)
     inputs = {} if streaming else _inputs(graph, options)
     if options.enrol is not None and options.user is None:
