@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,7 @@ from ..errors import InputError
 from ..graph import NoOptions, Operator, Quantization, StridedSlice, Table, Tensor
 from .made import Made
 from .onnx_file import Node
-from .onnx_layout import Atom, Layout, sized
+from .onnx_layout import Atom, Layout
 from .onnx_values import Codes, Pending, Real, Value, Weights, codes_of
 
 _CLAMPS = {
@@ -107,8 +106,7 @@ class Builder(Made):
     def arranged(self, node: Node, codes: Codes, order: Sequence[int], shape: Sequence[int] | None = None) -> int:
         """The tensor of `codes` with its axes in `order`, of `shape` where that is not what they make."""
         wanted = [codes.shape[axis] for axis in order] if shape is None else list(shape)
-        atoms = sized(codes.layout.atoms(order))
-        here = self._transposed(node, codes, atoms) if not codes.layout.lies(order) else codes.index
+        here = codes.index if codes.layout.lies(order) else self._transposed(node, codes, codes.layout.atoms(order))
         return self.shaped(node, here, wanted)
 
     def contiguous(self, node: Node, codes: Codes) -> Codes:
@@ -160,30 +158,19 @@ class Builder(Made):
         return Real(codes_of(node, (value,), 0))
 
     def _transposed(self, node: Node, codes: Codes, atoms: list[Atom]) -> int:
-        """Memory in the order of `atoms`; those that stay together are one axis of the TRANSPOSE."""
-        key = codes.index, tuple(atoms)
-        if key in self._arranged:
-            return self._arranged[key]
-        place = {atom: number for number, atom in enumerate(sized(codes.layout.memory))}
-        runs: list[list[Atom]] = []
-        for atom in atoms:
-            if runs and place[atom] == place[runs[-1][-1]] + 1:
-                runs[-1].append(atom)
+        """Memory in the order of `atoms`, which are all of it; made once."""
+        key, memory = (codes.index, tuple(atoms)), codes.layout.memory
+        if key not in self._arranged:
+            axes = [memory.index(atom) for atom in atoms]
+            source = self.shaped(node, codes.index, [atom.size for atom in memory])
+            tensor, after = self.tensors[source], [atom.size for atom in atoms]
+            if tensor.constant and tensor.data is not None:
+                turned = np.ascontiguousarray(tensor.data.transpose(axes))
+                self._arranged[key] = self.constant_codes(tensor.name, turned, codes.quantization)
             else:
-                runs.append([atom])
-        ordered = sorted(runs, key=lambda run: place[run[0]])
-        before, after = ([math.prod(atom.size for atom in run) for run in each] for each in (ordered, runs))
-        axes = [ordered.index(run) for run in runs]
-        source, tensor = codes.index, self.tensors[codes.index]
-        if tensor.constant and tensor.data is not None:
-            data = np.ascontiguousarray(tensor.data.reshape(before).transpose(axes))
-            turned = self.constant_codes(tensor.name, data, codes.quantization)
-        else:
-            source = self.shaped(node, source, before)
-            order = self.integers(f"{node.name}/order", axes)
-            turned = self.operator(node, "TRANSPOSE", (source, order), after, codes.quantization)
-        self._arranged[key] = turned
-        return turned
+                order = self.integers(f"{node.name}/order", axes)
+                self._arranged[key] = self.operator(node, "TRANSPOSE", (source, order), after, codes.quantization)
+        return self._arranged[key]
 
     def quantization(self, index: int) -> Quantization:
         quantization = self.tensors[index].quantization

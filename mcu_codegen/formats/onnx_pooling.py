@@ -73,15 +73,15 @@ def average_pool(build: Builder, node: Node, values: Sequence[Value | None]) -> 
     layout = over.value(images, channels)
 
     def emit(quantization: Quantization, activation: str) -> Codes:
-        """AVERAGE_POOL_2D cannot rescale; a convolution with equal weights can."""
+        """AVERAGE_POOL_2D cannot rescale; a convolution with equal weights can, the larger the more exactly."""
         shape, here = over.output(images, channels), image(build, node, source)
         if (not inside and counted) or (counted and quantization != source.quantization):
             here, padding = padded(build, node, here, over)
-            weights = np.ones((1, *over.kernel, channels), np.int8)
-            scale = Quantization((float(np.float32(1 / math.prod(over.kernel))),), (0,))
-            ones = build.constant_codes(f"{node.name}/ones", weights, scale)
+            weights = np.full((1, *over.kernel, channels), 127, np.int8)
+            scale = Quantization((float(np.float32(1 / (127 * math.prod(over.kernel)))),), (0,))
+            equal = build.constant_codes(f"{node.name}/weights", weights, scale)
             options = DepthwiseConv2D(padding, over.stride, (1, 1), activation)
-            output = build.operator(node, "DEPTHWISE_CONV_2D", (here, ones), shape, quantization, options)
+            output = build.operator(node, "DEPTHWISE_CONV_2D", (here, equal), shape, quantization, options)
             return Codes(output, layout, quantization)
         pool = Pool2D(over.padding or "VALID", over.stride, over.kernel)
         output = build.operator(node, "AVERAGE_POOL_2D", (here,), shape, source.quantization, pool)
