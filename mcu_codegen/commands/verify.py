@@ -25,8 +25,9 @@ from . import features, personal_options, render_options, streaming_options
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = (
-        "Executors: tinygrad, the C on this host, the C on every emulated core, LiteRT's reference kernels, ONNX "
-        "Runtime for its files. Those that are not installed are named as absent. Exits that can learn do so, too. Status 1: a byte differs."
+        "Executors: tinygrad, the C on this host, the C on every emulated core, LiteRT's reference kernels, "
+        "ONNX Runtime for ONNX. Those that are not installed are named as absent. Exits that can learn do so, too. "
+        "Status 1: a byte differs."
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="int8 .tflite, or ONNX in QDQ form")
     parser.add_argument(
