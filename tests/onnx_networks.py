@@ -14,6 +14,8 @@ import onnx
 import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from torch import nn
+from torch.ao import quantization
+from torch.ao.quantization import quantize_fx
 
 
 def separable(channels: int, out: int, stride: int = 1, clamp: type[nn.Module] = nn.ReLU) -> list[nn.Module]:
@@ -105,3 +107,31 @@ def quantized(name: str, dtype: str = "int8", per_channel: bool = True) -> bytes
             weight_type=QuantType.QInt8,
         )
         return path.read_bytes()
+
+
+def quantized_by_pytorch(aware: bool) -> bytes:
+    """The mobile network, calibrated and converted, or as training that is `aware` of quantisation leaves it."""
+    torch.manual_seed(1)
+    network, shape = mobile()
+    clips = torch.randn(4, *shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if not aware:
+            mapping = quantization.get_default_qconfig_mapping("x86")
+            prepared = quantize_fx.prepare_fx(network.eval(), mapping, (clips,))
+            prepared(clips)
+            return exported(quantize_fx.convert_fx(prepared), shape)
+        fake = quantization.FakeQuantize
+        activation = fake.with_args(observer=quantization.MovingAverageMinMaxObserver, quant_min=0, quant_max=255)
+        weight = fake.with_args(
+            observer=quantization.MovingAveragePerChannelMinMaxObserver,
+            quant_min=-128,
+            quant_max=127,
+            dtype=torch.qint8,
+            qscheme=torch.per_channel_symmetric,
+        )
+        everywhere = quantization.QConfigMapping().set_global(quantization.QConfig(activation, weight))
+        prepared = quantize_fx.prepare_qat_fx(network.train(), everywhere, (clips,))
+        prepared(clips)
+        prepared.apply(quantization.disable_observer)
+        return exported(prepared, shape)

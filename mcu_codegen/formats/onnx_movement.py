@@ -14,7 +14,7 @@ from ..graph import Concatenation, Gather, Quantization
 from .onnx_builder import Builder
 from .onnx_file import Node
 from .onnx_layout import Layout
-from .onnx_values import Codes, Pending, Real, Value, Weights, integers_of
+from .onnx_values import Codes, CodesInput, Pending, Real, Value, Weights, integers_of
 
 Values = Sequence[Value | None]
 _End = 2**31 - 1
@@ -268,6 +268,17 @@ def identity(_build: Builder, node: Node, values: Values) -> Value:
     value = values[0]
     if value is None or len(node.outputs) > 1:
         raise InputError("no input, or a second output")
+    return value
+
+
+def cast(_build: Builder, node: Node, values: Values) -> Value:
+    """To the type that a value has already, as PyTorch writes it around codes."""
+    value = values[0]
+    kind = "float" if isinstance(value, Real) or type(value) is Pending else ""
+    if isinstance(value, Codes | CodesInput):
+        kind = "uint8" if value.unsigned else "int8"
+    if value is None or node.integer("to", 0) not in {"float": (1,), "uint8": (2,), "int8": (3,)}.get(kind, ()):
+        raise InputError(f"makes another type of {kind or 'a constant'}; its own is accepted")
     return value
 
 

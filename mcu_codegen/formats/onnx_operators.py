@@ -33,6 +33,7 @@ OPERATORS: dict[str, Handler] = {
     "PRelu": onnx_elementwise.prelu,
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), onnx_movement.reshape),
     "Transpose": onnx_movement.transpose,
+    "Cast": onnx_movement.cast,
     **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), onnx_movement.depth_to_space),
     "Slice": onnx_movement.slice_,
     "Split": onnx_movement.split,

@@ -38,11 +38,14 @@ def _windows(node: Node, shape: tuple[int, ...]) -> Windows:
 
 
 def _max_pool(build: Builder, node: Node, codes: Codes) -> Codes:
-    """Padding never wins: SAME leaves it out; else rows and columns at the edge are repeated, which changes nothing."""
+    """Padding never wins: SAME leaves it out; else it is the lowest code, where that is the code of 0 with which PAD
+    fills, or rows and columns at the edge are repeated, which changes no maximum."""
     over, (images, channels) = _windows(node, codes.shape), codes.shape[:2]
     if over.dilation != (1, 1) or any(axis.before >= axis.kernel for axis in (over.rows, over.columns)):
         raise InputError(f"dilation {over.dilation}, or windows outside the image; 1 is accepted, and no such windows")
     here, padding = image(build, node, codes), over.padding
+    if padding is None and codes.quantization.zero_point == (-128,):
+        here, padding = padded(build, node, here, over)
     for number, axis in ((1, over.rows), (2, over.columns)):
         if padding is None and not axis.valid:
             here = _edge_repeated(build, node, here, number, axis)
