@@ -1,4 +1,4 @@
-"""mcu-codegen emit: the C of an int8 .tflite model."""
+"""mcu-codegen emit: the C of an int8 model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..emit.teaching import emit_teaching, labels_with_new_words, with_last_laye
 from ..emit.text import Origin
 from ..emit.user import emit_user
 from ..errors import InputError
-from ..formats import tflite
+from ..formats import opening, tflite
 from ..listen.decision import detectable
 from ..listen.step import step_of
 from . import listening_options, personal_options, render_options, streaming_options
@@ -27,7 +27,7 @@ from . import listening_options, personal_options, render_options, streaming_opt
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
-    parser.add_argument("model", metavar="MODEL.tflite", help="int8 model")
+    parser.add_argument("model", metavar="MODEL", help="int8 .tflite, or ONNX in QDQ form")
     parser.add_argument(
         "--target",
         metavar="CORE",
@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the network, and the front end and decision where the model names them. Raises InputError."""
-    graph = tflite.read(options.model)
+    graph = opening.read(options.model)
     streaming = streaming_options.chosen(options, graph)
     enrolment = None if options.enrol is None else tflite.read(options.enrol)
     origin = Origin(_command(options), graph.sha256)

@@ -1,4 +1,4 @@
-"""mcu-codegen inspect: what a .tflite holds, and every reason for refusing it."""
+"""mcu-codegen inspect: what a model file holds, and every reason for refusing it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..formats import tflite
+from ..formats import opening
+from ..formats.found import NOT_SUPPORTED, Found
 from ..formats.normalize import FILE_ONLY
-from ..formats.reader import NOT_SUPPORTED
 from ..formats.refusals import Refusal
 from ..graph import Tensor
 from ..lower import lower, require_codes
@@ -23,14 +23,14 @@ _NAME = 40  # characters of a tensor's name in the tables; its end tells more th
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = "Nothing is compiled. Status 2: the file is refused."
-    parser.add_argument("model", type=Path, metavar="MODEL.tflite")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="int8 .tflite, or ONNX in QDQ form")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
 
 def run(options: argparse.Namespace) -> int:
     """The exit status: 0 where the model is accepted."""
-    data = tflite.load(options.model)
-    found = tflite.examine(data, str(options.model))
+    data = opening.load(options.model)
+    found = opening.examine(data, str(options.model))
     refusals = found.refusals + _refused_layers(found)
     if options.json:
         print(json.dumps(_to_dict(options.model, data, found, refusals), indent=2))
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     return 2 if refusals else 0
 
 
-def _refused_layers(found: tflite.Found) -> list[Refusal]:
+def _refused_layers(found: Found) -> list[Refusal]:
     """Why layers of what can be read cannot be computed as specified. They count as in every report."""
     refusals, tensors = [], found.graph.tensors
     for entry in found.graph.entries:
@@ -58,11 +58,11 @@ def _refused_layers(found: tflite.Found) -> list[Refusal]:
     return refusals
 
 
-def _to_dict(path: Path, data: bytes, found: tflite.Found, refusals: list[Refusal]) -> dict[str, Any]:
+def _to_dict(path: Path, data: bytes, found: Found, refusals: list[Refusal]) -> dict[str, Any]:
     graph = found.graph
 
-    def described(indices: tuple[int, ...]) -> list[dict[str, Any] | None]:
-        return [None if index < 0 else _described(graph.tensors[index]) for index in indices]
+    def described(indices: tuple[int, ...], tensors: list[Tensor]) -> list[dict[str, Any] | None]:
+        return [None if index < 0 else _described(tensors[index]) for index in indices]
 
     return {
         "model": str(path),
@@ -71,12 +71,20 @@ def _to_dict(path: Path, data: bytes, found: tflite.Found, refusals: list[Refusa
         "accepted": not refusals,
         "refusals": [{"where": each.where, "reason": each.reason} for each in refusals],
         "entries": [
-            {"name": entry.name, "inputs": described(entry.inputs), "outputs": described(entry.outputs)}
+            {
+                "name": entry.name,
+                "inputs": described(entry.inputs, graph.tensors),
+                "outputs": described(entry.outputs, graph.tensors),
+            }
             for entry in graph.entries
         ],
         "subgraphs": [
             [
-                {"kind": each.kind, "inputs": described(each.inputs), "outputs": described(each.outputs)}
+                {
+                    "kind": each.kind,
+                    "inputs": described(each.inputs, found.tensors),
+                    "outputs": described(each.outputs, found.tensors),
+                }
                 for each in listing
             ]
             for listing in found.listing
@@ -99,7 +107,7 @@ def _described(tensor: Tensor) -> dict[str, Any]:
     }
 
 
-def _text(path: Path, data: bytes, found: tflite.Found, refusals: list[Refusal]) -> str:
+def _text(path: Path, data: bytes, found: Found, refusals: list[Refusal]) -> str:
     graph, parts = found.graph, [f"{path}: {len(data):,} bytes, SHA-256 {found.graph.sha256}"]
     ends = [
         (entry.name, side, *_row(graph.tensors[index]))
@@ -113,15 +121,15 @@ def _text(path: Path, data: bytes, found: tflite.Found, refusals: list[Refusal])
         counts = ", ".join(f"{count} {kind}" for kind, count in Counter(each.kind for each in listing).most_common())
         rows = []
         for position, each in enumerate(listing):
-            constants = [graph.tensors[i] for i in each.inputs if i >= 0 and graph.tensors[i].constant]
+            constants = [found.tensors[i] for i in each.inputs if i >= 0 and found.tensors[i].constant]
             weights = ", ".join(f"{tensor.dtype} {_shape(tensor)}{_channels(tensor)}" for tensor in constants)
-            output = _row(graph.tensors[each.outputs[0]]) if each.outputs and each.outputs[0] >= 0 else ("",) * 5
+            output = _row(found.tensors[each.outputs[0]]) if each.outputs and each.outputs[0] >= 0 else ("",) * 5
             rows.append((str(position), each.kind, *output, weights))
         header = ("", "operator", "output", "type", "shape", "scale", "zero point", "constants")
         parts.append(f"subgraph {number}: {counts}\n\n{Table(header, rows).text()}")
     if graph.metadata:
         parts.append(f"metadata: {json.dumps(graph.metadata)}")
-    parts.append(_verdict(refusals))
+    parts.append(_verdict(refusals, found.supported))
     return "\n\n".join(parts)
 
 
@@ -143,7 +151,7 @@ def _channels(tensor: Tensor) -> str:
     return f" ({len(quantization.scale)} scales)" if quantization is not None and several else ""
 
 
-def _verdict(refusals: list[Refusal]) -> str:
+def _verdict(refusals: list[Refusal], supported: tuple[str, ...]) -> str:
     """Reasons that are the same word for word are said once, for all that they concern."""
     if not refusals:
         return "accepted"
@@ -153,5 +161,5 @@ def _verdict(refusals: list[Refusal]) -> str:
     lines = [f"refused, for {len(places)} reason{'s' if len(places) > 1 else ''}:"]
     lines += [f"  {', '.join(filter(None, where))}: {reason}".replace("  : ", "  ") for reason, where in places.items()]
     if NOT_SUPPORTED in places:
-        lines.append(f"supported are {', '.join(sorted(tflite.OPERATORS))}")
+        lines.append(f"supported are {', '.join(supported)}")
     return "\n".join(lines)

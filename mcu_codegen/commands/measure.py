@@ -10,7 +10,7 @@ from .. import files, targets
 from ..emit.plan import compile_plan
 from ..emulate import toolchain
 from ..errors import InputError
-from ..formats import tflite
+from ..formats import opening
 from ..listen.step import step_of
 from ..prove.arena_picture import arena_picture
 from ..prove.listening import listening
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "estimate from the executed instructions, with memory that never waits. Of a model that names its front end, "
         "labels and decision, the whole loop from waveform to decision is measured, too."
     )
-    parser.add_argument("model", type=Path, metavar="MODEL.tflite")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="int8 .tflite, or ONNX in QDQ form")
     parser.add_argument(
         "--target", default="cortex-m4", metavar="CORE", help=f"of {', '.join(targets.TARGETS)} (default %(default)s)"
     )
@@ -56,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The exit status."""
     target = targets.find(options.target)
-    graph = tflite.read(options.model)
+    graph = opening.read(options.model)
     streaming = streaming_options.chosen(options, graph)
     graph, renderer = personal_options.shipped(options, graph, target)
     graph = step_of(graph, options.rows_per_step) if streaming else graph

@@ -12,10 +12,10 @@ import numpy as np
 from .. import targets
 from ..emulate import toolchain
 from ..errors import InputError
-from ..formats import tflite
+from ..formats import opening, tflite
 from ..graph import Graph
 from ..listen.step import step_of
-from ..prove import learning, parity, personal, teaching
+from ..prove import against_onnxruntime, learning, parity, personal, teaching
 from ..prove import streaming as prove_streaming
 from ..prove.comparison import Comparison, Report
 from ..prove.learning_cases import random_given
@@ -27,11 +27,11 @@ from . import features, personal_options, render_options, streaming_options
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = (
-        "Executors: tinygrad, the C on this host, the C on every emulated core, LiteRT's reference kernels. Those that "
-        "are not installed are named as absent. Exits that can learn do so, too; words are taught where they can be."
-        " Status 1: a byte differs."
+        "Executors: tinygrad, the C on this host, the C on every emulated core, LiteRT's reference kernels, "
+        "ONNX Runtime for ONNX. Those that are not installed are named as absent. Exits that can learn do so, too; words"
+        " are taught where they can be. Status 1: a byte differs."
     )
-    parser.add_argument("model", type=Path, metavar="MODEL.tflite")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="int8 .tflite, or ONNX in QDQ form")
     parser.add_argument(
         "--target",
         action="append",
@@ -61,7 +61,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The exit status: 0 where everything agrees."""
     chosen = targets.find_all(options.target)
-    graph = tflite.read(options.model)
+    model, name = opening.load(options.model), str(options.model)
+    graph = opening.examine(model, name).accepted(name)
     streaming = streaming_options.chosen(options, graph)
     inputs = {} if streaming else _inputs(graph, options)
     if options.enrol is not None and options.user is None:
@@ -91,6 +92,8 @@ def run(options: argparse.Namespace) -> int:
             asked = teaching.random_given(graph, inputs[graph.main.name][0])
             taught = teaching.compare(graph, asked, personal.Cores(chosen, options.compiler, renderers), progress)
             report = Report([*report.comparisons, *taught.comparisons])
+        if opening.is_onnx(model, name):
+            report.comparisons.append(against_onnxruntime.compare(model, graph, inputs[graph.main.name]))
     else:
         user = User.load(options.user, graph)
         enrolment = None if options.enrol is None else tflite.read(options.enrol)

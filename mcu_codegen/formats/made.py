@@ -20,9 +20,10 @@ class Made:
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
-    def integers(self, name: str, values: Sequence[int]) -> int:
-        """A constant int32 vector."""
-        return self.add(Tensor(name, (len(values),), "int32", None, np.array(values, np.int32)))
+    def integers(self, name: str, values: Sequence[int] | Sequence[Sequence[int]]) -> int:
+        """Constant int32 values."""
+        data = np.array(values, np.int32)
+        return self.add(Tensor(name, data.shape, "int32", None, data))
 
     def like(self, index: int, name: str, shape: tuple[int, ...]) -> int:
         """An activation of `shape`, quantised as the tensor at `index`."""

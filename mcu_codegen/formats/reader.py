@@ -7,13 +7,14 @@ for `lower` to say.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..graph import STATES, Entry, Graph, Operator, Tensor
 from .fold import fold_constants, without_shape_inputs
+from .found import NOT_SUPPORTED, Listed
 from .metadata import METADATA, read_metadata
 from .names import identifier, printable
 from .normalize import CONSTANT_ONLY, without_float_edges
@@ -26,18 +27,6 @@ from .unsigned import without_unsigned_layers
 
 _UNREADABLE = "unreadable"
 """The type of a tensor that could not be read, which stays in its place."""
-
-NOT_SUPPORTED = "not supported"
-"""Why an operator of an unknown kind is refused."""
-
-
-class Listed(NamedTuple):
-    """An operator as the file lists it, accepted or not."""
-
-    kind: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    owner: str  # what errors call it
 
 
 class Reader:

@@ -71,7 +71,7 @@ def write(graph: Graph) -> bytes:
 
 def _operator_code(kind: str) -> dict[str, Any]:
     if kind not in OPERATORS:
-        raise InputError(f"operator {kind} cannot be written; {', '.join(sorted(OPERATORS))} can")
+        raise InputError(f"no .tflite holds an operator {kind}")
     code = BUILTIN_OPERATORS.index(kind)
     return {"deprecated_builtin_code": min(code, 127), "builtin_code": code, "version": OPERATORS[kind].version}
 

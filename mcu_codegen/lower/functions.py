@@ -45,6 +45,16 @@ def lower_quantize(graph: Graph, operator: Operator) -> Lookup:
     return _lookup(source, output, function)
 
 
+def lower_lookup(graph: Graph, operator: Operator) -> Lookup:
+    """A table that is there already."""
+    source, output = int8_tensor(graph, operator.inputs[0]), int8_tensor(graph, operator.outputs[0])
+    if source.shape != output.shape or len(operator.options.table) != 256:
+        raise InputError(
+            f"tensor '{output.name}' {output.shape}: {len(operator.options.table)} codes for {source.shape}"
+        )
+    return Lookup(np.frombuffer(operator.options.table, np.uint8))
+
+
 _CURVES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float, int]] = {
     "LOGISTIC": (arithmetic.logistic, 1 / 256, -128),
     "TANH": (arithmetic.hyperbolic_tangent, 1 / 128, 0),
