@@ -29,7 +29,7 @@ from ..training.inference import length_of, window_of
 class Settings:
     """How words are learnt; chosen on validation words."""
 
-    negatives: int = 64
+    averaged: int = 30  # clips of a word that is none of the user's
     epochs: int = 10
     rate: float = 0.05  # the step of a real weight over its gradient
     margin: int = 4  # the least error that teaches, in 1/256 of probability
@@ -42,15 +42,18 @@ class Settings:
 DEFAULTS = Settings()
 
 
-def teachable(graph: Graph, task: Task, settings: Settings = DEFAULTS, seed: int = 0) -> Graph:
-    """`graph` with what a word is learnt against, chosen among the training clips of `task`, in its metadata.
+def teachable(graph: Graph, task: Task, settings: Settings = DEFAULTS) -> Graph:
+    """`graph` with what a word is learnt against in its metadata: for each word in the training clips of `task`, those
+    of _unknown_ and silence too, the mean of the features that the last layer reads, in an order of chance.
 
-    Raises InputError where a word cannot be learnt by its last layer.
+    Raises InputError where a word cannot be learnt by its last layer, or there are too many words.
     """
     head_of_new_word(graph)
-    rows = _spread(task.training.words, settings.negatives, seed)
-    features = window_of(graph).extract(task.training.audio[rows])
-    negatives, _ = hear(graph, features[:, np.newaxis, ..., np.newaxis])
+    rng, means = np.random.default_rng(0), []
+    for word in rng.permutation(np.unique(task.training.words)):
+        rows = rng.permutation(np.flatnonzero(task.training.words == word))[: settings.averaged]
+        heard = window_of(graph).extract(task.training.audio[np.sort(rows)])
+        means.append(hear(graph, heard[:, np.newaxis, ..., np.newaxis])[0].mean(axis=0))
     last = LastLayer.of(graph)
     weights = graph.tensors[graph.main.operators[last.dense].inputs[1]].quantization
     assert weights is not None
@@ -63,20 +66,11 @@ def teachable(graph: Graph, task: Task, settings: Settings = DEFAULTS, seed: int
         settings.fewest,
         settings.most,
         settings.words,
-        negatives,
+        np.rint(means).astype(np.int8),
     )
-    return replace(graph, metadata=graph.metadata | {"teaching": teaching.metadata()})
-
-
-def _spread(words: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`count` rows, or all where there are fewer, in turn of every word, in an order of chance."""
-    rng = np.random.default_rng(seed)
-    turns = np.empty(len(words), np.int64)
-    for word in np.unique(words):
-        rows = np.flatnonzero(words == word)
-        turns[rng.permutation(rows)] = np.arange(len(rows))
-    order = np.lexsort((rng.random(len(words)), turns))
-    return np.sort(order[:count]) if count >= len(words) else order[:count]
+    ready = replace(graph, metadata=graph.metadata | {"teaching": teaching.metadata()})
+    Teacher.of(ready)
+    return ready
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -137,7 +131,7 @@ def _prepare(options: argparse.Namespace, graph: Graph) -> int:
     ready = teachable(graph, _task(options, graph))
     files.write_whole(options.output, tflite.write(ready))
     count = len(Teaching.of(ready).negatives)
-    print(f"{options.output}: words can be taught to it, learnt against {count} clips of {', '.join(options.data)}")
+    print(f"{options.output}: words can be taught to it, learnt against {count} words of {', '.join(options.data)}")
     return 0
 
 
