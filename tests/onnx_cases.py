@@ -221,7 +221,7 @@ CASES: dict[str, tuple[tuple[int, ...], Build, int]] = {
     "unsqueeze": (SIGNAL, _given("Unsqueeze", (1,)), 0),
     "slice": (IMAGE, _sliced, 0),
     "split": (IMAGE, _split, 0),
-    "concatenation": (IMAGE, _joined, 1),
+    "concatenation": (IMAGE, _joined, 2),
     "pad": (IMAGE, _given("Pad", (0, 0, 1, 2, 0, 0, 0, 1)), 0),
     "gather": (IMAGE, _given("Gather", (3, 1, -1), axis=2), 0),
     "gather one": (IMAGE, _given("Gather", 2, axis=1), 0),

@@ -1,9 +1,13 @@
-"""Networks exported by PyTorch and quantised by ONNX Runtime, with random weights."""
+"""Networks exported by PyTorch and quantised by ONNX Runtime, with random weights.
+
+As a script, writes them all into the folder that is named.
+"""
 
 from __future__ import annotations
 
 import io
 import logging
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -135,3 +139,13 @@ def quantized_by_pytorch(aware: bool) -> bytes:
         prepared(clips)
         prepared.apply(quantization.disable_observer)
         return exported(prepared, shape)
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in NETWORKS:
+        for dtype in ("int8", "uint8"):
+            (folder / f"{name}_{dtype}.onnx").write_bytes(quantized(name, dtype))
+    for name, aware in (("mobile_converted", False), ("mobile_aware", True)):
+        (folder / f"{name}.onnx").write_bytes(quantized_by_pytorch(aware))

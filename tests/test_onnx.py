@@ -45,7 +45,20 @@ def test_every_kind_beside_onnx_runtime(dtype: str) -> None:
 
 def test_every_kind_as_c() -> None:
     graph = read(all_cases("uint8"))
-    report = parity.compare(graph, [HostExecutor(graph)], parity.random_inputs(graph, 3))
+    inputs = parity.random_inputs(graph, 3)["invoke"]
+    expected, found = NumpyExecutor(graph).run(inputs), HostExecutor(graph).run(inputs)
+    for layer, operator in graph.layers():
+        index = operator.outputs[0]
+        assert index not in found or np.array_equal(expected[index], found[index]), layer
+    assert set(graph.main.outputs) <= found.keys()
+
+
+@pytest.mark.slow
+def test_every_kind_on_cores() -> None:
+    graph = read(all_cases("int8"))
+    cores = [targets.find(core) for core in ("cortex-m0", "cortex-m4", "cortex-m55")]
+    executors = [each for each in parity.executors(graph, cores) if each.name.startswith("cortex")]
+    report = parity.compare(graph, executors, parity.random_inputs(graph, 2))
     assert report.passed, report.table().text()
 
 

@@ -61,12 +61,12 @@ REFUSED: dict[str, tuple[Callable[[OnnxFile, str], str], str]] = {
     "asymmetric weights": (_asymmetric, "node 'conv_3' (Conv): weights 'dequantizelinear2_0' are asymmetric"),
     "scale": (
         _scale_that_changes,
-        "node 'quantizelinear_3' (QuantizeLinear): scale 'reducemax2_0' or zero point is not",
+        "node 'quantizelinear_3' (QuantizeLinear): scale 'reducemax2_0' or zero",
     ),
     "float weights": (_float_weights, "node 'conv_2' (Conv): weights 'c2' are float"),
     "float between": (
         _not_quantized_between,
-        "node 'conv_4' (Conv): reads 'sigmoid2_0', a function of codes, in float",
+        "node 'conv_4' (Conv): reads 'sigmoid2_0', a function of codes",
     ),
     "quantised twice": (_twice, "node 'quantizelinear_6' (QuantizeLinear): its input is quantised elsewhere"),
     "float factors": (_float_factors, "node 'mul_2' (Mul): reads 'c2', a float32 constant of shape (6, 1, 1)"),

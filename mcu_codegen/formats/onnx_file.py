@@ -21,10 +21,8 @@ OPSETS = (10, 26)
 """Lowest and highest version of the operator set: QuantizeLinear came with the first."""
 
 _DOMAINS = ("", "ai.onnx")
-_MICROSOFT = (
-    "com.microsoft",
-    ("QuantizeLinear", "DequantizeLinear"),
-)  # the same two, before the standard had all types
+_MICROSOFT = {("com.microsoft", kind) for kind in ("QuantizeLinear", "DequantizeLinear")}
+"""The same two, before the standard had all types of codes."""
 
 
 @dataclass(frozen=True)
@@ -106,17 +104,17 @@ def decode(data: bytes, refusals: Refusals) -> Model:
     arrays = _Arrays()
     constants: dict[str, np.ndarray] = {}
     for tensor in graph.initializer:
-        with refusals.of(f"constant '{printable(tensor.name)}'"):
-            constants[tensor.name] = arrays.read(tensor)
+        with refusals.of(f"constant '{printable(_text(tensor.name))}'"):
+            constants[_text(tensor.name)] = arrays.read(tensor)
     if graph.sparse_initializer:
         refusals.add("", "sparse constants; dense ones are accepted")
     nodes = [_node(arrays, position, each, versions[0], refusals) for position, each in enumerate(graph.node)]
     inputs = []
     for each in graph.input:
-        if each.name not in constants:
-            with refusals.of(f"input '{printable(each.name)}'"):
+        if _text(each.name) not in constants:
+            with refusals.of(f"input '{printable(_text(each.name))}'"):
                 inputs.append(_input(each))
-    return Model(nodes, constants, inputs, [each.name for each in graph.output])
+    return Model(nodes, constants, inputs, [_text(each.name) for each in graph.output])
 
 
 class _Arrays:
@@ -148,19 +146,23 @@ class _Arrays:
 
 
 def _node(arrays: _Arrays, position: int, proto: Any, opset: int, refusals: Refusals) -> Node:
-    kind = proto.op_type if proto.domain in _DOMAINS or _is_microsoft(proto) else f"{proto.domain}.{proto.op_type}"
-    name = printable(proto.name or next(iter(proto.output), "") or str(position))
-    node = Node(kind, tuple(proto.input), tuple(proto.output), {}, name, opset)
+    domain, kind = _text(proto.domain), _text(proto.op_type)
+    if domain not in _DOMAINS and (domain, kind) not in _MICROSOFT:
+        kind = f"{domain}.{kind}"
+    inputs, outputs = (tuple(_text(name) for name in side) for side in (proto.input, proto.output))
+    name = printable(_text(proto.name) or next(iter(outputs), "") or str(position))
+    node = Node(kind, inputs, outputs, {}, name, opset)
     for each in proto.attribute:
         with refusals.of(node.owner):
-            node.attributes[each.name] = _attribute(arrays, each)
+            node.attributes[_text(each.name)] = _attribute(arrays, each)
     if len(proto.input) > MAX_OPERANDS or not 0 < len(proto.output) <= MAX_OPERANDS:
         refusals.add(node.owner, f"{len(proto.input)} inputs and {len(proto.output)} outputs")
     return node
 
 
-def _is_microsoft(proto: Any) -> bool:
-    return proto.domain == _MICROSOFT[0] and proto.op_type in _MICROSOFT[1]
+def _text(found: str | bytes) -> str:
+    """A string of the file: one that is no UTF-8 comes as bytes."""
+    return found if isinstance(found, str) else found.decode(errors="backslashreplace")
 
 
 def _attribute(arrays: _Arrays, proto: Any) -> Any:
@@ -171,7 +173,7 @@ def _attribute(arrays: _Arrays, proto: Any) -> Any:
     if proto.type == AttributeProto.FLOAT:
         return float(proto.f)
     if proto.type == AttributeProto.STRING:
-        return proto.s.decode(errors="replace")
+        return _text(proto.s)
     if proto.type == AttributeProto.INTS:
         return list(proto.ints)
     if proto.type == AttributeProto.FLOATS:
@@ -200,8 +202,8 @@ def _input(proto: Any) -> Input:
         shape[0] = 1
     for axis, size in enumerate(shape):
         if not 0 < size < 2**31:
-            found = printable(dimensions[axis].dim_param) or size
+            found = printable(_text(dimensions[axis].dim_param)) or size
             raise InputError(f"axis {axis} is {found}; a fixed size is accepted, but for the batch's, which becomes 1")
     if math.prod(shape) > MAX_TENSOR_BYTES:
         raise InputError(f"shape {tuple(shape)} is beyond {MAX_TENSOR_BYTES >> 20} MiB")
-    return Input(proto.name, dtype, tuple(shape))
+    return Input(_text(proto.name), dtype, tuple(shape))
