@@ -145,6 +145,16 @@ def _multiply(step: lower.Multiply, *sources: np.ndarray) -> np.ndarray:
     return step.requantization((first - step.zero_points[0]) * (second - step.zero_points[1]))
 
 
+def _divide(step: lower.Divide, *sources: np.ndarray) -> np.ndarray:
+    scaling = step.scaling
+    a, b = (source - zero for source, zero in zip(_aligned(*sources), step.zero_points, strict=True))
+    a, b = np.broadcast_arrays(a, b)
+    quotient = arithmetic.divide(a, np.where(b == 0, 1, b), int(scaling.multiplier[0]), int(scaling.shift[0]))
+    ends = np.where(a < 0, scaling.low, scaling.high)
+    code = np.clip(quotient + scaling.zero_point, scaling.low, scaling.high)
+    return np.where(b == 0, ends, code).astype(np.int8)
+
+
 def _extreme(step: lower.Extreme, *sources: np.ndarray) -> np.ndarray:
     return (np.maximum if step.largest else np.minimum)(*_aligned(*sources)).astype(sources[0].dtype)
 
@@ -244,7 +254,7 @@ def _lstm(step: lower.Lstm, source: np.ndarray, *operands: np.ndarray) -> tuple[
     return np.concatenate(rows), hidden, cell.astype(np.int16)
 
 
-def _wide(step: lower.Wide[lower.Lowered], *sources: np.ndarray) -> Values:
+def _int16(step: lower.Int16[lower.Lowered], *sources: np.ndarray) -> Values:
     return _compute(step.operator, *sources)
 
 
@@ -261,6 +271,7 @@ _COMPUTE: dict[type, Callable[..., Values]] = {
     lower.Position: _position,
     lower.Add: _add,
     lower.Multiply: _multiply,
+    lower.Divide: _divide,
     lower.Extreme: _extreme,
     lower.Prelu: _prelu,
     lower.Lookup: _lookup,
@@ -276,5 +287,5 @@ _COMPUTE: dict[type, Callable[..., Values]] = {
     lower.MeanOfSums: _mean_of_sums,
     lower.Svdf: _svdf,
     lower.Lstm: _lstm,
-    lower.Wide: _wide,
+    lower.Int16: _int16,
 }
