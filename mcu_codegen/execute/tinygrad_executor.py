@@ -222,10 +222,10 @@ def _divide(step: lower.Divide, *sources: Tensor) -> Tensor:
     a, b = (source - zero for source, zero in zip(_aligned(*sources), step.zero_points, strict=True))
     a, b = a + b * 0, b + a * 0
     pairs = [(0, 0), *(arithmetic.reciprocal(divisor) for divisor in range(1, 256))]
-    inverse, bits = (_int64([pair[place] for pair in pairs])[(b < 0).where(-b, b)] for place in (0, 1))
+    inverse, bits = (_int64(np.array([pair[place] for pair in pairs]))[(b < 0).where(-b, b)] for place in (0, 1))
     dividend = (b < 0).where(-a, a)
     lefts = [32 - max(number.bit_length(), (~number).bit_length()) - 1 for number in range(-255, 256)]
-    left = _int64(lefts)[dividend + 255]
+    left = _int64(np.array(lefts))[dividend + 255]
     raised = _high_product(dividend.cast("int64") << left, inverse)
     product = _high_product(raised, int(scaling.multiplier[0]))
     exponent = left + bits + (31 - arithmetic.SOFTMAX_SUM_BITS - int(scaling.shift[0]))
