@@ -142,6 +142,20 @@ def reciprocal(total: int) -> tuple[int, int]:
     return int(_shift_left_saturating(x, 1)), SOFTMAX_SUM_BITS - leading_zeros
 
 
+def divide(a: np.ndarray, b: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
+    """a / b * multiplier * 2**(shift - 31), int64, of integers below 2**31 in magnitude; b is not 0.
+
+    The reciprocal is that of softmax; `a` is raised as far as int32 holds it, and the last right shift rounds.
+    """
+    inverse, bits = (np.array(each, np.int64) for each in zip(*map(reciprocal, np.abs(b).reshape(-1)), strict=True))
+    a, inverse, bits = np.where(b < 0, -a, a), inverse.reshape(b.shape), bits.reshape(b.shape)
+    magnitude = np.where(a < 0, -a - 1, a).astype(np.float64)
+    left = 31 - np.frexp(magnitude)[1].astype(np.int64)  # sign bits that say nothing
+    value = doubling_high_multiply(doubling_high_multiply(a << left, inverse), multiplier)
+    exponent = left + bits + 31 - SOFTMAX_SUM_BITS - shift
+    return np.where(exponent > 31, 0, rounding_right_shift(value, np.minimum(exponent, 31)))
+
+
 def softmax(codes: np.ndarray, exponentials: np.ndarray, dtype: str = "int8") -> np.ndarray:
     """Softmax over the last axis of int8 `codes`; the output's codes are all of `dtype`, the lowest being 0 and one
     beyond the highest 1."""
@@ -263,7 +277,7 @@ def _exp_16(a: np.ndarray, integer_bits: int) -> np.ndarray:
     result = _saturated16(exp_eighth + _multiply_16(x + tail, exp_eighth))
     rest = fraction - a
     for step in range(-2, min(integer_bits, 5)):
-        factor = rounding_right_shift(np.int64(_EXP_STEPS[step + 2]), 16)
+        factor = rounding_right_shift(np.array(_EXP_STEPS[step + 2]), 16)
         result = np.where(rest & (1 << (fraction_bits + step)), _multiply_16(result, factor), result)
     if integer_bits > 5:
         result = np.where(a < -(32 << fraction_bits), 0, result)

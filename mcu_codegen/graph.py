@@ -116,7 +116,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Elementwise:
-    """ADD, SUB, MUL."""
+    """ADD, SUB, MUL, DIV."""
 
     activation: str = "NONE"
 
@@ -221,6 +221,7 @@ OPTIONS: dict[str, type] = {
     "ADD": Elementwise,
     "SUB": Elementwise,
     "MUL": Elementwise,
+    "DIV": Elementwise,
     "RELU": NoOptions,
     "RELU6": NoOptions,
     "LOGISTIC": NoOptions,

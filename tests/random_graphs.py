@@ -1,24 +1,30 @@
 """Random integer graphs and inputs, each from one seed: what every executor, emitter and plan must agree on.
 
 All operators, options and quantisations that `lower` accepts occur, on shapes so small that thousands run in seconds.
-One graph in eight is large along some axis, for there the ranges of instructions end: offsets, constants, branches.
+One graph in eight is large along some axis, for there the ranges of instructions end: offsets, constants, branches. One
+in five has further operators beside the others, each with inputs of its own: with a state, on int16, or DIV.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+from int16_operators import INT16
 from random_compute import Computing
 from random_movement import Moving
+from single_operators import OPERATORS, Draw
+from stateful_operators import STATEFUL
 
 from mcu_codegen.graph import Entry, Graph, Operator
 
 
 def random_graph(seed: int, operators: int = 7) -> Graph:
     """The graph of `seed`, with up to `operators` drawn operators in each of one or two entries."""
-    return _Graphs(np.random.default_rng(seed), is_large(seed)).graph(f"random_{seed}", operators)
+    further = np.random.default_rng((seed, 16))
+    return _Graphs(np.random.default_rng(seed), is_large(seed), further).graph(f"random_{seed}", operators)
 
 
 def is_large(seed: int) -> bool:
@@ -36,19 +42,34 @@ def random_inputs(graph: Graph, seed: int, count: int = 4, entry: str | None = N
     inputs = []
     for index in chosen.inputs:
         tensor = graph.tensors[index]
-        data = rng.integers(-128, 128, (count, *tensor.shape))
-        for sample in data:
+        codes = np.iinfo(tensor.dtype)
+        data = rng.integers(codes.min, codes.max + 1, (count, *tensor.shape))
+        for place in range(count):
             style = rng.integers(4)
             if style == 0:
-                sample[...] = rng.choice([-128, 127], tensor.shape)
+                data[place] = rng.choice([codes.min, codes.max], tensor.shape)
             elif style == 1:
-                sample[...] = rng.choice([-128, 127, tensor.zero_point, rng.integers(-128, 128)])
-        inputs.append(data.astype(np.int8))
+                drawn = rng.integers(codes.min, codes.max + 1)
+                data[place] = rng.choice([codes.min, codes.max, tensor.zero_point, drawn])
+        inputs.append(data.astype(tensor.dtype))
     return inputs
 
 
+_FURTHER: dict[str, Callable[[Draw], Graph]] = {
+    "DIV": partial(OPERATORS["DIV"], kind="DIV"),
+    **{f"{kind} on int16": partial(make, kind=kind) for kind, make in INT16.items()},
+    **{kind: partial(make, dtype=dtype) for kind, (make, dtype) in STATEFUL.items()},
+}
+
+
 class _Graphs(Computing, Moving):
-    """Draws entries of drawn operators."""
+    """Draws entries of drawn operators. What comes from `further` changes nothing of what others draw."""
+
+    def __init__(self, rng: np.random.Generator, large: bool, further: np.random.Generator) -> None:
+        super().__init__(rng, large)
+        self.draw = Draw(0)
+        self.draw.rng = further
+        self.extended = bool(further.random() < 0.2)
 
     def graph(self, name: str, most: int) -> Graph:
         first = self.entry("invoke", most, [])
@@ -86,10 +107,27 @@ class _Graphs(Computing, Moving):
             output = draws[self.rng.choice(len(draws), p=often)](source, values)
             if output is not None and output not in values and self.tensors[output].dtype == "int8":
                 values.append(output)
+        for _ in range(self.draw.integer(1, 3) if self.extended else 0):
+            inputs += self.further()
         read = {index for operator in self.operators for index in operator.inputs}
         outputs = dict.fromkeys(operator.outputs[0] for operator in self.operators)
         chosen = [index for index in outputs if index not in read or self.chance(0.15)]
         return Entry(name, tuple(inputs), tuple(chosen or list(outputs)[-1:]), self.operators)
+
+    def further(self) -> list[int]:
+        """The inputs of another operator, which the entry gets."""
+        kinds = [*STATEFUL, "DIV"] if self.draw.integer(0, 1) else [*_FURTHER]
+        graph = _FURTHER[kinds[self.draw.integer(0, len(kinds) - 1)]](self.draw)
+        moved = [self.new("further", tensor) for tensor in graph.tensors]
+        self.operators += [
+            replace(
+                operator,
+                inputs=tuple(moved[index] if index >= 0 else index for index in operator.inputs),
+                outputs=tuple(moved[index] for index in operator.outputs),
+            )
+            for operator in graph.main.operators
+        ]
+        return [moved[index] for index in graph.main.inputs]
 
     def twin(self, index: int, renamed: dict[int, int]) -> int:
         if index < 0 or self.tensors[index].data is not None:

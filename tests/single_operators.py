@@ -95,6 +95,23 @@ def pairwise(draw: Draw, kind: str) -> Graph:
     return alone(kind, [first, second], output, Elementwise(draw.activation()))
 
 
+def quotient(draw: Draw, kind: str) -> Graph:
+    """Divisors that are never 0, on which the reference fails; multipliers for which it shifts by no more than 31."""
+    graph = pairwise(draw, "MUL")
+    first, second, output = graph.tensors
+    if second.data is None:
+        second.data = draw.rng.integers(-128, 128, second.shape).astype(np.int8)
+        graph.main.inputs = (0,)
+    assert second.data is not None
+    away = second.zero_point - 1 if second.zero_point > 0 else second.zero_point + 1
+    second.data = np.where(second.data == second.zero_point, away, second.data).astype(np.int8)
+    scale = first.scale / second.scale * 2.0 ** -draw.rng.uniform(6.1, 12)
+    output.quantization = Quantization(
+        (_float32(scale),), output.quantization.zero_point if output.quantization else (0,)
+    )
+    return alone(kind, [first, second], output, Elementwise(draw.activation()))
+
+
 def pool(draw: Draw, kind: str) -> Graph:
     height, width, channels = draw.integer(1, 9), draw.integer(1, 9), draw.integer(1, 5)
     window, stride = (draw.integer(1, height), draw.integer(1, width)), (draw.integer(1, 3), draw.integer(1, 3))
@@ -298,6 +315,7 @@ OPERATORS: dict[str, Callable[[Draw, str], Graph]] = {
     "ADD": pairwise,
     "SUB": pairwise,
     "MUL": pairwise,
+    "DIV": quotient,
     "MAX_POOL_2D": pool,
     "AVERAGE_POOL_2D": pool,
     "RELU": function,

@@ -31,7 +31,7 @@ def svdf(draw: Draw, dtype: str) -> Graph:
     return with_states("SVDF", [source, features, time, bias, state], output, Svdf(rank, "RELU"), (4,))
 
 
-def lstm(draw: Draw, _: str) -> Graph:
+def lstm(draw: Draw, dtype: str) -> Graph:
     """Gates are sometimes at their ends, mostly between."""
     steps, depth, cells = draw.integer(1, 5), draw.integer(1, 12), draw.integer(1, 9)
     shape, time_major = ((1, steps), False) if draw.integer(0, 1) else ((steps, 1), True)

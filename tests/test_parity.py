@@ -50,8 +50,8 @@ def test_random_graphs_agree_on_the_host_and_two_cores(seed):
     assert report.passed, report.table().text()
     every = sum(graph.tensors[op.outputs[0]].bytes for entry in graph.entries for op in entry.operators) * 4
     for comparison in report.comparisons:
-        # LiteRT does not run what it has no int8 kernel of, and says so
-        assert comparison.absent or comparison.compared == every or comparison.remark
+        # LiteRT's states are compared, too; it does not run what it has no int8 kernel of, and says so
+        assert comparison.absent or comparison.compared >= every or comparison.remark
 
 
 @pytest.mark.slow
@@ -258,4 +258,5 @@ def test_a_host_executor_carries_persistent_tensors_like_numpy():
     for _ in range(2):  # the second time without a reset
         for entry, inputs in inputs_of(graph, seed).items():
             expected, found = specification.run(inputs, entry), executor.run(inputs, entry)
-            assert all(np.array_equal(expected[index], found[index]) for index in expected)
+            values = {operator.outputs[0] for operator in graph.entry(entry).operators}  # C shows no state beside them
+            assert found.keys() == values and all(np.array_equal(expected[index], found[index]) for index in found)

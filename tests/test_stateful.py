@@ -29,13 +29,13 @@ needs_tinygrad = pytest.mark.skipif(bool(tinygrad_executor.unavailable()), reaso
 @needs_litert
 @pytest.mark.parametrize("kind", ["SVDF, 16 bits", "UNIDIRECTIONAL_SEQUENCE_LSTM"])
 def test_numpy_equals_litert(kind: str) -> None:
-    """Outputs and states after each of 30 steps, and again after a reset."""
+    """Outputs and states after each of 20 steps, and again after a reset."""
     make, dtype = STATEFUL[kind]
     draw = Draw(11)
     varied = set()
-    for _ in range(20):
+    for _ in range(10):
         graph = make(draw, dtype)
-        inputs = draw.inputs(graph, 30)
+        inputs = draw.inputs(graph, 20)
         written = tflite.write(graph)
         assert tflite.read_bytes(written, "written").main.operators == graph.main.operators
         litert, numpy = LiteRTExecutor(written), NumpyExecutor(graph)
@@ -64,9 +64,9 @@ def test_litert_cannot_judge_a_short_state() -> None:
 def test_c_equals_numpy(kind: str) -> None:
     make, dtype = STATEFUL[kind]
     draw = Draw(12)
-    for _ in range(4):
+    for _ in range(2):
         graph = make(draw, dtype)
-        inputs, output = draw.inputs(graph, 30), graph.main.outputs[0]
+        inputs, output = draw.inputs(graph, 20), graph.main.outputs[0]
         expected, found = NumpyExecutor(graph).run(inputs), HostExecutor(graph).run(inputs)
         np.testing.assert_array_equal(found[output], expected[output], str(graph), strict=True)
 

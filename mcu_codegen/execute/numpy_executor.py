@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import arithmetic, lower
 from ..graph import Entry, Graph
+from . import numpy_states
 from .batches import BatchExecutor
 
 Values = np.ndarray | tuple[np.ndarray, ...]
@@ -145,6 +146,16 @@ def _multiply(step: lower.Multiply, *sources: np.ndarray) -> np.ndarray:
     return step.requantization((first - step.zero_points[0]) * (second - step.zero_points[1]))
 
 
+def _divide(step: lower.Divide, *sources: np.ndarray) -> np.ndarray:
+    scaling = step.scaling
+    a, b = (source - zero for source, zero in zip(_aligned(*sources), step.zero_points, strict=True))
+    a, b = np.broadcast_arrays(a, b)
+    quotient = arithmetic.divide(a, np.where(b == 0, 1, b), int(scaling.multiplier[0]), int(scaling.shift[0]))
+    ends = np.where(a < 0, scaling.low, scaling.high)
+    code = np.clip(quotient + scaling.zero_point, scaling.low, scaling.high)
+    return np.where(b == 0, ends, code).astype(np.int8)
+
+
 def _extreme(step: lower.Extreme, *sources: np.ndarray) -> np.ndarray:
     return (np.maximum if step.largest else np.minimum)(*_aligned(*sources)).astype(sources[0].dtype)
 
@@ -215,36 +226,17 @@ def _mean_of_sums(step: lower.MeanOfSums, sums: np.ndarray) -> np.ndarray:
     return step.requantization(sums.astype(np.int64) - step.offset)
 
 
-def _svdf(step: lower.Svdf, source: np.ndarray, *operands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _svdf(step: lower.Svdf, source: np.ndarray, *operands: np.ndarray) -> Values:
     """The state is the last operand."""
-    filters, moments = step.time.shape
-    newest = _compute(step.features, source).reshape(-1, filters, 1)
-    state = np.concatenate([operands[-1].reshape(-1, filters, moments)[:, :, 1:], newest], axis=2)
-    products = (state.astype(np.int64) - step.state_zero_point) * step.time
-    sums = products.reshape(len(state), -1, step.rank * moments).sum(axis=2) + step.bias
-    return step.requantization(arithmetic.wrap32(sums)), state
+    return numpy_states.svdf(step, _compute(step.features, source), operands[-1])
 
 
-def _lstm(step: lower.Lstm, source: np.ndarray, *operands: np.ndarray) -> tuple[np.ndarray, ...]:
+def _lstm(step: lower.Lstm, source: np.ndarray, *operands: np.ndarray) -> Values:
     """The states are the last operands."""
-    hidden, cell = (state.reshape(1, step.cells).astype(np.int64) for state in operands[-2:])
-    rows = []
-    for values in source.reshape(step.steps, 1, -1):
-        sums = {}
-        for name, gate in step.gates.items():
-            partial = np.clip(gate.values(values), -32768, 32767)
-            sums[name] = np.clip(partial + gate.hidden(hidden), -32768, 32767)
-        given, kept, opened = (arithmetic.logistic_16(sums[name]) for name in ("input", "forget", "output"))
-        kept = arithmetic.rounding_right_shift(kept * cell, 15)
-        new = given * arithmetic.tanh_16(sums["cell"], 3)
-        cell = np.clip(kept + arithmetic.rounding_right_shift(new, 15 + step.cell_bits), -32768, 32767)
-        cell = np.clip(cell, -step.clip, step.clip) if step.clip else cell
-        hidden = step.requantization(opened * arithmetic.tanh_16(cell, step.cell_bits))
-        rows.append(hidden)
-    return np.concatenate(rows), hidden, cell.astype(np.int16)
+    return numpy_states.lstm(step, source, *operands[-2:])
 
 
-def _wide(step: lower.Wide[lower.Lowered], *sources: np.ndarray) -> Values:
+def _int16(step: lower.Int16[lower.Lowered], *sources: np.ndarray) -> Values:
     return _compute(step.operator, *sources)
 
 
@@ -261,6 +253,7 @@ _COMPUTE: dict[type, Callable[..., Values]] = {
     lower.Position: _position,
     lower.Add: _add,
     lower.Multiply: _multiply,
+    lower.Divide: _divide,
     lower.Extreme: _extreme,
     lower.Prelu: _prelu,
     lower.Lookup: _lookup,
@@ -276,5 +269,5 @@ _COMPUTE: dict[type, Callable[..., Values]] = {
     lower.MeanOfSums: _mean_of_sums,
     lower.Svdf: _svdf,
     lower.Lstm: _lstm,
-    lower.Wide: _wide,
+    lower.Int16: _int16,
 }

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from .. import files, lower
+from .. import arithmetic, files, lower
 from ..emulate.host import cache_folder
 from ..errors import InputError
 from ..graph import Entry, Graph
@@ -216,6 +216,24 @@ def _multiply(step: lower.Multiply, *sources: Tensor) -> Tensor:
     return _requantized(step.requantization, (first - step.zero_points[0]) * (second - step.zero_points[1]))
 
 
+def _divide(step: lower.Divide, *sources: Tensor) -> Tensor:
+    """Reciprocals of all divisors are a table, and so is how far a dividend is raised, for both are below 256."""
+    scaling = step.scaling
+    a, b = (source - zero for source, zero in zip(_aligned(*sources), step.zero_points, strict=True))
+    a, b = a + b * 0, b + a * 0
+    pairs = [(0, 0), *(arithmetic.reciprocal(divisor) for divisor in range(1, 256))]
+    inverse, bits = (_int64(np.array([pair[place] for pair in pairs]))[(b < 0).where(-b, b)] for place in (0, 1))
+    dividend = (b < 0).where(-a, a)
+    lefts = [32 - max(number.bit_length(), (~number).bit_length()) - 1 for number in range(-255, 256)]
+    left = _int64(np.array(lefts))[dividend + 255]
+    raised = _high_product(dividend.cast("int64") << left, inverse)
+    product = _high_product(raised, int(scaling.multiplier[0]))
+    exponent = left + bits + (31 - arithmetic.SOFTMAX_SUM_BITS - int(scaling.shift[0]))
+    magnitude = ((product < 0).where(-product, product) + ((_int64(1) << exponent) >> 1)) >> exponent
+    code = ((product < 0).where(-magnitude, magnitude) + scaling.zero_point).clip(scaling.low, scaling.high)
+    return (b == 0).where((a < 0).where(scaling.low, scaling.high), code)
+
+
 def _extreme(step: lower.Extreme, *sources: Tensor) -> Tensor:
     first, second = _aligned(*sources)
     return first.maximum(second) if step.largest else first.minimum(second)
@@ -339,7 +357,7 @@ def _product(product: lower.Product, codes: Tensor) -> Tensor:
     return _scaled(codes @ _int32(product.weights.T) + _int32(product.bias), product.multiplier, product.shift)
 
 
-def _wide(step: lower.Wide[lower.Lowered], *sources: Tensor) -> Values:
+def _int16(step: lower.Int16[lower.Lowered], *sources: Tensor) -> Values:
     return _compute(step.operator, *sources)
 
 
@@ -356,6 +374,7 @@ _COMPUTE: dict[type, Callable[..., Values]] = {
     lower.Position: _position,
     lower.Add: _add,
     lower.Multiply: _multiply,
+    lower.Divide: _divide,
     lower.Extreme: _extreme,
     lower.Prelu: _prelu,
     lower.Lookup: _lookup,
@@ -371,5 +390,5 @@ _COMPUTE: dict[type, Callable[..., Values]] = {
     lower.MeanOfSums: _mean_of_sums,
     lower.Svdf: _svdf,
     lower.Lstm: _lstm,
-    lower.Wide: _wide,
+    lower.Int16: _int16,
 }

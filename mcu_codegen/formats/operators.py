@@ -64,6 +64,7 @@ OPERATORS: dict[str, OperatorRow] = {
     "ADD": OperatorRow(2, "AddOptions", (2, 2), derived=_any_scale),
     "SUB": OperatorRow(2, "SubOptions", (2, 2), derived=_any_scale),
     "MUL": OperatorRow(2, "MulOptions", (2, 2)),
+    "DIV": OperatorRow(2, "DivOptions", (2, 2)),
     "RELU": OperatorRow(2, "", (1, 1)),
     "RELU6": OperatorRow(2, "", (1, 1)),
     "LOGISTIC": OperatorRow(2, "", (1, 1)),

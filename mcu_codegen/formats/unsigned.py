@@ -16,7 +16,7 @@ from ..graph import Entry, NoOptions, Operator, Quantization, Tensor
 
 _WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 _SHIFTABLE = _WEIGHTED | {
-    *("AVERAGE_POOL_2D", "MAX_POOL_2D", "ADD", "SUB", "MUL", "SOFTMAX", "LOGISTIC", "TANH", "RELU", "RELU6"),
+    *("AVERAGE_POOL_2D", "MAX_POOL_2D", "ADD", "SUB", "MUL", "DIV", "SOFTMAX", "LOGISTIC", "TANH", "RELU", "RELU6"),
     *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "STRIDED_SLICE", "CONCATENATION", "PACK", "PAD", "GATHER"),
     *("SPLIT", "SPLIT_V", "UNPACK", "SLICE", "TILE", "RESIZE_NEAREST_NEIGHBOR"),
 }

@@ -78,7 +78,8 @@ def _operator_code(kind: str) -> dict[str, Any]:
 
 def _operators(graph: Graph, entry: Entry, kinds: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The operators of `entry`, and tensors behind those of the graph that they list as intermediates."""
-    operators, inside = [], []
+    operators: list[dict[str, Any]] = []
+    inside: list[dict[str, Any]] = []
     for operator in entry.operators:
         operators.append(_operator(graph, operator, kinds))
         if count := OPERATORS[operator.kind].intermediates:

@@ -14,6 +14,7 @@ from ..graph import Graph, Operator
 from .batch import Batch, each_image
 from .common import LongRequantization, Requantization, activation_range, padding, require_codes
 from .convolution import Convolution, FullyConnected, lower_convolution, lower_fully_connected
+from .division import Divide, lower_divide
 from .elementwise import (
     Add,
     Extreme,
@@ -39,6 +40,7 @@ from .functions import (
     lower_sqrt,
 )
 from .gather import Bilinear, Gather, Interpolation, lower_gather, lower_resize_bilinear, lower_resize_nearest
+from .int16 import Int16, on_int16
 from .lstm import GATES, Gate, Lstm, Product, lower_lstm
 from .movement import (
     Copy,
@@ -57,7 +59,6 @@ from .pooling import AveragePool, MaxPool, Mean, Pool, Position, lower_mean, low
 from .rescale import Rescale, by_width, rescale_leaky_relu, rescale_quantize, rescale_relu
 from .stepping import MeanOfSums, ShiftIn, SlidingSum, lower_mean_of_sums, lower_shift_in, lower_sliding_sum
 from .svdf import Svdf, lower_svdf
-from .wide import Wide, widened
 
 __all__ = [
     "GATES",
@@ -67,10 +68,12 @@ __all__ = [
     "Bilinear",
     "Convolution",
     "Copy",
+    "Divide",
     "Extreme",
     "FullyConnected",
     "Gate",
     "Gather",
+    "Int16",
     "Interpolation",
     "LongRequantization",
     "Lookup",
@@ -93,7 +96,6 @@ __all__ = [
     "Softmax",
     "Svdf",
     "Walk",
-    "Wide",
     "activation_range",
     "lower",
     "padding",
@@ -109,6 +111,7 @@ Lowered = (
     | Position
     | Add
     | Multiply
+    | Divide
     | Extreme
     | Prelu
     | Lookup
@@ -123,12 +126,12 @@ Lowered = (
     | MeanOfSums
     | Svdf
     | Lstm
-    | Wide[Any]
+    | Int16[Any]
 )
 
 
 _NARROW = (Convolution, Pool, Batch, FullyConnected, Add, Multiply, Extreme)
-"""What is `Wide` on int16; other types know their codes' width."""
+"""What is `Int16` on int16; other types know their codes' width."""
 
 
 def lower(graph: Graph, operator: Operator, layer: str) -> Lowered:
@@ -138,7 +141,7 @@ def lower(graph: Graph, operator: Operator, layer: str) -> Lowered:
         raise InputError(f"{layer}: operator {operator.kind} (tensor '{name}') is not supported")
     try:
         lowered = _LOWERINGS[operator.kind](graph, operator)
-        return widened(lowered, graph.tensors[operator.outputs[0]]) if isinstance(lowered, _NARROW) else lowered
+        return on_int16(lowered, graph.tensors[operator.outputs[0]]) if isinstance(lowered, _NARROW) else lowered
     except InputError as error:
         raise InputError(f"{layer}: {error}") from None
 
@@ -155,10 +158,11 @@ _LOWERINGS: dict[str, Callable[[Graph, Operator], Lowered]] = {
     "ADD": lower_add,
     "SUB": lower_add,
     "MUL": lower_multiply,
+    "DIV": lower_divide,
     "RELU": by_width(lower_relu, rescale_relu),
     "RELU6": by_width(lower_relu, rescale_relu),
-    "RELU_N1_TO_1": by_width(lower_relu, rescale_relu),
-    "RELU_0_TO_1": by_width(lower_relu, rescale_relu),
+    "RELU_N1_TO_1": lower_relu,
+    "RELU_0_TO_1": lower_relu,
     "LEAKY_RELU": by_width(lower_leaky_relu, rescale_leaky_relu),
     "ABS": lower_abs,
     "SQRT": lower_sqrt,

@@ -82,8 +82,8 @@ def check_padded(source: Tensor, pads: tuple[int, int, int, int]) -> None:
 
 def require_codes(tensor: Tensor) -> None:
     """Refuse what is no tensor of codes, which all that generated C takes and gives are."""
-    if tensor.dtype not in ("int8", "uint8", "int16"):
-        raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8, uint8 or int16 is accepted")
+    if tensor.dtype not in ("int8", "uint8", "int16") and (tensor.dtype != "int32" or tensor.quantization is None):
+        raise InputError(f"tensor '{tensor.name}' is {tensor.dtype}; int8, uint8, int16 or quantised int32 is accepted")
 
 
 def int8_tensor(graph: Graph, index: int) -> Tensor:

@@ -69,7 +69,7 @@ def lower_convolution(graph: Graph, operator: Operator) -> Convolution:
             f"weights '{filters.name}' {filters.shape} do not fit input {source.shape} and output {output.shape}"
         )
     weights, scales = _weights(graph, operator.inputs[1], channels, channel_axis)
-    bias = _bias(graph, operator, channels, source.dtype)
+    bias = _bias(graph, operator, channels, source)
     real = _multipliers(source, scales, output, together=filters.dtype == "uint8")
     bound = accumulator_bound(weights, channel_axis, bias, source, filters.name)
     sides = [
@@ -110,7 +110,7 @@ def lower_fully_connected(graph: Graph, operator: Operator) -> FullyConnected:
         )
     channels = filters.shape[0]
     weights, scales = _weights(graph, operator.inputs[1], channels, 0)
-    bias = _bias(graph, operator, channels, source.dtype)
+    bias = _bias(graph, operator, channels, source)
     per_tensor = filters.quantization is not None and filters.quantization.per_tensor
     real = _multipliers(source, scales, output, together=per_tensor)
     bound = accumulator_bound(weights, 0, bias, source, filters.name)
@@ -171,16 +171,15 @@ def _scaling(real: np.ndarray, output: Tensor, activation: str, bias: np.ndarray
     return requantization(real, output, activation)
 
 
-def _bias(graph: Graph, operator: Operator, channels: int, source: str) -> np.ndarray:
-    """int32; beside a `source` of int16 int64, too, and where there is none."""
+def _bias(graph: Graph, operator: Operator, channels: int, source: Tensor) -> np.ndarray:
+    """int32, or int64 where the `source` is int16; FULLY_CONNECTED without any has sums of int32 all the same, as the
+    reference has."""
     tensor = graph.tensor(operator.inputs[2]) if len(operator.inputs) > 2 else None
-    accepted = ("int64", "int32") if source == "int16" else ("int32",)
+    dtype = "int64" if source.dtype == "int16" else "int32"
     if tensor is None:
-        return np.zeros(channels, accepted[0])
-    if tensor.dtype not in accepted or not tensor.constant or tensor.data is None or tensor.data.size != channels:
-        raise InputError(
-            f"bias '{tensor.name}' ({tensor.dtype}, {tensor.shape}) is not {channels} constant {' or '.join(accepted)}"
-        )
+        return np.zeros(channels, "int32" if operator.kind == "FULLY_CONNECTED" else dtype)
+    if tensor.dtype != dtype or not tensor.constant or tensor.data is None or tensor.data.size != channels:
+        raise InputError(f"bias '{tensor.name}' ({tensor.dtype}, {tensor.shape}) is not {channels} constant {dtype}")
     return tensor.data.reshape(channels)
 
 

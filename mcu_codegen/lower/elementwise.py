@@ -58,7 +58,7 @@ class Softmax:
 
 
 def lower_add(graph: Graph, operator: Operator) -> Add:
-    first, second, output = _operands(graph, operator)
+    first, second, output = operands(graph, operator)
     if first.dtype == "int16" and all(math.frexp(each.scale)[0] == 0.5 for each in (first, second, output)):
         raise InputError(
             f"tensor '{output.name}': its scale and those of the inputs are powers of two, which is refused"
@@ -79,7 +79,7 @@ def lower_add(graph: Graph, operator: Operator) -> Add:
 
 
 def lower_multiply(graph: Graph, operator: Operator) -> Multiply:
-    first, second, output = _operands(graph, operator)
+    first, second, output = operands(graph, operator)
     # in float32, as the reference computes it
     with np.errstate(over="ignore"):
         real = np.float32(first.scale) * np.float32(second.scale) / np.float32(output.scale)
@@ -91,7 +91,7 @@ def lower_multiply(graph: Graph, operator: Operator) -> Multiply:
     )
 
 
-def _operands(graph: Graph, operator: Operator) -> tuple[Tensor, Tensor, Tensor]:
+def operands(graph: Graph, operator: Operator) -> tuple[Tensor, Tensor, Tensor]:
     """(first, second, output) of an operator whose inputs broadcast."""
     first, second, output = activations(graph, *operator.inputs[:2], operator.outputs[0])
     try:
@@ -106,14 +106,14 @@ def _operands(graph: Graph, operator: Operator) -> tuple[Tensor, Tensor, Tensor]
 
 
 def lower_extreme(graph: Graph, operator: Operator) -> Extreme:
-    first, second, output = _operands(graph, operator)
+    first, second, output = operands(graph, operator)
     for tensor in (first, second):
         check_same_codes(tensor, output, operator.kind)
     return Extreme(operator.kind == "MAXIMUM")
 
 
 def lower_prelu(graph: Graph, operator: Operator) -> Prelu:
-    source, slope, output = _operands(graph, operator)
+    source, slope, output = operands(graph, operator)
     int8_tensor(graph, operator.outputs[0])
     if source.shape != output.shape:
         raise InputError(f"tensor '{output.name}' {output.shape} does not have the shape {source.shape} of the input")

@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..graph import Graph, Operator, Tensor
 from .common import Requantization, int8_tensor, quantized_tensor, requantization
 from .convolution import FullyConnected, accumulator_bound
-from .wide import Wide, widened
+from .int16 import Int16, on_int16
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Svdf:
     in int32, as the reference's does in practice.
     """
 
-    features: FullyConnected | Wide[FullyConnected]
+    features: FullyConnected | Int16[FullyConnected]
     time: np.ndarray  # int8 or int16, (filters, moments)
     bias: np.ndarray  # int32, one per unit
     rank: int
@@ -58,7 +58,7 @@ def lower_svdf(graph: Graph, operator: Operator) -> Svdf:
         accumulator_bound(features.data, 0, nothing, source, features.name),
     )
     return Svdf(
-        widened(filtered, state),
+        on_int16(filtered, state),
         time.data,
         _bias(graph, operator.inputs[3], filters // rank),
         rank,

@@ -68,6 +68,8 @@ class BlockRenderer(Renderer):
         kernel = super().render(lowered, site)
         if kernel.portable or any(GUARD in self.helpers[name].uses for name in kernel.helpers):
             return kernel
+        if isinstance(lowered, lower.Int16):
+            return replace(kernel, portable="its codes are int16")
         return replace(kernel, portable=f"no kernel of {self.instruction_set} for this operator or its shape")
 
     def obstacle(self, op: Scaled, channels: int) -> str:

@@ -28,6 +28,14 @@ class Elementwise(Kernels):
         code, _ = self.quantize(op.requantization, "a * b", site)
         return self.pairwise(code, values, (self.quantizer(op.requantization),), site)
 
+    def divide(self, op: lower.Divide, site: Site) -> Kernel:
+        values, scaling = [f"$code{plus(-zero_point)}" for zero_point in op.zero_points], op.scaling
+        code = (
+            f"{site.prefix}_divide(a, b, {scaling.multiplier[0]}, {scaling.shift[0]}, {scaling.zero_point},"
+            f" {scaling.low}, {scaling.high})"
+        )
+        return self.pairwise(code, values, ("divide",), site)
+
     def extreme(self, op: lower.Extreme, site: Site) -> Kernel:
         code = f"({ctype(site.output)})(a {'>' if op.largest else '<'} b ? a : b)"
         return self.pairwise(code, ["$code", "$code"], (), site)

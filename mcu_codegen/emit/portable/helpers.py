@@ -149,6 +149,36 @@ static void ${prefix}_fill(int8_t *to, int8_t value, int32_t count)
     }
 }
 """),
+    "divide": Helper(
+        """\
+/* The int8 code, in low..high, of a / b * multiplier * 2^(shift - 31); a and b are below 256. */
+static int8_t ${prefix}_divide(int32_t a, int32_t b, int32_t multiplier, int32_t shift, int32_t zero_point,
+                               int32_t low, int32_t high)
+{
+    int32_t inverse, bits, left = 0, value = 0;
+
+    if (b == 0) {
+        return (int8_t)(a < 0 ? low : high);
+    }
+    if (b < 0) {
+        a = -a;
+        b = -b;
+    }
+    if (a != 0) {
+        while (a < 1073741824 && a >= -1073741824) {
+            a *= 2;
+            left++;
+        }
+        inverse = ${prefix}_reciprocal((uint32_t)b, &bits);
+        value = ${prefix}_high_multiply(${prefix}_high_multiply(a, inverse), multiplier);
+        bits += left + 19 - shift;
+        value = bits > 31 ? 0 : ${prefix}_rounding_shift(value, bits);
+    }
+    return (int8_t)(value < low - zero_point ? low : value > high - zero_point ? high : value + zero_point);
+}
+""",
+        ("reciprocal", "high_multiply", "rounding_shift"),
+    ),
     "reciprocal": Helper(
         """\
 /* r with 1 / total = r * 2^-*bits: total is Q12.19 and positive, r Q0.31. Three Newton steps. */

@@ -25,11 +25,11 @@ from . import lstm
 from .elementwise import Elementwise
 from .heads import Heads
 from .helpers import HELPERS as COMMON
+from .int16 import Int16Kernels
 from .movement import Movement
 from .pooling import Pooling
 from .stepping import Stepping
 from .svdf import SvdfKernel
-from .wide import WideKernels
 
 __all__ = ["HELPERS", "OPTIMIZE", "Array", "Helper", "Kernel", "Renderer", "Site", "fill", "positions"]
 
@@ -69,9 +69,9 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping, SvdfKernel, lstm
         kernel: Kernel = getattr(renderer, _METHODS[type(lowered)])(lowered, site)
         return kernel
 
-    def wide(self, op: lower.Wide[lower.Lowered], site: Site) -> Kernel:
+    def int16(self, op: lower.Int16[lower.Lowered], site: Site) -> Kernel:
         """Loops over int16, which no instruction set has kernels for."""
-        return replace(_Wide(self.optimize).render(op.operator, site), portable="its codes are int16")
+        return _Int16(self.optimize).render(op.operator, site)
 
     def batch(self, op: lower.Batch[lower.Image], site: Site) -> Kernel:
         """The kernel of one image, in a loop. It cannot work in place: the images before have moved."""
@@ -278,7 +278,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping, SvdfKernel, lstm
         )
 
 
-class _Wide(WideKernels, Renderer):
+class _Int16(Int16Kernels, Renderer):
     """Portable C99 of operators of which some input or output is int16."""
 
 
@@ -291,6 +291,7 @@ _METHODS = {
     lower.Position: "position",
     lower.Add: "add",
     lower.Multiply: "multiply",
+    lower.Divide: "divide",
     lower.Extreme: "extreme",
     lower.Prelu: "prelu",
     lower.Lookup: "lookup",
@@ -306,7 +307,7 @@ _METHODS = {
     lower.MeanOfSums: "mean_of_sums",
     lower.Svdf: "svdf",
     lower.Lstm: "lstm",
-    lower.Wide: "wide",
+    lower.Int16: "int16",
 }
 """The Renderer method of each lowered type."""
 

@@ -11,12 +11,12 @@ Narrow = TypeVar("Narrow")
 
 
 @dataclass(frozen=True)
-class Wide(Generic[Narrow]):
+class Int16(Generic[Narrow]):
     """`operator`, of which some input or output is int16: the same integers, but no kernel for bytes computes them."""
 
     operator: Narrow
 
 
-def widened(operator: Narrow, *tensors: Tensor) -> Narrow | Wide[Narrow]:
+def on_int16(operator: Narrow, *tensors: Tensor) -> Narrow | Int16[Narrow]:
     """`operator`, which is wide where one of its `tensors` is int16."""
-    return Wide(operator) if any(tensor.dtype == "int16" for tensor in tensors) else operator
+    return Int16(operator) if any(tensor.dtype == "int16" for tensor in tensors) else operator

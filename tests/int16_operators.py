@@ -31,7 +31,7 @@ from mcu_codegen.graph import Conv2D, DepthwiseConv2D, FullyConnected, Graph, Qu
 ZERO = (0,)
 
 
-def wide(make: Callable[[Draw, str], Graph]) -> Callable[[Draw, str], Graph]:
+def int16(make: Callable[[Draw, str], Graph]) -> Callable[[Draw, str], Graph]:
     """Graphs of `make` with 16 bits for 8, on scales that are finer by as much."""
 
     def drawn(draw: Draw, kind: str) -> Graph:
@@ -51,17 +51,18 @@ def scale(draw: Draw, low: float, high: float) -> Quantization:
 
 
 def weighted(draw: Draw, source: Tensor, shape: tuple[int, ...], axis: int, per_tensor: bool) -> list[Tensor]:
-    """Weights and a bias: int64, int32 or none. Accumulators use a good part of the output's codes."""
+    """Weights and, often, a bias. Accumulators use a good part of the output's codes."""
     channels = shape[axis]
     weights = matrix(draw, shape, 0.01)
     if not per_tensor:
         scales = (0.01 * 2.0 ** draw.rng.uniform(-2, 2, channels)).astype(np.float32).tolist()
         weights.quantization = Quantization(tuple(scales), ZERO * channels, axis)
-    dtype = draw.rng.choice(["int64", "int64", "int32", ""])
-    if not dtype:
+    if draw.integer(0, 3) == 0:
         return [weights]
-    bias = draw.rng.integers(-(2**22), 2**22, channels) << (8 if dtype == "int64" else 0)
-    return [weights, Tensor("", (channels,), dtype, None, bias.astype(dtype))]
+    assert weights.quantization is not None
+    scales = tuple(float(np.float32(source.scale * each)) for each in weights.quantization.scale)
+    quantized = Quantization(scales, ZERO * len(scales))
+    return [weights, Tensor("", (channels,), "int64", quantized, draw.rng.integers(-(2**30), 2**30, channels))]
 
 
 def output_scale(source: Tensor, depth: int) -> Quantization:
@@ -127,27 +128,27 @@ def softmax(draw: Draw, kind: str) -> Graph:
     return alone(kind, [activation(shape, draw.quantization(-8, -1))], output, Softmax(1.0))
 
 
-WIDE: dict[str, Callable[[Draw, str], Graph]] = {
+INT16: dict[str, Callable[[Draw, str], Graph]] = {
     "CONV_2D": convolution,
     "DEPTHWISE_CONV_2D": convolution,
     "FULLY_CONNECTED": fully_connected,
     "QUANTIZE": requantize,
     "SOFTMAX": softmax,
-    **{kind: wide(pairwise) for kind in ("ADD", "SUB", "MUL")},
-    **{kind: wide(extreme) for kind in ("MAXIMUM", "MINIMUM")},
-    **{kind: wide(pool) for kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D")},
-    **{kind: wide(function) for kind in ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")},
-    "LEAKY_RELU": wide(leaky),
-    "RESHAPE": wide(rename),
-    "SQUEEZE": wide(rename),
-    "EXPAND_DIMS": wide(rename),
-    "TRANSPOSE": wide(transpose),
-    "STRIDED_SLICE": wide(strided_slice),
-    "CONCATENATION": wide(concatenation),
-    "PAD": wide(pad),
-    "PACK": wide(pack),
-    "GATHER": wide(gather),
-    "RESIZE_NEAREST_NEIGHBOR": wide(resize),
-    "SPACE_TO_BATCH_ND": wide(phases),
-    "BATCH_TO_SPACE_ND": wide(phases),
+    **{kind: int16(pairwise) for kind in ("ADD", "SUB", "MUL")},
+    **{kind: int16(extreme) for kind in ("MAXIMUM", "MINIMUM")},
+    **{kind: int16(pool) for kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D")},
+    **{kind: int16(function) for kind in ("RELU", "RELU6")},
+    "LEAKY_RELU": int16(leaky),
+    "RESHAPE": int16(rename),
+    "SQUEEZE": int16(rename),
+    "EXPAND_DIMS": int16(rename),
+    "TRANSPOSE": int16(transpose),
+    "STRIDED_SLICE": int16(strided_slice),
+    "CONCATENATION": int16(concatenation),
+    "PAD": int16(pad),
+    "PACK": int16(pack),
+    "GATHER": int16(gather),
+    "RESIZE_NEAREST_NEIGHBOR": int16(resize),
+    "SPACE_TO_BATCH_ND": int16(phases),
+    "BATCH_TO_SPACE_ND": int16(phases),
 }

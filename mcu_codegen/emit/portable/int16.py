@@ -11,7 +11,7 @@ from ... import lower
 from ..kernel import Array, Kernel, Kernels, Site, fill, nest, plus, positions, times
 
 
-class WideKernels(Kernels):
+class Int16Kernels(Kernels):
     """Portable C99."""
 
     def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
