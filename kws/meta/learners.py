@@ -36,14 +36,15 @@ LEARNERS = {
 class Learner:
     """`steps` gradient steps over all clips of a task, with a learning rate for the body and one for the head.
 
-    The body's rate is times the mean square of each tensor, so that it is the same for layers whose scale is large and
-    for those whose scale is small.
+    Both are relative, so that they are the same for layers of any scale: the body's to the squared norm of each tensor,
+    the head's to the variance of what it takes of the task's clips, and to a word's share of them. It learns from what
+    differs between the clips; their mean is part of its bias in the end.
     """
 
-    name: str = "maml"
-    steps: int = 5
-    rate: float = 0.02
-    head_rate: float = 0.5
+    name: str = "fomaml"
+    steps: int = 3
+    rate: float = 0.001
+    head_rate: float = 2.0
 
     def __post_init__(self) -> None:
         if self.name not in LEARNERS:
@@ -112,13 +113,14 @@ class Adaptable:
         }
 
     @torch.no_grad()
-    def sizes(self) -> dict[str, float]:
-        """By name of `theta` the root mean square of what is not pruned; of shifts, which may be zero, at least 0.1."""
+    def sizes(self) -> dict[str, tuple[float, int]]:
+        """By name of `theta` the mean square of what is not pruned, of shifts, which may be zero, at least 0.01; and of
+        how many numbers that is."""
         found = {}
         for name, value in self.theta.items():
             held = value[self.masks[name]] if name in self.masks else value
-            size = float(held.square().mean().sqrt()) if held.numel() else 0.0
-            found[name] = max(size, 0.1) if value.ndim == 1 else size
+            square = held.square().mean().item() if held.numel() else 0.0
+            found[name] = max(square, 0.01) if value.ndim == 1 else square, held.numel()
         return found
 
     def masked(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -140,7 +142,9 @@ class Adaptable:
 
     def unadapted(self, ways: int) -> Adapted:
         """The network before the first step."""
-        return Adapted(self.theta, torch.zeros(ways, self.head.in_features), torch.zeros(ways))
+        return Adapted(
+            self.theta, self.head.weight.new_zeros(ways, self.head.in_features), self.head.weight.new_zeros(ways)
+        )
 
     def steps(self, clips: Clips, ways: int, learner: Learner, second_order: bool = False) -> Iterator[Adapted]:
         """The network after each step on `clips`; prototypes take one. With `second_order`, gradients reach theta
@@ -153,18 +157,24 @@ class Adaptable:
         body: dict[str, Tensor] = dict(self.theta)
         start = self.unadapted(ways)
         weight, bias = start.weight.requires_grad_(), start.bias.requires_grad_()
-        rates = {name: learner.rate * size**2 for name, size in self.sizes().items()}
-        for _ in range(learner.steps):
+        rates = {name: learner.rate * square * count for name, (square, count) in self.sizes().items()}
+        mean, rate = weight.new_zeros(0), weight.new_zeros(())  # of the head, from what the body gives at first
+        for step in range(learner.steps):
             taken = self.embed(clips.features, body) if embedded is None else embedded
-            loss = cross_entropy(linear(taken, weight, bias), clips.labels)
-            moved = body if embedded is None else {}
+            if not step:
+                mean, spread = taken.mean(0), taken.var(0, correction=0).sum()
+                rate = learner.head_rate * ways / spread
+                if not second_order:
+                    mean, rate = mean.detach(), rate.detach()
+            loss = cross_entropy(linear(taken - mean, weight, bias), clips.labels)
+            moved = body if embedded is None and step else {}  # a head of zeros gives the body no gradient
             gradients = torch.autograd.grad(loss, [weight, bias, *moved.values()], create_graph=second_order)
-            weight, bias = weight - learner.head_rate * gradients[0], bias - learner.head_rate * gradients[1]
+            weight, bias = weight - rate * gradients[0], bias - learner.head_rate * gradients[1]
             changes = self.masked(dict(zip(moved, gradients[2:], strict=True)))
             body = body | {name: body[name] - rates[name] * change for name, change in changes.items()}
             if not second_order:
                 weight, bias = weight.detach().requires_grad_(), bias.detach().requires_grad_()
-            yield Adapted(body, weight, bias)
+            yield Adapted(body, weight, bias - weight @ mean)
 
     def meta_gradient(
         self, support: Clips, query: Clips, ways: int, learner: Learner
@@ -183,7 +193,7 @@ class Adaptable:
             loss = cross_entropy(outputs, query.labels)
             found = dict(zip(self.theta, torch.autograd.grad(loss, list(self.theta.values())), strict=True))
         right = float((outputs.argmax(1) == query.labels).float().mean())
-        return self.masked(found), float(loss), right
+        return self.masked(found), loss.item(), right
 
 
 def _prototypes(embedded: Tensor, labels: Tensor, ways: int) -> tuple[Tensor, Tensor]:
