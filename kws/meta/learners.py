@@ -160,6 +160,8 @@ class Adaptable:
         rates = {name: learner.rate * square * count for name, (square, count) in self.sizes().items()}
         mean, rate = weight.new_zeros(0), weight.new_zeros(())  # of the head, from what the body gives at first
         for step in range(learner.steps):
+            # as nodes of their own: what the head owes to them in earlier steps is no part of this step's gradient
+            body = {name: value.view_as(value) for name, value in body.items()}
             taken = self.embed(clips.features, body) if embedded is None else embedded
             if not step:
                 mean, spread = taken.mean(0), taken.var(0, correction=0).sum()
