@@ -41,9 +41,9 @@ from kws.training.train import LAST, train
 from mcu_codegen import files
 from mcu_codegen.report import Table
 
-ROUNDS = (0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
+ROUNDS = "0.2,0.35,0.5,0.6,0.7,0.8,0.85,0.9,0.95"
 SHOWN = "0.2,0.5,0.7,0.8,0.85,0.9,0.95"
-MAC_ROUNDS = (0.2, 0.4, 0.6)
+MAC_ROUNDS = (0.3, 0.6)
 INT8 = 0.85
 SHAPES = {"5-shot": Shape(5, 5), "1-shot": Shape(5, 1), "speakers": Shape(5, 3, "speakers")}
 TRAINED = SHAPES["5-shot"]
@@ -155,6 +155,9 @@ def main() -> None:
     )
     parser.add_argument("--criteria", type=word_list, default=[*CRITERIA, CHANNELS], metavar="A,B")
     parser.add_argument("--seeds", type=word_list, default=["0"], metavar="A,B", help="of the pruning")
+    parser.add_argument(
+        "--rounds", type=word_list, default=word_list(ROUNDS), metavar="A,B", help="shares removed by then"
+    )
     parser.add_argument("--shown", type=word_list, default=word_list(SHOWN), metavar="A,B", help="shares to judge")
     parser.add_argument("--kinds", type=word_list, default=[*SHAPES], metavar="A,B", help=f"of {', '.join(SHAPES)}")
     parser.add_argument("--count", type=int, default=TESTED, metavar="N", help="test tasks of each kind")
@@ -167,12 +170,12 @@ def main() -> None:
     learner, lessons = Learner(options.learner), Lessons(options.steps)
     campaign = Campaign(material, learner, lessons, replace(lessons, steps=options.round_steps), options.out)
     dense = campaign.dense(options.model, 0)
-    names = []
+    names, rounds = [], tuple(map(float, options.rounds))
     for seed in map(int, options.seeds):
         for criterion in options.criteria:
-            method = (
-                Method("anp", MAC_ROUNDS, whole_channels=True) if criterion == CHANNELS else Method(criterion, ROUNDS)
-            )
+            method = Method(criterion, rounds)
+            if criterion == CHANNELS:
+                method = Method("anp", MAC_ROUNDS, whole_channels=True)
             names.append(f"{criterion}-{seed}")
             campaign.prune(names[-1], method, dense, seed)
     shown = [float(share) for share in options.shown]
