@@ -156,7 +156,7 @@ def test_each_round_takes_the_same_share_of_every_layer(pruned, start):  # noqa:
     assert (first["share"], last["share"]) == METHOD.rounds and last["weights"] < 0.6 * first["weights"]
 
 
-@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("at", [1, 2])
 def test_interrupted_pruning_ends_where_the_whole_does(pruned, start, material, tmp_path, monkeypatch, at):  # noqa: F811
     """Between two steps of a round's lesson, and between two rounds."""
     monkeypatch.setattr("kws.meta.lessons._SAVED", 1)
