@@ -25,7 +25,7 @@ from ..training.checkpoint import Checkpoint
 
 LEARNERS = {
     "maml": "gradient steps for the whole network; the meta-gradient through them (Finn et al., arXiv 1703.03400)",
-    "fomaml": "the same, but not through the steps of the body; the head owes the body everything, and stays linked to it",
+    "fomaml": "the same, but not through the steps of the body (the head, which starts at zero, owes it everything)",
     "reptile": "the same steps; towards where they lead (Nichol et al., arXiv 1803.02999)",
     "anil": "steps for the head alone, the meta-gradient through them (Raghu et al., arXiv 1909.09157)",
     "prototypes": "the head is the mean of each word's clips (Snell et al., arXiv 1703.05175)",
