@@ -153,6 +153,7 @@ def main() -> None:
     parser.add_argument(
         "--round-steps", type=int, default=LESSONS.steps, metavar="N", help="of meta-training in each round"
     )
+    parser.add_argument("--tasks-per-step", type=int, default=Lessons.tasks, metavar="N", help="of meta-training")
     parser.add_argument("--criteria", type=word_list, default=[*CRITERIA, CHANNELS], metavar="A,B")
     parser.add_argument("--seeds", type=word_list, default=["0"], metavar="A,B", help="of the pruning")
     parser.add_argument(
@@ -167,7 +168,7 @@ def main() -> None:
     found = models.find(options.model)
     window = Window(found.front_end, found.context)
     material = Material(open_corpora(options.data), window, Augmentation(views=VIEWS), 0)
-    learner, lessons = Learner(options.learner), Lessons(options.steps)
+    learner, lessons = Learner(options.learner), Lessons(options.steps, options.tasks_per_step)
     campaign = Campaign(material, learner, lessons, replace(lessons, steps=options.round_steps), options.out)
     dense = campaign.dense(options.model, 0)
     names, rounds = [], tuple(map(float, options.rounds))

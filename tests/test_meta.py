@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from kws import models
 from kws.data.synthetic import WORDS as ENGLISH
 from kws.features import Window
-from kws.meta.assess import accuracies, by_steps, interval
+from kws.meta.assess import MOST_STEPS, accuracies, by_steps, interval
 from kws.meta.learners import LEARNERS, Adaptable, Clips, Learner, absorb, learner_of
 from kws.meta.lessons import Lessons, MetaTraining
 from kws.meta.splits import with_test_speakers, word_splits
@@ -273,7 +273,7 @@ def test_a_meta_trained_network_is_a_run_like_any_other(start, material, tmp_pat
     held = checkpoint.load(tmp_path / "best.pt")
     assert held.labels == material.task.labels and held.learner == result.learner
     steps = learner_of(held, tmp_path).steps
-    asked = Learner("anil", steps=10)
+    asked = Learner("anil", steps=MOST_STEPS)
     validated = by_steps(Adaptable(held.network()), material.validation, SHAPE, asked, WINDOW.front_end, 3, 1)
     assert validated.mean(0).argmax() + 1 == steps
     with pytest.raises(InputError, match="not meta-trained; a run of `kws meta train`"):
