@@ -13,7 +13,7 @@ from .learners import Adaptable, Adapted, Clips, Learner
 from .lessons import clips_of
 from .tasks import Pool, Shape
 
-MOST_STEPS = 20
+MOST_STEPS = 5
 _DRAWS = 2000  # of the bootstrap
 
 

@@ -18,20 +18,18 @@ from ..models.narrow import narrowed
 from ..models.tracing import trace
 from ..training.checkpoint import Checkpoint
 from .learners import Adaptable
-from .saliency import columns_of, saliency_of
+from .saliency import columns_of, saliency
 
 _GRANULE = 4  # channels, as many as kernels take at a time
 
 
-def without(
-    held: Checkpoint, subject: Adaptable, inverse: dict[str, Tensor], share: float, criterion: str
-) -> Checkpoint:
+def without(held: Checkpoint, subject: Adaptable, hessians: dict[str, Tensor], share: float) -> Checkpoint:
     """`held` with so few channels that `share` of the multiply-accumulates of the network it is named after are gone.
 
     A channel matters as much as the weights that make it, pass it on and take it do, relative to the mean channel.
-    Raises InputError for a criterion that gives weights no saliency.
+    Raises InputError where the narrowest network has more of them.
     """
-    scores = scores_of(subject, inverse, criterion)
+    scores = scores_of(subject, hessians)
     window = held.window
     features = window.frames(window.length), window.front_end.coefficients
 
@@ -58,7 +56,7 @@ def without(
 
 
 @torch.no_grad()
-def scores_of(subject: Adaptable, inverse: dict[str, Tensor], criterion: str) -> list[Tensor]:
+def scores_of(subject: Adaptable, hessians: dict[str, Tensor]) -> list[Tensor]:
     """By group of channels (`models.groups`) how much each matters, [channels]; 1 on average."""
     found = find_groups(trace(subject.network))
     totals = [torch.zeros(group.channels, dtype=torch.float64) for group in found.groups]
@@ -67,8 +65,7 @@ def scores_of(subject: Adaptable, inverse: dict[str, Tensor], criterion: str) ->
         if layer.target not in columns:
             continue
         own = columns[layer.target]
-        saliency = saliency_of(own, inverse[layer.target]) if inverse else own.read()[:, :-1].square()
-        weights = saliency.transpose(1, 2).reshape(own.layer.weight.shape)
+        weights = saliency(own, hessians[layer.target]).transpose(1, 2).reshape(own.layer.weight.shape)
         made, taken = weights.flatten(1).sum(1), weights.transpose(0, 1).flatten(1).sum(1)
         if layer.gives is not None:
             _add(totals[layer.gives], made)

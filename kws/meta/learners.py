@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import cross_entropy, linear, one_hot
 
 from mcu_codegen.errors import InputError
 
@@ -25,7 +25,7 @@ from ..training.checkpoint import Checkpoint
 
 LEARNERS = {
     "maml": "gradient steps for the whole network; the meta-gradient through them (Finn et al., arXiv 1703.03400)",
-    "fomaml": "the same, to first order",
+    "fomaml": "the same, but not through the steps of the body (the head, which starts at zero, owes it everything)",
     "reptile": "the same steps; towards where they lead (Nichol et al., arXiv 1803.02999)",
     "anil": "steps for the head alone, the meta-gradient through them (Raghu et al., arXiv 1909.09157)",
     "prototypes": "the head is the mean of each word's clips (Snell et al., arXiv 1703.05175)",
@@ -36,14 +36,15 @@ LEARNERS = {
 class Learner:
     """`steps` gradient steps over all clips of a task, with a learning rate for the body and one for the head.
 
-    The body's rate is times the mean square of each tensor, so that it is the same for layers whose scale is large and
-    for those whose scale is small.
+    Both are relative, so that they are the same for layers of any scale: the body's to the squared norm of each tensor,
+    the head's to the variance of what it takes of the task's clips, and to a word's share of them. It learns from what
+    differs between the clips; their mean is part of its bias in the end.
     """
 
-    name: str = "maml"
-    steps: int = 5
-    rate: float = 0.02
-    head_rate: float = 0.5
+    name: str = "fomaml"
+    steps: int = 3
+    rate: float = 0.001
+    head_rate: float = 2.0
 
     def __post_init__(self) -> None:
         if self.name not in LEARNERS:
@@ -112,13 +113,14 @@ class Adaptable:
         }
 
     @torch.no_grad()
-    def sizes(self) -> dict[str, float]:
-        """By name of `theta` the root mean square of what is not pruned; of shifts, which may be zero, at least 0.1."""
+    def sizes(self) -> dict[str, tuple[float, int]]:
+        """By name of `theta` the mean square of what is not pruned, of shifts, which may be zero, at least 0.01; and of
+        how many numbers that is."""
         found = {}
         for name, value in self.theta.items():
             held = value[self.masks[name]] if name in self.masks else value
-            size = float(held.square().mean().sqrt()) if held.numel() else 0.0
-            found[name] = max(size, 0.1) if value.ndim == 1 else size
+            square = held.square().mean().item() if held.numel() else 0.0
+            found[name] = max(square, 0.01) if value.ndim == 1 else square, held.numel()
         return found
 
     def masked(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -133,18 +135,20 @@ class Adaptable:
         """[N, words]."""
         return linear(self.embed(features, adapted.body), adapted.weight, adapted.bias)
 
-    def adapt(self, clips: Clips, ways: int, learner: Learner, second_order: bool = False) -> Adapted:
+    def adapt(self, clips: Clips, ways: int, learner: Learner, linked: bool = False) -> Adapted:
         """The network after `learner`'s steps on `clips`."""
-        *_, last = self.steps(clips, ways, learner, second_order)
+        *_, last = self.steps(clips, ways, learner, linked)
         return last
 
     def unadapted(self, ways: int) -> Adapted:
         """The network before the first step."""
-        return Adapted(self.theta, torch.zeros(ways, self.head.in_features), torch.zeros(ways))
+        return Adapted(
+            self.theta, self.head.weight.new_zeros(ways, self.head.in_features), self.head.weight.new_zeros(ways)
+        )
 
-    def steps(self, clips: Clips, ways: int, learner: Learner, second_order: bool = False) -> Iterator[Adapted]:
-        """The network after each step on `clips`; prototypes take one. With `second_order`, gradients reach theta
-        through the steps."""
+    def steps(self, clips: Clips, ways: int, learner: Learner, linked: bool = False) -> Iterator[Adapted]:
+        """The network after each step on `clips`; prototypes take one. Where it is `linked`, gradients reach theta
+        through the steps: through those of the head for every learner, through those of the body for maml alone."""
         embedded = None if learner.adapts_body else self.embed(clips.features, self.theta)
         if learner.name == "prototypes":
             assert embedded is not None
@@ -152,19 +156,27 @@ class Adaptable:
             return
         body: dict[str, Tensor] = dict(self.theta)
         start = self.unadapted(ways)
-        weight, bias = start.weight.requires_grad_(), start.bias.requires_grad_()
-        rates = {name: learner.rate * size**2 for name, size in self.sizes().items()}
-        for _ in range(learner.steps):
+        weight, bias = start.weight, start.bias
+        rates = {name: learner.rate * square * count for name, (square, count) in self.sizes().items()}
+        mean, rate = bias, bias  # of the head, from what the body gives at first
+        said = one_hot(clips.labels, ways)
+        for step in range(learner.steps):
+            # as nodes of their own: what the head owes to them in earlier steps is no part of this step's gradient
+            body = {name: value.view_as(value) for name, value in body.items()}
             taken = self.embed(clips.features, body) if embedded is None else embedded
-            loss = cross_entropy(linear(taken, weight, bias), clips.labels)
-            moved = body if embedded is None else {}
-            gradients = torch.autograd.grad(loss, [weight, bias, *moved.values()], create_graph=second_order)
-            weight, bias = weight - learner.head_rate * gradients[0], bias - learner.head_rate * gradients[1]
-            changes = self.masked(dict(zip(moved, gradients[2:], strict=True)))
-            body = body | {name: body[name] - rates[name] * change for name, change in changes.items()}
-            if not second_order:
-                weight, bias = weight.detach().requires_grad_(), bias.detach().requires_grad_()
-            yield Adapted(body, weight, bias)
+            if not step:
+                mean, rate = taken.mean(0), learner.head_rate * ways / taken.var(0, correction=0).sum()
+            outputs = linear(taken - mean, weight, bias)
+            if embedded is None and step:  # a head of zeros gives the body no gradient
+                loss, second_order = cross_entropy(outputs, clips.labels), linked and learner.name == "maml"
+                found = torch.autograd.grad(loss, list(body.values()), retain_graph=linked, create_graph=second_order)
+                changes = self.masked(dict(zip(body, found, strict=True)))
+                body = {name: body[name] - rates[name] * change for name, change in changes.items()}
+            wrong = (outputs.softmax(1) - said) / len(said)  # the gradient of the loss for the outputs
+            weight, bias = weight - rate * wrong.T @ (taken - mean), bias - learner.head_rate * wrong.sum(0)
+            if not linked:
+                mean, rate, weight, bias = (each.detach() for each in (mean, rate, weight, bias))
+            yield Adapted(body, weight, bias - weight @ mean)
 
     def meta_gradient(
         self, support: Clips, query: Clips, ways: int, learner: Learner
@@ -178,12 +190,12 @@ class Adaptable:
                 outputs = self.logits(adapted, query.features)
                 loss = cross_entropy(outputs, query.labels)
         else:
-            adapted = self.adapt(support, ways, learner, learner.name in ("maml", "anil"))
+            adapted = self.adapt(support, ways, learner, linked=True)
             outputs = self.logits(adapted, query.features)
             loss = cross_entropy(outputs, query.labels)
             found = dict(zip(self.theta, torch.autograd.grad(loss, list(self.theta.values())), strict=True))
         right = float((outputs.argmax(1) == query.labels).float().mean())
-        return self.masked(found), float(loss), right
+        return self.masked(found), loss.item(), right
 
 
 def _prototypes(embedded: Tensor, labels: Tensor, ways: int) -> tuple[Tensor, Tensor]:

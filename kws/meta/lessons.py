@@ -28,9 +28,9 @@ class Lessons:
     """`steps` of Adam, each on the mean gradient of `tasks` tasks; the learning rate, relative to each tensor's size
     (`Adaptable.sizes`), falls to zero as a cosine."""
 
-    steps: int = 600
+    steps: int = 300
     tasks: int = 4
-    learning_rate: float = 5e-3
+    learning_rate: float = 2e-3
 
 
 def clips_of(episode: Episode, front_end: FrontEnd) -> tuple[Clips, Clips]:
@@ -68,7 +68,7 @@ class MetaTraining:
         for step in bar:
             sums += self._step(step)
             if (step + 1) % _SAVED == 0 or step + 1 == self.lessons.steps:
-                loss, right = sums / (step - done + 1)
+                loss, right = (sums / (step - done + 1)).tolist()
                 seconds = round(time.monotonic() - started, 1)
                 self.history.append({"step": step + 1, "loss": loss, "accuracy": right, "seconds": seconds})
                 done, sums, started = step + 1, np.zeros(2), time.monotonic()
@@ -97,7 +97,7 @@ class MetaTraining:
         rate = self.lessons.learning_rate * ramp(number, _WARMUP * self.lessons.steps, self.lessons.steps)
         sizes = self.subject.sizes()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * sizes[group["name"]]
+            group["lr"] = rate * sizes[group["name"]][0] ** 0.5
         for name, value in self.subject.theta.items():
             value.grad = total[name] / self.lessons.tasks
         self.optimizer.step()

@@ -14,7 +14,7 @@ from .lessons import Lessons
 from .pruning import CRITERIA, PAPER_ROUNDS, STATE, Method, Pruning
 from .train import configure_material, material_of
 
-LESSONS = Lessons(steps=150)
+LESSONS = Lessons(steps=80)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

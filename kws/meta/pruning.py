@@ -20,7 +20,7 @@ from . import channels
 from .assess import accuracies
 from .learners import Adaptable, Adapted, Clips, Learner
 from .lessons import Lessons, MetaTraining, clips_of
-from .saliency import Columns, Hessians, columns_of, prune_by_hessian, prune_by_score
+from .saliency import Columns, columns_of, hessians, prune_by_hessian, prune_by_score
 from .tasks import Material, Shape
 from .train import VALIDATED, VALIDATION_SEED, check_start, finished
 
@@ -30,6 +30,7 @@ CRITERIA = {
     "magnitude": "the smallest weights",
     "random": "any weights",
 }
+HESSIAN = ("anp", "obs")
 PAPER_ROUNDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85)
 STATE, ROUNDS = "last.pt", "rounds.json"
 
@@ -50,6 +51,8 @@ class Method:
         pairs = zip((0.0, *self.rounds), self.rounds, strict=False)
         if not self.rounds or not all(before < share < 1 for before, share in pairs):
             raise InputError(f"--rounds {','.join(map(str, self.rounds))}: rising shares between 0 and 1 are accepted")
+        if self.whole_channels and self.criterion not in HESSIAN:
+            raise InputError(f"--channels: --criterion {self.criterion} knows none; {' or '.join(HESSIAN)} is accepted")
         if self.tasks < 1:
             raise InputError(f"--hessian-tasks {self.tasks}: 1 or more is accepted")
 
@@ -122,21 +125,21 @@ class Pruning:
 
     def _remove(self, number: int, share: float) -> None:
         subject = Adaptable(self.held.network())
-        inverse = self._inverse(subject, number)
+        found = self._hessians(subject, number)
         if self.method.whole_channels:
-            self.held = channels.without(self.held, subject, inverse, share, self.method.criterion)
+            self.held = channels.without(self.held, subject, found, share)
             return
         generator = torch.Generator().manual_seed(self.seed * 1000 + number)
         for name, columns in columns_of(subject).items():
             count = round(share * columns.layer.weight.numel()) - int((columns.layer.weight == 0).sum())
             if count > 0:
-                _prune(columns, self.method.criterion, inverse.get(name), count, generator)
+                _prune(columns, self.method.criterion, found.get(name), count, generator)
         self.held = replace(self.held, state_dict=subject.network.state_dict())
 
-    def _inverse(self, subject: Adaptable, number: int) -> dict[str, torch.Tensor]:
-        if self.method.criterion not in ("anp", "obs"):
+    def _hessians(self, subject: Adaptable, number: int) -> dict[str, torch.Tensor]:
+        if self.method.criterion not in HESSIAN:
             return {}
-        return Hessians(subject, self._networks(subject, number)).inverse
+        return hessians(subject, self._networks(subject, number))
 
     def _networks(self, subject: Adaptable, number: int) -> Iterable[tuple[Adapted, Clips]]:
         """Of each task the adapted network, or the one that is not, and the clips that it learns from."""
@@ -183,10 +186,10 @@ class Pruning:
 
 
 def _prune(
-    columns: Columns, criterion: str, inverse: torch.Tensor | None, count: int, generator: torch.Generator
+    columns: Columns, criterion: str, hessian: torch.Tensor | None, count: int, generator: torch.Generator
 ) -> None:
-    if inverse is not None:
-        prune_by_hessian(columns, inverse, count)
+    if hessian is not None:
+        prune_by_hessian(columns, hessian, count)
     elif criterion == "magnitude":
         prune_by_score(columns, torch.abs, count)
     else:

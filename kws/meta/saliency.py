@@ -4,7 +4,11 @@ Adaptation-aware network pruning (Gao, He, Zhou, Tong, Thiele: Pruning meta-trai
 CIKM 2021): layer-wise optimal brain surgeon (Dong et al., arXiv 1705.07565) whose Hessian is taken from the inputs of
 each layer in networks *after* adaptation, over many tasks. A layer that computes x W makes an error of
 (W - W')^T H (W - W') with H = 1/N sum x x^T. Where the weight in row r goes, and the rest of its column makes up for it
-as well as it can, the error is w^2 / [H^-1]_rr.
+as well as it can, the error is w^2 / [H^-1]_rr. That is how weights are ranked.
+
+The authors' code then removes one weight after the other, each with the correction for itself alone, so that part of it
+goes to weights that are gone or go next. Here what is left of a column makes up for all that is gone: the same for one
+weight, and less error for many.
 """
 
 from __future__ import annotations
@@ -67,48 +71,42 @@ def columns_of(subject: Adaptable) -> dict[str, Columns]:
     return {name: Columns(layer, shifts.get(name)) for name, layer in layers.items()}
 
 
-class Hessians:
-    """Inverse Hessians of every layer, [groups, inputs + 1, inputs + 1] by name, from `networks` and the clips that
-    each is shown."""
+def hessians(subject: Adaptable, networks: Iterable[tuple[Adapted, Clips]]) -> dict[str, Tensor]:
+    """Of every layer, by name, [groups, inputs + 1, inputs + 1]: from `networks` and the clips that each is shown."""
+    columns = columns_of(subject)
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
 
-    def __init__(self, subject: Adaptable, networks: Iterable[tuple[Adapted, Clips]]) -> None:
-        self.columns = columns_of(subject)
-        sums: dict[str, Tensor] = {}
-        counts: dict[str, int] = {}
+    def see(name: str, values: Tensor) -> None:
+        taken = columns[name].inputs(values)
+        product = taken.transpose(1, 2) @ taken
+        sums[name] = sums[name] + product if name in sums else product
+        counts[name] = counts.get(name, 0) + taken.shape[1]
 
-        def see(name: str, values: Tensor) -> None:
-            taken = self.columns[name].inputs(values)
-            product = taken.transpose(1, 2) @ taken
-            sums[name] = sums[name] + product if name in sums else product
-            counts[name] = counts.get(name, 0) + taken.shape[1]
-
-        with _watched({name: each.layer for name, each in self.columns.items()}, see), torch.no_grad():
-            for adapted, clips in networks:
-                subject.logits(adapted, clips.features)
-        self.inverse = {
-            name: torch.linalg.inv(total / counts[name] + _DAMPING * torch.eye(total.shape[-1], dtype=total.dtype))
-            for name, total in sums.items()
-        }
+    for adapted, clips in networks:
+        with _watched({name: each.layer for name, each in columns.items()}, see), torch.no_grad():
+            subject.logits(adapted, clips.features)
+    return {name: total / counts[name] + _DAMPING * torch.eye(total.shape[-1]) for name, total in sums.items()}
 
 
-def saliency_of(columns: Columns, inverse: Tensor) -> Tensor:
+def saliency(columns: Columns, hessian: Tensor) -> Tensor:
     """Of each weight, [groups, inputs, outputs]; a shift has none, for it does not go."""
-    return (columns.read().square() / _diagonal(inverse)[..., None])[:, :-1]
+    diagonal = torch.linalg.inv(hessian).diagonal(dim1=1, dim2=2) + _LEAST
+    return (columns.read().square() / diagonal[..., None])[:, :-1]
 
 
-def prune_by_hessian(columns: Columns, inverse: Tensor, count: int) -> None:
-    """Remove the `count` weights of least saliency among those that are left, each with what makes up for it in its
-    column. The order is that before the first is removed."""
-    matrices, saliency = columns.read(), saliency_of(columns, inverse)
-    diagonal = _diagonal(inverse)
-    kept = matrices[:, :-1] != 0
-    for place in _lowest(saliency, kept, count).tolist():
-        group, row, column = _unravel(place, saliency.shape)
-        step = matrices[group, row, column] / diagonal[group, row]
-        matrices[group, :, column] -= step * inverse[group, :, row]
-        kept[group, row, column] = False
-    matrices[:, :-1] *= kept
-    columns.write(matrices)
+def prune_by_hessian(columns: Columns, hessian: Tensor, count: int) -> None:
+    """Remove the `count` weights of least saliency among those that are left; the others of each column, and its
+    shift, become what is nearest to its old output on the inputs behind `hessian`."""
+    matrices = columns.read()
+    kept = matrices != 0
+    kept[:, -1] = columns.shift is not None
+    for place in _lowest(saliency(columns, hessian), kept[:, :-1], count).tolist():
+        kept[_unravel(place, kept[:, :-1].shape)] = False
+    mask = kept.transpose(1, 2).double()  # [groups, outputs, inputs + 1]
+    whole = (hessian @ matrices).transpose(1, 2) * mask
+    left = mask[..., None] * hessian[:, None] * mask[..., None, :] + torch.diag_embed(1 - mask)
+    columns.write(torch.linalg.solve(left, whole).transpose(1, 2))
 
 
 def prune_by_score(columns: Columns, score: Callable[[Tensor], Tensor], count: int) -> None:
@@ -118,11 +116,6 @@ def prune_by_score(columns: Columns, score: Callable[[Tensor], Tensor], count: i
     for place in _lowest(score(weights), weights != 0, count).tolist():
         weights[_unravel(place, weights.shape)] = 0
     columns.write(matrices)
-
-
-def _diagonal(inverse: Tensor) -> Tensor:
-    """[groups, inputs + 1]."""
-    return inverse.diagonal(dim1=1, dim2=2) + _LEAST
 
 
 def _lowest(scores: Tensor, kept: Tensor, count: int) -> Tensor:

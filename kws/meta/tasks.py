@@ -10,6 +10,7 @@ import argparse
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,6 @@ from mcu_codegen.errors import InputError
 from ..data import task as corpus_tasks
 from ..data.audio import cache_folder
 from ..data.corpus import Corpus
-from ..data.task import Task
 from ..features import Window, cached
 from ..training.recipe import Augmentation, view_clips, views
 from .splits import with_test_speakers, word_splits
@@ -34,7 +34,7 @@ class Shape:
     ways: int = 5
     shots: int = 5
     kind: str = "words"
-    queries: int = 10  # clips a word to ask about, fewer where there are no more
+    queries: int = 5  # clips a word to ask about, fewer where there are no more
 
     def __post_init__(self) -> None:
         if self.ways < 2 or self.shots < 1 or self.queries < 1:
@@ -126,37 +126,42 @@ class Pool:
         return [each for each in enough if len(each) >= shape.ways]
 
 
-@dataclass(frozen=True)
 class Material:
-    """What a corpus gives: the ordinary task of the words to learn from, and clips of those and of the others."""
+    """What a corpus gives: three pools that differ in words and in speakers (`splits`), and an ordinary task of the
+    words to learn from, whose speakers are those of the pools."""
 
-    task: Task  # training speakers say what is learnt, others validate and test
-    training: Pool  # augmented examples
-    validation: Pool
-    testing: Pool
+    def __init__(self, corpus: Corpus, window: Window, augmentation: Augmentation, seed: int) -> None:
+        """Raises InputError where the words are too few."""
+        self.window, self.augmentation, self.seed = window, augmentation, seed
+        self.words = word_splits(corpus.words)
+        self.corpus = with_test_speakers(corpus)
+        others = (*self.words["validation"], *self.words["testing"])
+        self.task = corpus_tasks.build(self.corpus, self.words["training"], others, length=window.length)
 
+    @cached_property
+    def training(self) -> Pool:
+        """Of augmented examples."""
+        made = views(self.task, self.window, self.augmentation, self.seed)
+        held, clips = self.task.training, view_clips(self.task, self.augmentation, self.seed)
+        return Pool(f"{self.task.name}, training", held.words, held.speakers, made.features, clips)
 
-def open_material(corpus: Corpus, window: Window, augmentation: Augmentation, seed: int) -> Material:
-    """The three pools differ in words and in speakers (`splits`). Raises InputError where the words are too few."""
-    split = word_splits(corpus.words)
-    corpus = with_test_speakers(corpus)
-    trained, others = split["training"], (*split["validation"], *split["testing"])
-    task = corpus_tasks.build(corpus, trained, others, length=window.length)
-    task.split("training")
-    made = views(task, window, augmentation, seed)
-    said = task.training.words, task.training.speakers
-    training = Pool(f"{corpus.name}, training", *said, made.features, view_clips(task, augmentation, seed))
-    return Material(
-        task, training, *(_unaltered(corpus, window, name, split[name]) for name in ("validation", "testing"))
-    )
+    @cached_property
+    def validation(self) -> Pool:
+        return self._unaltered("validation")
 
+    @cached_property
+    def testing(self) -> Pool:
+        return self._unaltered("testing")
 
-def _unaltered(corpus: Corpus, window: Window, split: str, words: tuple[str, ...]) -> Pool:
-    clips = [clip for clip in corpus.clips if clip.split == split]
-    features = cached(corpus_tasks.recordings(corpus, split, window.length), window, cache_folder() / "features")
-    chosen = np.array([place for place, clip in enumerate(clips) if clip.word in words], np.int64)
-    spoken, speakers = (np.array([getattr(clips[at], name) for at in chosen], np.str_) for name in ("word", "speaker"))
-    return Pool(f"{corpus.name}, {split}", spoken, speakers, features[chosen])
+    def _unaltered(self, split: str) -> Pool:
+        clips = [clip for clip in self.corpus.clips if clip.split == split]
+        audio = corpus_tasks.recordings(self.corpus, split, self.window.length)
+        features = cached(audio, self.window, cache_folder() / "features")
+        chosen = np.array([place for place, clip in enumerate(clips) if clip.word in self.words[split]], np.int64)
+        words, speakers = (
+            np.array([getattr(clips[at], name) for at in chosen], np.str_) for name in ("word", "speaker")
+        )
+        return Pool(f"{self.task.name}, {split}", words, speakers, features[chosen])
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -36,7 +36,7 @@ from .lessons import Lessons, MetaTraining
 from .tasks import Material, Shape
 
 START = "start"  # in --out: the run of the ordinary network
-VALIDATED = 100  # tasks that choices are made by
+VALIDATED = 60  # tasks that choices are made by
 VALIDATION_SEED = 1
 EPOCHS, VIEWS = 40, 8
 
@@ -157,7 +157,7 @@ def material_of(options: argparse.Namespace, window: Window) -> Material:
     if options.views < 1:
         raise InputError(f"--views {options.views}: 1 or more is accepted")
     corpus = open_corpora(options.data or [SYNTHETIC], (), window.length)
-    return tasks.open_material(corpus, window, Augmentation(views=options.views), options.seed)
+    return Material(corpus, window, Augmentation(views=options.views), options.seed)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
