@@ -187,9 +187,9 @@ class SequenceLstm:
 
 @dataclass(frozen=True)
 class Table:
-    """For every byte of the input, the byte of the output."""
+    """LOOKUP: any function of one int8 code, as other formats have them; no TFLite file holds it."""
 
-    table: bytes
+    table: bytes  # for every byte of the input, the byte of the output
 
 
 @dataclass(frozen=True)
@@ -266,9 +266,6 @@ STEPPING: dict[str, type] = {"SHIFT_IN": NoOptions, "SLIDING_SUM": SlidingSum, "
 SHIFT_IN (window, rows): the rows come in at the window's end, and as many fall out at its start. SLIDING_SUM (sums,
 window, rows): int32 sums over a window's rows. MEAN_OF_SUMS (sums): what MEAN gives of the rows summed up.
 """
-
-TABULATED: dict[str, type] = {"LOOKUP": Table}
-"""The kind of any function of one int8 code that no kind of TFLite's says; other formats have such functions."""
 
 RENAMING = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS"})
 """Kinds whose output is the very bytes of the first input under another shape."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx_cases import IMAGE, all_cases
+from onnx_cases import CASES, IMAGE, all_cases
 from onnx_models import OnnxFile, one
 from original_files import small_graph
 
@@ -175,19 +175,31 @@ def test_without_the_package(tmp_path: Path) -> None:
     assert "small.onnx: ONNX is read with the package onnx (pip install 'kws-mcu[onnx]')" in done.stderr
 
 
+def test_long_rows_of_nodes() -> None:
+    """Functions of one value are computed as they come; nodes that wait for a scale in too long a row are refused."""
+    file = OnnxFile()
+    value = waiting = file.quantized(file.input(1, 8))
+    for _ in range(100):
+        value = file.node("Mul", value, value)
+    assert not reasons(file.file(file.quantized(value)))
+    waiting = file.node("Gemm", waiting, file.weights(8, 8), transB=1)
+    for _ in range(1500):
+        waiting = file.node("Transpose", waiting, perm=[1, 0])
+    assert "is behind too many nodes" in reasons(file.file(file.quantized(waiting)))[0]
+
+
 def test_damaged_files() -> None:
     """Accepted or refused, never a traceback: single bits, and fields that say something else."""
     rng = np.random.default_rng(3)
-    everything = all_cases("int8")
     accepted = 0
-    for number in range(300):
-        data = bytearray(SMALL if number % 10 else everything)
+    for number in range(200):
+        data = bytearray(SMALL)
         for place in rng.integers(0, len(data), rng.integers(1, 4)):
             data[place] ^= 1 << rng.integers(0, 8)
         accepted += _examined(bytes(data[: rng.integers(1, len(data))] if number % 7 == 0 else data))
     for _ in range(100):
         accepted += _examined(_changed(rng))
-    assert 0 < accepted < 400
+    assert 0 < accepted < 300
 
 
 def _examined(data: bytes) -> bool:
@@ -200,9 +212,9 @@ def _examined(data: bytes) -> bool:
 
 def _changed(rng: np.random.Generator) -> bytes:
     """A whole file of which some numbers, types and names are others."""
-    model = onnx.load_from_string(all_cases("uint8"))
+    model = onnx.load_from_string(all_cases("uint8", *rng.choice(list(CASES), 5)))
     graph = model.graph
-    for _ in range(4):
+    for _ in range(2):
         constant, node = (each[rng.integers(len(each))] for each in (graph.initializer, graph.node))
         match rng.integers(5):
             case 0:

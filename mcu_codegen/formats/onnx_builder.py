@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,8 @@ from ..graph import NoOptions, Operator, Quantization, StridedSlice, Table, Tens
 from .made import Made
 from .onnx_file import Node
 from .onnx_layout import Atom, Layout
-from .onnx_values import Codes, Pending, Real, Value, Weights, codes_of
+from .onnx_values import EVERY_CODE, Codes, Pending, Real, Value, Weights, codes_of
+from .tensors import MAX_TENSOR_BYTES
 
 _CLAMPS = {
     "NONE": (-np.inf, np.inf),
@@ -49,7 +51,10 @@ class Builder(Made):
         quantization: Quantization,
         options: Any = None,
     ) -> int:
-        """Add an operator whose output of `shape`, the graph's, is called as `node` is; the output's index."""
+        """Add an operator whose output of `shape`, the graph's, is called as `node` is; the output's index. Raises
+        InputError."""
+        if math.prod(shape) > MAX_TENSOR_BYTES:
+            raise InputError(f"a value of shape {tuple(shape)} is beyond {MAX_TENSOR_BYTES >> 20} MiB")
         output = self.add(Tensor(node.name, tuple(shape), "int8", quantization))
         self.owners[output] = node.owner
         self.operators.append(Operator(kind, tuple(inputs), (output,), options or NoOptions()))
@@ -63,7 +68,7 @@ class Builder(Made):
         if isinstance(value, Codes):
             value = Real(value)
         if isinstance(value, Real):
-            if value.function is None and value.codes.quantization == quantization:
+            if value.table is None and value.codes.quantization == quantization:
                 return value.codes
             return self._tabulated(node, value, quantization)
         if isinstance(value, Pending):
@@ -76,12 +81,9 @@ class Builder(Made):
 
     def _tabulated(self, node: Node, value: Real, quantization: Quantization) -> Codes:
         """A function of one code, whatever it is, as a table."""
-        source = value.codes.quantization
-        codes = np.arange(256).astype(np.uint8).view(np.int8)
         with np.errstate(all="ignore"):
-            real = value((codes.astype(np.float32) - np.float32(source.zero_point[0])) * np.float32(source.scale[0]))
-            table = to_codes(real, quantization)
-        if source == quantization and np.array_equal(table, codes):
+            table = to_codes(value.of_every_code, quantization)
+        if value.codes.quantization == quantization and np.array_equal(table, EVERY_CODE):
             return value.codes
         index, shape = value.codes.index, self.tensors[value.codes.index].shape
         output = self.operator(node, "LOOKUP", (index,), shape, quantization, Table(table.tobytes()))
@@ -101,7 +103,7 @@ class Builder(Made):
         if ends(*_CLAMPS[activation]) == wanted:
             return codes
         low, high = value.low, value.high
-        return self._tabulated(node, Real(codes, lambda real: np.clip(real, low, high)), quantization)
+        return self._tabulated(node, Real(codes).then(lambda real: np.clip(real, low, high)), quantization)
 
     def arranged(self, node: Node, codes: Codes, order: Sequence[int], shape: Sequence[int] | None = None) -> int:
         """The tensor of `codes` with its axes in `order`, of `shape` where that is not what they make."""
@@ -151,7 +153,7 @@ class Builder(Made):
         """
         if isinstance(value, Codes):
             return move(value)
-        if isinstance(value, Real) and (permutes or value.function is None):
+        if isinstance(value, Real) and (permutes or value.table is None):
             return replace(value, codes=move(value.codes))
         if isinstance(value, Pending):
             return value.moved(shape_of(value.shape), move)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from .onnx_file import Node
-from .onnx_movement import new_shape, permutation
+from .onnx_shapes import new_shape, permutation
 from .onnx_values import Value, Weights
 
 Values = Sequence[Value | None]

@@ -13,7 +13,7 @@ from .onnx_builder import Builder
 from .onnx_curves import curve
 from .onnx_file import Node
 from .onnx_layout import Layout
-from .onnx_values import Codes, Pending, Real, Value, Weights, codes_of, named
+from .onnx_values import Codes, Function, Pending, Real, Value, Weights, codes_of, named
 
 Values = Sequence[Value | None]
 
@@ -45,19 +45,28 @@ def binary(build: Builder, node: Node, values: Values) -> Value:
     function = _FUNCTIONS[node.kind]
     first, second = (_single(value) for value in (values[0], values[1]))
     if isinstance(first, Real) and isinstance(second, Real) and _same(first.codes, second.codes):
-        one, other = first, second
-        return Real(one.codes, lambda real: function(one(real), other(real)))
-    for value, constant, turned in ((first, second, False), (second, first, True)):
-        if not isinstance(constant, np.ndarray) or constant.dtype != np.float32:
-            continue
-        if isinstance(value, Real) and constant.size == 1 and constant.ndim <= len(value.shape):
-            scalar = constant.reshape(())
-            return value.then(lambda real: function(scalar, real) if turned else function(real, scalar))  # noqa: B023
-        if isinstance(value, Pending) and value.biased is not None and node.kind in ("Add", "Sub"):
-            if turned and node.kind == "Sub":
-                break
-            return value.biased(-constant if node.kind == "Sub" else constant)
-    return _of_codes(build, node, (first, second))
+        return first.then(function, second)
+    if isinstance(second, np.ndarray):
+        found = _with_constant(node, first, second, function)
+    else:
+        found = _with_constant(node, second, first, lambda real, constant: function(constant, real), turned=True)
+    return _of_codes(build, node, (first, second)) if found is None else found
+
+
+def _with_constant(node: Node, value: Value, constant: Value, function: Function, turned: bool = False) -> Value | None:
+    """`function` of a value and a float constant; None where that is neither a table nor a bias. `turned`: the constant
+    comes first in the file."""
+    if not isinstance(constant, np.ndarray) or constant.dtype != np.float32:
+        return None
+    if isinstance(value, Real) and constant.size == 1 and constant.ndim <= len(value.shape):
+        scalar = constant.reshape(())
+        return value.then(lambda real: function(real, scalar))
+    if isinstance(value, Pending) and value.biased is not None:
+        if node.kind == "Add":
+            return value.biased(constant)
+        if node.kind == "Sub" and not turned:
+            return value.biased(-constant)
+    return None
 
 
 def _single(value: Value) -> Value:

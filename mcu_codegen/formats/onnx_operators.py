@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..errors import InputError
-from . import onnx_elementwise, onnx_movement, onnx_pooling, onnx_resize, onnx_scales, onnx_weighted
+from . import onnx_elementwise, onnx_movement, onnx_pooling, onnx_resize, onnx_scales, onnx_shapes, onnx_weighted
 from .onnx_builder import Builder
 from .onnx_constants import fold
 from .onnx_curves import CURVES
@@ -31,17 +31,17 @@ OPERATORS: dict[str, Handler] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"), onnx_elementwise.binary),
     **dict.fromkeys(CURVES, onnx_elementwise.unary),
     "PRelu": onnx_elementwise.prelu,
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), onnx_movement.reshape),
-    "Transpose": onnx_movement.transpose,
-    "Cast": onnx_movement.cast,
-    **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), onnx_movement.depth_to_space),
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), onnx_shapes.reshape),
+    "Transpose": onnx_shapes.transpose,
+    "Cast": onnx_shapes.cast,
+    **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), onnx_shapes.depth_to_space),
     "Slice": onnx_movement.slice_,
     "Split": onnx_movement.split,
     "Gather": onnx_movement.gather,
     "Concat": onnx_movement.concat,
     "Pad": onnx_movement.pad,
     "Resize": onnx_resize.resize,
-    **dict.fromkeys(("Identity", "Dropout"), onnx_movement.identity),
+    **dict.fromkeys(("Identity", "Dropout"), onnx_shapes.identity),
 }
 
 _HINTS = {

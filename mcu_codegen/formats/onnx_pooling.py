@@ -105,7 +105,11 @@ def reduce_mean(build: Builder, node: Node, values: Sequence[Value | None]) -> P
 
 def _axes(node: Node, values: Sequence[Value | None], rank: int) -> tuple[int, ...]:
     """An attribute, or since later an input; all where there is neither."""
-    axes = node.integers("axes") or integers_of(node, values, 1, "axes") or tuple(range(rank))
+    axes = node.integers("axes") or integers_of(node, values, 1, "axes")
+    if not axes:
+        if node.integer("noop_with_empty_axes", 0):
+            raise InputError("reduces nothing; axes are accepted, or none for all")
+        axes = tuple(range(rank))
     if not all(-rank <= axis < rank for axis in axes):
         raise InputError(f"axes {axes} of rank {rank}")
     return tuple(sorted({axis % rank for axis in axes}))

@@ -97,7 +97,10 @@ class _Reader:
             return  # refused before, or read before it is written
         if any(name in self.values for name in node.outputs):
             raise InputError("writes a value that is there already")
-        results = computed(self.build, node, [self.values[name] if name else None for name in node.inputs])
+        try:
+            results = computed(self.build, node, [self.values[name] if name else None for name in node.inputs])
+        except RecursionError:
+            raise InputError("is behind too many nodes that wait for a QuantizeLinear") from None
         self.values |= {name: value for name, value in zip(node.outputs, results, strict=False) if name}
 
     def _output(self, name: str) -> list[int]:
@@ -107,7 +110,7 @@ class _Reader:
                 raise InputError("no node gives it, or one before its inputs are there")
             return []
         value = self.values[name]
-        codes = value.codes if isinstance(value, Real) and value.function is None else value
+        codes = value.codes if isinstance(value, Real) and value.table is None else value
         if not isinstance(codes, Codes):
             what = "constant" if isinstance(codes, np.ndarray | Weights) else "float"
             raise InputError(f"is {what}; codes are accepted, or codes behind DequantizeLinear")

@@ -29,6 +29,8 @@ _ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def resize(build: Builder, node: Node, values: Sequence[Value | None]) -> Value:
+    if node.opset < 11:
+        raise InputError(f"of operator set {node.opset}; from 11 on it is accepted")
     mode, way = node.text("mode", "nearest"), node.text("coordinate_transformation_mode", "half_pixel")
     rounding = node.text("nearest_mode", "round_prefer_floor")
     if (

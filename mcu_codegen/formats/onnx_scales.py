@@ -32,6 +32,10 @@ def quantize(build: Builder, node: Node, values: Values) -> Value:
 def dequantize(_build: Builder, node: Node, values: Values) -> Value:
     value = values[0]
     if isinstance(value, Weights):  # a constant that the file quantises itself
+        scale, zero_point, dtype = _scales(node, values, "")
+        shift = 128 if dtype == "uint8" else 0
+        if not np.array_equal(scale, value.scale) or not np.array_equal(zero_point - shift, value.zero_point):
+            raise InputError(f"takes codes {named(node, 0)} for such of another scale; what they have is accepted")
         return value
     if isinstance(value, np.ndarray):
         scale, zero_point, dtype = _scales(node, values, value.dtype.name)

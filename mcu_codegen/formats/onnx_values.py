@@ -22,7 +22,7 @@ from .names import printable
 from .onnx_file import Node
 from .onnx_layout import Layout
 
-Function = Callable[[np.ndarray], np.ndarray]
+Function = Callable[..., np.ndarray]
 """float32 to float32, element by element."""
 
 
@@ -82,24 +82,34 @@ class Codes:
         return self.layout.shape
 
 
-@dataclass(frozen=True)
+EVERY_CODE = np.arange(256).astype(np.uint8).view(np.int8)
+"""In the order of their bytes."""
+
+
+@dataclass(frozen=True, eq=False)
 class Real:
-    """The values of `codes`, or `function` of them."""
+    """The values of `codes`, or a function of them: `table` has it of every code."""
 
     codes: Codes
-    function: Function | None = None
+    table: np.ndarray | None = None  # float32[256]
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.codes.shape
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        """What it makes of the float32 `values` of codes."""
-        return values if self.function is None else self.function(values)
+    @property
+    def of_every_code(self) -> np.ndarray:
+        """float32[256]"""
+        if self.table is not None:
+            return self.table
+        (scale,), (zero_point,) = self.codes.quantization.scale, self.codes.quantization.zero_point
+        return (EVERY_CODE.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
 
-    def then(self, function: Function) -> Real:
-        inner = self
-        return Real(self.codes, lambda values: function(inner(values)))
+    def then(self, function: Function, *others: Real) -> Real:
+        """`function` of it, and of `others`, which are of the same codes."""
+        with np.errstate(all="ignore"):
+            values = function(self.of_every_code, *(other.of_every_code for other in others))
+        return Real(self.codes, np.asarray(values, np.float32))
 
 
 @dataclass(frozen=True)
@@ -154,7 +164,7 @@ Value = np.ndarray | Weights | Codes | Real | Pending
 def codes_of(node: Node, values: Sequence[Value | None], number: int) -> Codes:
     """The codes that input `number` of `node` is dequantised from. Raises InputError that says what is between."""
     value = values[number] if number < len(values) else None
-    if isinstance(value, Real) and value.function is None:
+    if isinstance(value, Real) and value.table is None:
         return value.codes
     found = {
         Real: "a function of codes, in float",
