@@ -46,7 +46,7 @@ def test_numpy_equals_litert(kind: str) -> None:
             litert.reset()
             numpy.reset()
         varied.update(found[graph.main.outputs[0]].reshape(-1).tolist())
-    assert len(varied) > 200  # of 256 codes
+    assert len(varied) > 150  # of 256 codes
 
 
 def test_litert_cannot_judge_a_short_state() -> None:
