@@ -149,3 +149,11 @@ def test_refused_by_name(change, message: str) -> None:  # type: ignore[no-untyp
     change(graph)
     with pytest.raises(InputError, match=message):
         lower(graph, graph.main.operators[0], next(graph.layers())[0])
+
+
+def test_a_state_that_is_no_variable_is_refused() -> None:
+    graph = svdf(Draw(15), "int16")
+    state = graph.main.operators[0].inputs[4]
+    graph.tensors[state].persistent = False
+    with pytest.raises(InputError, match=r"operator 0 \(SVDF, .*: its state, input 4, is not a variable tensor"):
+        tflite.read_bytes(tflite.write(graph), "model")
