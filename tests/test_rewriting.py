@@ -243,6 +243,23 @@ def test_transpose_conv(seed: int) -> None:
 
 
 @needs_litert
+def test_an_input_may_say_the_shape_of_transpose_conv() -> None:
+    """Which is fixed, so that the graph needs no such input."""
+    weights, bias = constants(np.random.default_rng(3), (4, 3, 2, 3), 0.02)
+    shape = Tensor("shape", (4,), "int32")
+    output = activation((1, 7, 6, 4), Quantization((1.5,), (-11,)))
+    tensors = [shape, weights, activation((1, 3, 3, 3), HALF), bias, output]
+    operator = Operator("TRANSPOSE_CONV", (0, 1, 2, 3), (4,), TransposeConv("VALID", (2, 2)))
+    model = file(tensors, (0, 2), (4,), [operator])
+    graph = tflite.read_bytes(model, "model")
+    assert graph.main.inputs == (2,)
+    codes = np.random.default_rng(4).integers(-128, 128, (5, 1, 3, 3, 3)).astype(np.int8)
+    said = np.repeat(np.array([output.shape], np.int32), 5, axis=0)
+    (expected,) = litert_executor.run_file(model, [said, codes])
+    np.testing.assert_array_equal(NumpyExecutor(graph).run([codes])[4], expected, strict=True)
+
+
+@needs_litert
 @pytest.mark.parametrize("depth, channels", [(2, 6), (1, 6), (1, 12), (3, 2)])
 def test_convolution_in_groups(depth: int, channels: int) -> None:
     weights, bias = constants(np.random.default_rng(depth), (channels, 3, 2, depth), 0.02)

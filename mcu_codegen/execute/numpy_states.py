@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from .. import arithmetic, lower
@@ -20,19 +22,25 @@ def svdf(step: lower.Svdf, newest: np.ndarray, state: np.ndarray) -> tuple[np.nd
 def lstm(step: lower.Lstm, source: np.ndarray, hidden: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, ...]:
     """(output, hidden state, cell state)."""
     hidden, cell = (state.reshape(1, step.cells).astype(np.int64) for state in (hidden, cell))
+    logistic, tanh = _curve(), _curve(3)
+    values = source.reshape(step.steps, -1)
+    partial = {name: np.clip(gate.values(values), -32768, 32767) for name, gate in step.gates.items()}
     rows = []
-    for values in source.reshape(step.steps, 1, -1):
-        sums = {name: _gate(gate, values, hidden) for name, gate in step.gates.items()}
-        given, kept, opened = (arithmetic.logistic_16(sums[name]) for name in ("input", "forget", "output"))
-        kept = arithmetic.rounding_right_shift(kept * cell, 15)
-        fresh = arithmetic.rounding_right_shift(given * arithmetic.tanh_16(sums["cell"], 3), 15 + step.cell_bits)
+    for row in range(step.steps):
+        sums = {
+            name: np.clip(partial[name][row] + gate.hidden(hidden), -32768, 32767) for name, gate in step.gates.items()
+        }
+        kept = arithmetic.rounding_right_shift(logistic[sums["forget"]] * cell, 15)
+        fresh = arithmetic.rounding_right_shift(logistic[sums["input"]] * tanh[sums["cell"]], 15 + step.cell_bits)
         cell = np.clip(kept + fresh, -32768, 32767)
         cell = np.clip(cell, -step.clip, step.clip) if step.clip else cell
-        hidden = step.requantization(opened * arithmetic.tanh_16(cell, step.cell_bits))
+        hidden = step.requantization(logistic[sums["output"]] * _curve(step.cell_bits)[cell])
         rows.append(hidden)
     return np.concatenate(rows), hidden, cell.astype(np.int16)
 
 
-def _gate(gate: lower.Gate, values: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    partial = np.clip(gate.values(values), -32768, 32767)
-    return np.clip(partial + gate.hidden(hidden), -32768, 32767)
+@functools.cache
+def _curve(integer_bits: int | None = None) -> np.ndarray:
+    """tanh_16, or logistic_16 without `integer_bits`, of every int16; negative ones count from the end."""
+    codes = np.concatenate([np.arange(32768), np.arange(-32768, 0)])
+    return arithmetic.logistic_16(codes) if integer_bits is None else arithmetic.tanh_16(codes, integer_bits)

@@ -26,7 +26,8 @@ from ..emulate.host import cache_folder
 from ..errors import InputError
 from ..graph import Entry, Graph
 from .batches import BatchExecutor
-from .tinygrad_lstm import logistic_16, next_cell, tanh_16
+from .tinygrad_integers import high_product, int32, int64, requantized, scaled
+from .tinygrad_states import lstm, svdf
 
 if TYPE_CHECKING:
     from tinygrad import Tensor
@@ -70,7 +71,7 @@ def _tinygrad() -> ModuleType:
 
 
 class TinygradExecutor(BatchExecutor):
-    """Describes a batch of a whole entry, then realises every operator's output at once."""
+    """Describes a batch of a whole entry, then realises the outputs of all operators at once."""
 
     name = "tinygrad"
     batch = 512
@@ -80,55 +81,23 @@ class TinygradExecutor(BatchExecutor):
         super().__init__(graph)
 
     def _invoke(self, entry: Entry, values: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-        current = {index: _int32(data) for index, data in values.items()}
+        current = {index: int32(data) for index, data in values.items()}
         outputs: dict[int, Tensor] = {}
-        for operator, step in self.steps[entry.name]:
-            operands = (self._operand(index, current) for index in operator.inputs if index >= 0)
-            computed = _compute(step, *operands)
-            results = computed if isinstance(computed, tuple) else (computed,)
-            for index, result in zip(operator.outputs, results, strict=True):
-                tensor = self.graph.tensors[index]
-                outputs[index] = result.reshape(-1, *tensor.shape).cast(tensor.dtype).contiguous()
-                current[index] = outputs[index].cast("int32")
         with _tinygrad().Context(PARALLEL=0):  # compilation in processes of its own costs more than it gains
+            for operator, step in self.steps[entry.name]:
+                operands = (self._operand(index, current) for index in operator.inputs if index >= 0)
+                computed = _compute(step, *operands)
+                results = computed if isinstance(computed, tuple) else (computed,)
+                for index, result in zip(operator.outputs, results, strict=True):
+                    tensor = self.graph.tensors[index]
+                    outputs[index] = result.reshape(-1, *tensor.shape).cast(tensor.dtype).contiguous()
+                    current[index] = outputs[index].cast("int32")
             _tinygrad().Tensor.realize(*outputs.values())
         return {index: tensor.numpy() for index, tensor in outputs.items()}
 
     def _operand(self, index: int, current: dict[int, Tensor]) -> Tensor:
         data = self.graph.tensors[index].data
-        return current[index] if index in current or data is None else _int32(data[np.newaxis])
-
-
-def _int32(values: np.ndarray | int) -> Tensor:
-    return _tinygrad().Tensor(np.asarray(values, np.int32))
-
-
-def _int64(values: np.ndarray | int) -> Tensor:
-    return _tinygrad().Tensor(np.asarray(values, np.int64))
-
-
-def _high_product(a: Tensor, b: Tensor | int) -> Tensor:
-    """a * b / 2**31, rounded half up; int64."""
-    return (a.cast("int64") * b + (1 << 30)) >> 31
-
-
-def _scaled(accumulator: Tensor, multiplier: np.ndarray | int, shift: np.ndarray | int) -> Tensor:
-    """accumulator * multiplier * 2**(shift - 31) rounded twice; int32 in, int64 out."""
-    raised = accumulator * _int32(1 << np.maximum(shift, 0))  # wraps
-    product = _high_product(raised, _int64(multiplier))
-    exponent = np.maximum(-np.asarray(shift, np.int64), 0)
-    magnitude = ((product < 0).where(-product, product) + _int64((1 << exponent) >> 1)) >> _int64(exponent)
-    return (product < 0).where(-magnitude, magnitude)  # half away from zero
-
-
-def _requantized(parameters: lower.Requantization, accumulator: Tensor) -> Tensor:
-    """Codes of an accumulator, int32 or, where requantisation is long, int64; channels last."""
-    if isinstance(parameters, lower.LongRequantization):
-        exponent = 15 - parameters.shift.astype(np.int64)
-        product = accumulator * _int64(parameters.multiplier) + _int64(1 << (exponent - 1))
-        return ((product >> _int64(exponent)) + parameters.zero_point).clip(parameters.low, parameters.high)
-    value = _scaled(accumulator, parameters.multiplier, parameters.shift)
-    return (value + parameters.zero_point).clip(parameters.low, parameters.high)
+        return current[index] if index in current or data is None else int32(data[np.newaxis])
 
 
 def _sliding_sum(
@@ -145,20 +114,20 @@ def _convolution(step: lower.Convolution, source: Tensor, *_constants: Tensor) -
     sums = _sums(step)
     accumulator = _sliding_sum(
         (source.squeeze(1) - step.input_zero_point).cast(sums),
-        _int32(step.weights.transpose(order)).cast(sums),
+        int32(step.weights.transpose(order)).cast(sums),
         step.stride,
         step.pads,
         dilation=step.dilation,
         groups=source.shape[-1] if step.depthwise else 1,
     )
-    return _requantized(step.requantization, accumulator + _int64(step.bias).cast(sums))
+    return requantized(step.requantization, accumulator + int64(step.bias).cast(sums))
 
 
 def _fully_connected(step: lower.FullyConnected, source: Tensor, *_constants: Tensor) -> Tensor:
     sums = _sums(step)
     rows = (source.reshape(-1, step.weights.shape[1]) - step.input_zero_point).cast(sums)
-    accumulator = rows @ _int32(step.weights.T).cast(sums) + _int64(step.bias).cast(sums)
-    return _requantized(step.requantization, accumulator)
+    accumulator = rows @ int32(step.weights.T).cast(sums) + int64(step.bias).cast(sums)
+    return requantized(step.requantization, accumulator)
 
 
 def _sums(step: lower.Convolution | lower.FullyConnected) -> str:
@@ -168,7 +137,7 @@ def _sums(step: lower.Convolution | lower.FullyConnected) -> str:
 def _average_pool(step: lower.AveragePool, source: Tensor) -> Tensor:
     image = source.squeeze(1)
     channels = image.shape[3]
-    ones = _int32(np.ones((channels, 1, *step.filter)))
+    ones = int32(np.ones((channels, 1, *step.filter)))
     total, count = (
         _sliding_sum(values, ones, step.stride, step.pads, groups=channels) for values in (image, image * 0 + 1)
     )
@@ -187,7 +156,7 @@ def _max_pool(step: lower.MaxPool, source: Tensor) -> Tensor:
 
 def _mean(step: lower.Mean, source: Tensor, _axes: Tensor) -> Tensor:
     total = (source - step.input_zero_point).sum(tuple(axis + 1 for axis in step.axes))
-    return _requantized(step.requantization, total)
+    return requantized(step.requantization, total)
 
 
 def _position(step: lower.Position, source: Tensor, _axis: Tensor) -> Tensor:
@@ -203,17 +172,17 @@ def _aligned(*sources: Tensor) -> list[Tensor]:
 
 def _add(step: lower.Add, *sources: Tensor) -> Tensor:
     first, second = (
-        _scaled((source - zero_point) * (1 << step.left_shift), multiplier, shift)
+        scaled((source - zero_point) * (1 << step.left_shift), multiplier, shift)
         for source, zero_point, multiplier, shift in zip(
             _aligned(*sources), step.zero_points, step.multipliers, step.shifts, strict=True
         )
     )
-    return _requantized(step.requantization, (first + step.sign * second).cast("int32"))
+    return requantized(step.requantization, (first + step.sign * second).cast("int32"))
 
 
 def _multiply(step: lower.Multiply, *sources: Tensor) -> Tensor:
     first, second = _aligned(*sources)
-    return _requantized(step.requantization, (first - step.zero_points[0]) * (second - step.zero_points[1]))
+    return requantized(step.requantization, (first - step.zero_points[0]) * (second - step.zero_points[1]))
 
 
 def _divide(step: lower.Divide, *sources: Tensor) -> Tensor:
@@ -222,14 +191,14 @@ def _divide(step: lower.Divide, *sources: Tensor) -> Tensor:
     a, b = (source - zero for source, zero in zip(_aligned(*sources), step.zero_points, strict=True))
     a, b = a + b * 0, b + a * 0
     pairs = [(0, 0), *(arithmetic.reciprocal(divisor) for divisor in range(1, 256))]
-    inverse, bits = (_int64(np.array([pair[place] for pair in pairs]))[(b < 0).where(-b, b)] for place in (0, 1))
+    inverse, bits = (int64(np.array([pair[place] for pair in pairs]))[(b < 0).where(-b, b)] for place in (0, 1))
     dividend = (b < 0).where(-a, a)
     lefts = [32 - max(number.bit_length(), (~number).bit_length()) - 1 for number in range(-255, 256)]
-    left = _int64(np.array(lefts))[dividend + 255]
-    raised = _high_product(dividend.cast("int64") << left, inverse)
-    product = _high_product(raised, int(scaling.multiplier[0]))
+    left = int64(np.array(lefts))[dividend + 255]
+    raised = high_product(dividend.cast("int64") << left, inverse)
+    product = high_product(raised, int(scaling.multiplier[0]))
     exponent = left + bits + (31 - arithmetic.SOFTMAX_SUM_BITS - int(scaling.shift[0]))
-    magnitude = ((product < 0).where(-product, product) + ((_int64(1) << exponent) >> 1)) >> exponent
+    magnitude = ((product < 0).where(-product, product) + ((int64(1) << exponent) >> 1)) >> exponent
     code = ((product < 0).where(-magnitude, magnitude) + scaling.zero_point).clip(scaling.low, scaling.high)
     return (b == 0).where((a < 0).where(scaling.low, scaling.high), code)
 
@@ -241,16 +210,16 @@ def _extreme(step: lower.Extreme, *sources: Tensor) -> Tensor:
 
 def _prelu(step: lower.Prelu, *sources: Tensor) -> Tensor:
     value, slope = (source - zero for source, zero in zip(_aligned(*sources), step.zero_points, strict=True))
-    return (value >= 0).where(_requantized(step.positive, value), _requantized(step.negative, value * slope))
+    return (value >= 0).where(requantized(step.positive, value), requantized(step.negative, value * slope))
 
 
 def _lookup(step: lower.Lookup, source: Tensor) -> Tensor:
-    return _int32(step.table)[source & 255]
+    return int32(step.table)[source & 255]
 
 
 def _rescale(step: lower.Rescale, source: Tensor) -> Tensor:
     value = source - step.zero_point
-    return (value >= 0).where(_requantized(step.positive, value), _requantized(step.negative, value))
+    return (value >= 0).where(requantized(step.positive, value), requantized(step.negative, value))
 
 
 def _softmax(step: lower.Softmax, source: Tensor) -> Tensor:
@@ -258,18 +227,18 @@ def _softmax(step: lower.Softmax, source: Tensor) -> Tensor:
     last = len(step.exponentials) - 1
     difference = source.max(-1, keepdim=True) - source
     counts = difference <= last
-    exponential = counts.where(_int64(step.exponentials)[difference.minimum(last)], 0)
+    exponential = counts.where(int64(step.exponentials)[difference.minimum(last)], 0)
     total = ((exponential + (1 << 11)) >> 12).sum(-1, keepdim=True)
     leading_zeros = sum((total < (1 << bit)).cast("int64") for bit in range(32))
     half = ((total << leading_zeros) + 1) >> 1
-    inverse = _high_product(half, -1010580540) + 1515870810
+    inverse = high_product(half, -1010580540) + 1515870810
     for _ in range(3):
-        correction = _high_product(inverse, (1 << 29) - _high_product(half, inverse))
+        correction = high_product(inverse, (1 << 29) - high_product(half, inverse))
         inverse = inverse + (correction * 4).clip(-(2**31), 2**31 - 1)
     inverse = (inverse * 2).clip(-(2**31), 2**31 - 1)
     ends = np.iinfo(step.dtype)
     exponent = 43 - ends.bits - leading_zeros
-    share = (_high_product(exponential, inverse) + (_int64(1) << (exponent - 1))) >> exponent
+    share = (high_product(exponential, inverse) + (int64(1) << (exponent - 1))) >> exponent
     return counts.where((share + int(ends.min)).clip(int(ends.min), int(ends.max)), int(ends.min))
 
 
@@ -282,24 +251,24 @@ def _rearrange(step: lower.Rearrange, *sources: Tensor) -> Tensor:
     used = [source.reshape(source.shape[0], -1) for source in sources[: 1 + max(p.input for p in step.pieces)]]
     samples = max(source.shape[0] for source in used)
     rows = [source.expand(samples, source.shape[1]) for source in used]
-    rows.append(_int32(step.fill or 0).reshape(1, 1).expand(samples, 1))
+    rows.append(int32(step.fill or 0).reshape(1, 1).expand(samples, 1))
     starts = np.cumsum([0, *(row.shape[1] for row in rows)])
     index = np.full(step.elements, starts[-2])
     for piece in step.pieces:
         index[piece.target.positions(piece.shape)] = starts[piece.input] + piece.source.positions(piece.shape)
-    return rows[0].cat(*rows[1:], dim=1)[:, _int32(index)]
+    return rows[0].cat(*rows[1:], dim=1)[:, int32(index)]
 
 
 def _gather(step: lower.Gather, source: Tensor, *_indices: Tensor) -> Tensor:
     images = source.reshape(source.shape[0], step.outer, step.height, step.width, step.inner)
-    return images[:, :, _int32(step.rows)][:, :, :, _int32(step.columns)]
+    return images[:, :, int32(step.rows)][:, :, :, int32(step.columns)]
 
 
 def _bilinear(step: lower.Bilinear, source: Tensor, *_size: Tensor) -> Tensor:
     images = source.reshape(source.shape[0], step.outer, step.height, step.width, step.inner)
-    below, right = _int32(step.rows.weight[:, np.newaxis, np.newaxis]), _int32(step.columns.weight[:, np.newaxis])
-    rows = images[:, :, _int32(step.rows.first)] * (1024 - below) + images[:, :, _int32(step.rows.second)] * below
-    first, second = (rows[:, :, :, _int32(place)] for place in (step.columns.first, step.columns.second))
+    below, right = int32(step.rows.weight[:, np.newaxis, np.newaxis]), int32(step.columns.weight[:, np.newaxis])
+    rows = images[:, :, int32(step.rows.first)] * (1024 - below) + images[:, :, int32(step.rows.second)] * below
+    first, second = (rows[:, :, :, int32(place)] for place in (step.columns.first, step.columns.second))
     total = first * (1024 - right) + second * right
     magnitude = ((total < 0).where(-total, total) + (1 << 19)) >> 20
     return (total < 0).where(-magnitude, magnitude)
@@ -321,40 +290,17 @@ def _sliding_sums(step: lower.SlidingSum, sums: Tensor, window: Tensor, rows: Te
 
 
 def _mean_of_sums(step: lower.MeanOfSums, sums: Tensor) -> Tensor:
-    return _requantized(step.requantization, sums - step.offset)
+    return requantized(step.requantization, sums - step.offset)
 
 
-def _svdf(step: lower.Svdf, source: Tensor, *operands: Tensor) -> tuple[Tensor, Tensor]:
+def _svdf(step: lower.Svdf, source: Tensor, *operands: Tensor) -> Values:
     """The state is the last operand."""
-    filters, moments = step.time.shape
-    newest = cast("Tensor", _compute(step.features, source)).cast("int32").reshape(-1, filters, 1)
-    state = operands[-1].reshape(-1, filters, moments)[:, :, 1:].cat(newest, dim=2) if moments > 1 else newest
-    products = (state - step.state_zero_point) * _int32(step.time)
-    sums = products.reshape(1, -1, step.rank * moments).sum(2) + _int32(step.bias)  # wraps
-    return _requantized(step.requantization, sums), state
+    return svdf(step, cast("Tensor", _compute(step.features, source)), operands[-1])
 
 
-def _lstm(step: lower.Lstm, source: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
-    """The states are the last operands. A row is a tensor of its own, for a slice of one would be another kernel."""
-    hidden, cell = (state.reshape(1, step.cells).contiguous() for state in operands[-2:])
-    values = source.reshape(step.steps, -1)
-    partial = {name: _product(gate.values, values).clip(-32768, 32767).numpy() for name, gate in step.gates.items()}
-    rows = []
-    for row in range(step.steps):
-        gates = {}
-        for name, gate in step.gates.items():
-            total = _int32(partial[name][row : row + 1]) + _product(gate.hidden, hidden)
-            gates[name] = total.clip(-32768, 32767).cast("int32").contiguous()
-        cell = next_cell(step, gates, cell).contiguous()
-        opened = logistic_16(gates["output"]) * tanh_16(cell, step.cell_bits)
-        hidden = _requantized(step.requantization, opened).cast("int32").contiguous()
-        _tinygrad().Tensor.realize(cell, hidden)
-        rows.append(hidden)
-    return rows[0].cat(*rows[1:], dim=0), hidden, cell
-
-
-def _product(product: lower.Product, codes: Tensor) -> Tensor:
-    return _scaled(codes @ _int32(product.weights.T) + _int32(product.bias), product.multiplier, product.shift)
+def _lstm(step: lower.Lstm, source: Tensor, *operands: Tensor) -> Values:
+    """The states are the last operands."""
+    return lstm(step, source, *operands[-2:])
 
 
 def _int16(step: lower.Int16[lower.Lowered], *sources: Tensor) -> Values:

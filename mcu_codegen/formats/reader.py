@@ -75,6 +75,7 @@ class Reader:
                 owners |= dict.fromkeys(listed_operator.outputs, owner)
                 with self.refusals.of(owner):
                     operator = self._operator(listed_operator, each)
+                    self._check_inside(operator, each["intermediates"], raw["tensors"])
                     if all(self.tensors[i].dtype != _UNREADABLE for i in (*operator.inputs, *operator.outputs)):
                         entry.operators.append(operator)  # others are refused with their tensor
         fold_constants(self.tensors, entry)
@@ -140,6 +141,20 @@ class Reader:
         if not all(index >= 0 and self.tensors[index].persistent for index in states):
             raise InputError(f"its state, input {' and '.join(map(str, STATES[kind]))}, is not a variable tensor")
         return Operator(kind, listed(inputs), (*outputs, *states), read_options(kind, raw))
+
+    def _check_inside(self, operator: Operator, inside: np.ndarray, tensors: list[dict[str, Any]]) -> None:
+        """What lies inside an operator, the last of what it lists, is on the scale of the output."""
+        if not OPERATORS[operator.kind].intermediates or not len(inside) or not 0 <= inside[-1] < len(tensors):
+            return
+        held, output = tensors[inside[-1]]["quantization"], self.tensors[operator.outputs[0]]
+        if held is None or not len(held["scale"]) or output.quantization is None:
+            return
+        found = (float(held["scale"][0]), int(held["zero_point"][0]) if len(held["zero_point"]) else 0)
+        if found != (output.scale, output.zero_point):
+            raise InputError(
+                f"tensor '{tensor_name(tensors[inside[-1]], int(inside[-1]))}' has scale {found[0]} and zero point"
+                f" {found[1]}, '{output.name}' {output.scale} and {output.zero_point}; equal ones are accepted"
+            )
 
     def _refuse_float(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
         tensors = [self.tensors[index] for index in (*inputs, *outputs) if index >= 0]

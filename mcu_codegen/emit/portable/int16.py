@@ -30,6 +30,9 @@ class Int16Kernels(Kernels):
                 f"sum += (input[(row * {columns} + column) * {depth} + k]{plus(-op.input_zero_point)})"
                 f" * weights[((channel * {height} + i) * {width} + j) * {depth} + k];",
             )
+        tests = ("row >= 0", f"row < {rows}", "column >= 0", f"column < {columns}")
+        if inside := " && ".join(test for test, pad in zip(tests, op.pads, strict=True) if pad):
+            each = fill("if ($inside) {\n    $each\n}", inside=inside, each=each)
         code, arrays = self.quantize(op.requantization, "sum", site)
         text = fill(
             """
@@ -41,15 +44,10 @@ class Int16Kernels(Kernels):
                         for (int32_t i = 0; i < $height; i++) {
                             const int32_t row = $row;
 
-                            if (row < 0 || row >= $rows) {
-                                continue;
-                            }
                             for (int32_t j = 0; j < $width; j++) {
                                 const int32_t column = $column;
 
-                                if (column >= 0 && column < $columns) {
-                                    $each
-                                }
+                                $each
                             }
                         }
                         *output++ = $code;
@@ -63,8 +61,6 @@ class Int16Kernels(Kernels):
             sums=_sums(op),
             height=height,
             width=width,
-            rows=rows,
-            columns=columns,
             row=f"{times('y', op.stride[0])} + {times('i', op.dilation[0])}{plus(-op.pads[0])}",
             column=f"{times('x', op.stride[1])} + {times('j', op.dilation[1])}{plus(-op.pads[2])}",
             each=each,
