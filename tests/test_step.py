@@ -10,6 +10,9 @@ import pytest
 from gated_models import gated_model
 from streaming_models import Layers, random_network, small_network
 
+from mcu_codegen import targets
+from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS
+from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emulate.host_executor import HostExecutor
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
@@ -116,6 +119,28 @@ def test_one_users_network_streams():
     whole = step_of(model)
     assert sum(each.bytes for each in step.tensors) < sum(each.bytes for each in whole.tensors)
     assert "gates" not in whole.metadata  # a step's tensors are not those that they name
+
+
+@pytest.mark.parametrize(
+    ("channels", "columns", "frames"),
+    [(8, 1, 1), (16, 3, 2), (40, 2, 1), pytest.param(136, 5, 3, marks=pytest.mark.slow)],
+)
+def test_running_sums_with_mve(channels, columns, frames):
+    """Near and far places, one and many; the sums of half of the window at most are kept."""
+    layers = Layers(channels)
+    source = layers.new((1, 14, columns + 1, 1))
+    graph = layers.graph(source, layers.closing(layers.convolution(source, channels, (2, 2)), "mean"))
+    step = step_of(graph, frames)
+    assert any(operator.kind == "SLIDING_SUM" for operator in step.main.operators)
+    renderer = RENDERERS["mve"]()
+    assert not any("sliding_sum" in layer for layer in compile_plan(step, renderer).portable)
+    assert f"slide_{columns * frames}x{channels}" in renderer.helpers
+    executors = parity.executors(step, targets.find_all(["cortex-m55"]))
+    cores = [each for each in executors if "cortex-m55" in each.name]
+    if all(isinstance(each, parity.Absent) for each in cores):
+        pytest.skip("; ".join(each.reason for each in cores if isinstance(each, parity.Absent)))
+    report = streaming.compare(graph, step, cores, streaming.random_frames(step, 40))
+    assert report.passed, report.table().text()
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ that it can name) are moved into two vectors and requantised together (`mve_asse
 a second one, or VRSHL after a correction of negative values, half away from zero. Constants lie in one stream, in the
 order of reading.
 
-Depthwise convolutions (`mve_across.py`, `mve_planes.py`, `mve_columns.py`) and ADD (`mve_addition.py`) have files of
-their own.
+Depthwise convolutions (`mve_across.py`, `mve_planes.py`, `mve_columns.py`), ADD (`mve_addition.py`) and running sums
+(`mve_sliding.py`) have files of their own.
 
 A layer for which this is not proven (`assembly.unscaled`), or whose shape has no kernel here, is rendered as
 portable C.
@@ -42,12 +42,13 @@ from .mve_assembly import (
 from .mve_columns import MveColumns
 from .mve_planes import MvePlanes
 from .mve_pooling import MvePooling
+from .mve_sliding import MveSliding
 from .thumb2_assembly import add_to, constant
 
 _LOOPED = 4  # vectors of a row in a round of its loop
 
 
-class MveRenderer(MveAddition, MvePooling, MveColumns, MvePlanes, BlockRenderer):
+class MveRenderer(MveAddition, MvePooling, MveSliding, MveColumns, MvePlanes, BlockRenderer):
     """Cortex-M55."""
 
     instruction_set = "mve"

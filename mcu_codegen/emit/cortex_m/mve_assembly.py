@@ -35,7 +35,7 @@ _FORMS = """
     vmov.i32                         Q, #0..255
     vdup.8 vdup.16 vdup.32           Q, R
     vidup.u16                        Q, R, #1..2
-    vadd.i16 vadd.i32                Q, Q, Q
+    vadd.i16 vadd.i32 vsub.i16       Q, Q, Q
     vqadd.u16                        Q, Q, Q
     vqadd.u16                        Q, Q, R
     vmax.s8 vmax.s16                 Q, Q, Q
@@ -90,6 +90,8 @@ _FORMS = """
     vldrh.u32                        Q, [R, Q, uxtw #1]
     vld20.32                         {q0, q1}, [R]
     vld21.32                         {q0, q1}, [R]!
+    vst20.32                         {q0, q1}, [R]
+    vst21.32                         {q0, q1}, [R]!
     vldrd.u64                        Q, [Q, #-1016..1016/8]!
     vstrd.64                         Q, [Q, #-1016..1016/8]
     vldrw.u32                        Q, [R, #-508..508/4]
