@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import files, targets
@@ -82,7 +83,8 @@ def run(options: argparse.Namespace) -> int:
         pipeline, prefix = Pipeline.of(graph), options.name.removesuffix("_model")
         instruction_set = target.instruction_set if target else "portable"
         sources |= emit_frontend(pipeline.front_end, f"{prefix}_frontend", origin, instruction_set)
-        labels, words = pipeline.labels, pipeline.words
+        labels: Sequence[str] = pipeline.labels
+        words: Sequence[str] | None = pipeline.words
         if options.learn_word:  # new words may be decided once they are taught
             labels, words = labels_with_new_words(graph), words or detectable(labels)
         sources |= emit_decision(pipeline.decision, labels, f"{prefix}_decision", origin, words)
