@@ -30,8 +30,8 @@ class Settings:
     """How words are learnt; chosen on validation words."""
 
     averaged: int = 30  # clips of a word that is none of the user's
-    epochs: int = 10
-    rate: float = 0.05  # the step of a real weight over its gradient
+    epochs: int = 20
+    rate: float = 0.02  # the step of a real weight over its gradient
     margin: int = 4  # the least error that teaches, in 1/256 of probability
     turn: int = 4  # negatives for each clip
     fewest: int = 3
@@ -156,6 +156,7 @@ def _heard(clips: Sequence[Path], graph: Graph, user: User | None = None) -> np.
     groups = user_groups(graph)
     gates = user.gates(groups) if user is not None and groups else None
     features, silent = hear(graph, recorded_features(clips, graph), gates)
-    for clip in np.flatnonzero(silent):
-        raise InputError(f"{clips[clip]}: silence to the network; a recording of the word is accepted")
+    for clip, quiet in zip(clips, silent.tolist(), strict=True):
+        if quiet:
+            raise InputError(f"{clip}: silence to the network; a recording of the word is accepted")
     return features

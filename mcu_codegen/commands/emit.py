@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import files, targets
@@ -86,7 +87,8 @@ def run(options: argparse.Namespace) -> int:
         instruction_set = target.instruction_set if target else "portable"
         sources |= emit_frontend(pipeline.front_end, f"{prefix}_frontend", origin, instruction_set)
         decision, activity = pipeline.decision, pipeline.activity
-        labels, words = pipeline.labels, pipeline.words
+        labels: Sequence[str] = pipeline.labels
+        words: Sequence[str] | None = pipeline.words
         if options.learn_word:  # new words may be decided once they are taught
             labels, words = labels_with_new_words(graph), words or detectable(labels)
         sources |= emit_decision(decision, labels, f"{prefix}_decision", origin, words, activity is not None)

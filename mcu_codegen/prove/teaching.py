@@ -107,7 +107,8 @@ def _taught(
     """What is said of one word; its row is added to `rows` where it is learnt."""
     teacher = Teacher.of(model)
     codes, silent = hear(model, clips, gates)
-    logits, kept = head_with(model, []).logits(codes), []
+    logits = head_with(model, []).logits(codes)
+    kept: list[int] = []
     for place, quiet in enumerate(silent.tolist()):
         if quiet or len(kept) == teacher.teaching.most:
             yield "heard", struct.pack("<i", -1)
