@@ -15,6 +15,9 @@ from .portable.renderer import Renderer
 
 _OF_EXITS = ("run", "invoke_all", "set_thresholds", "set_head", "factory_head", "sure")  # functions of `emit.exits`
 
+INPUTS = ("kept", "reusable")
+"""Whether the caller's inputs stay as they are, or lie, like the outputs, in the arena and are overwritten."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -38,6 +41,7 @@ class Plan:
     renderer: Renderer
     layers: list[Layer]
     memory: memory.Plan
+    reusable: bool  # whether inputs and outputs lie in the arena, where others take their place
 
     @property
     def portable(self) -> dict[str, str]:
@@ -53,13 +57,16 @@ class Plan:
         return [layer for layer in self.layers if layer.entry is entry]
 
 
-def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kws_model") -> Plan:
-    """Lower every operator, choose its kernel and place its tensors. `name` prefixes every C name.
+def compile_plan(
+    graph: Graph, renderer: Renderer | None = None, name: str = "kws_model", inputs: str = INPUTS[0]
+) -> Plan:
+    """Lower every operator, choose its kernel and place its tensors. `name` prefixes every C name; `inputs` is one of
+    INPUTS.
 
     Raises InputError naming the layer and tensor that cannot be computed, or the layer and the line of its kernel that
     does not exist.
     """
-    renderer = renderer or Renderer()
+    renderer, reusable = renderer or Renderer(), inputs == "reusable"
     for what, word in (("--name", name), *(("entry", entry.name) for entry in graph.entries)):
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", word):
             raise InputError(f"{what} '{word}': a C identifier that starts with a letter is accepted")
@@ -92,5 +99,7 @@ def compile_plan(graph: Graph, renderer: Renderer | None = None, name: str = "kw
             require_codes(graph.tensors[index])
     if not layers:
         raise InputError(f"model '{graph.name}' has no operators")
-    planned = memory.plan(graph, {layer.index: layer.kernel.demand for layer in layers})
-    return Plan(name, graph, exits, renderer, layers, planned)
+    if reusable and exits:
+        raise InputError("--input reusable: accepted of a network without early exits")
+    planned = memory.plan(graph, {layer.index: layer.kernel.demand for layer in layers}, reusable)
+    return Plan(name, graph, exits, renderer, layers, planned, reusable)

@@ -10,7 +10,7 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..kernel import loops, place, runs
-from ..portable.elementwise import broadcast_strides
+from ..portable.elementwise import broadcast_strides, same_shape
 from ..portable.renderer import OPTIMIZE, Kernel, Renderer, Site
 from .affine import affine
 from .assembly import Assembly, divisor, words
@@ -48,7 +48,7 @@ class Addition(Renderer):
         )
         return Kernel(
             loops(found, f"{site.prefix}_{name}({', '.join(places)}, stream);"),
-            Demand(in_place=site.inputs[0].shape == shape),
+            Demand(over=same_shape(site)),
             parameters=("first", "second"),
             arrays=(words(np.array([constants], np.int64)),),
             helpers=(name,),

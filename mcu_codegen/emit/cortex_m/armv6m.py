@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from ... import lower
-from ...memory import Demand
+from ...memory import Demand, Over
 from ..kernel import plus
 from ..portable.renderer import OPTIMIZE, Array, Helper, Kernel, Site, fill, folded_bias
 from .armv6m_addition import Armv6mAddition
@@ -149,8 +149,8 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
                 next_to=pitch - paired,
                 calls="\n".join(calls),
             ),
-            # written over its input, a channel's output reaches only that channel's input, which has been copied
-            Demand(scratch_bytes=4 * plane_rows * pitch, in_place=True),
+            # a channel's output reaches only that channel's input, which has been copied
+            Demand(4 * plane_rows * pitch, (Over(every=channels),)),
             arrays=(stream,),
             helpers=tuple(dict.fromkeys(names)),
             macs=rows * columns * op.weights.size,

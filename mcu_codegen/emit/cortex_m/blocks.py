@@ -13,6 +13,7 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
+from .. import overlap
 from ..kernel import plus, times
 from ..portable.renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, fill
 from .assembly import GUARD, Scaled, unscaled
@@ -159,7 +160,9 @@ class BlockRenderer(Renderer):
                 window=window,
                 rest=self.calls(last, stream, "windows", channels, site) if rest else "",
             ).rstrip(),
-            Demand(scratch_bytes=gathering.scratch_bytes + together * window + block.wide_bytes),
+            Demand(
+                gathering.scratch_bytes + together * window + block.wide_bytes, (overlap.windows(op, site, together),)
+            ),
             arrays=(stream,),
             helpers=(*gathering.helpers, block.pack, block.multiply, last.pack, last.multiply),
             macs=positions * op.weights.size,
@@ -273,8 +276,7 @@ class BlockRenderer(Renderer):
             parts.append(self.calls(products[-1], stream, "input", channels, site))
         return Kernel(
             "\n".join(["void *const wide = scratch;", "", *parts]),
-            # written over its input, an output block must not reach inputs that are still to be read
-            Demand(max(each.wide_bytes for each in products), channels <= pitch, ahead=channels > depth == pitch),
+            Demand(max(each.wide_bytes for each in products), (overlap.rows(rows, pitch, channels, together),)),
             arrays=(stream,),
             helpers=tuple(name for each in products for name in (each.pack, each.multiply)),
             macs=rows * op.weights.size,

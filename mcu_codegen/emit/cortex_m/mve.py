@@ -20,6 +20,7 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
+from ..overlap import ANYWHERE
 from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill, folded_bias
 from .assembly import Scaled, packed, unscaled, words
 from .blocks import BlockRenderer, Gathering, Product
@@ -157,7 +158,7 @@ class MveRenderer(MveAddition, MvePooling, MveColumns, MvePlanes, BlockRenderer)
                 channels=channels,
                 each=each,
             ),
-            Demand(scratch_bytes=4 * channels),
+            Demand(4 * channels, (ANYWHERE,)),
             arrays=arrays,
             helpers=(*helpers, sums),
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ... import lower
-from ...memory import Demand
+from ...memory import Demand, Over
 from ..kernel import times
 from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill, folded_bias
 from .assembly import (
@@ -164,8 +164,8 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer)
                 inside_rows=min(input_rows, plane_rows - top),
                 calls="\n".join(calls),
             ),
-            # written over its input, a channel's output reaches only that channel's input, which has been copied
-            Demand(scratch_bytes=self.element_bytes * plane_rows * pitch, in_place=True),
+            # a channel's output reaches only that channel's input, which has been copied
+            Demand(self.element_bytes * plane_rows * pitch, (Over(every=channels),)),
             arrays=(stream,),
             helpers=tuple(helpers),
             macs=rows * columns * op.weights.size,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ... import lower
-from ...memory import Demand
+from ...memory import Demand, Over
 from ..kernel import Array, Kernel, Kernels, Site, fill, loops, nest, place, runs
+from ..overlap import IN_ORDER
 
 
 class Movement(Kernels):
@@ -13,7 +14,7 @@ class Movement(Kernels):
     def copy(self, op: lower.Copy, site: Site) -> Kernel:
         """RESHAPE and the like, where the memory plan does not let the output take the input's place."""
         return Kernel(
-            f"{site.prefix}_copy(output, input, {site.output.bytes});", Demand(in_place=True, part=0), helpers=("copy",)
+            f"{site.prefix}_copy(output, input, {site.output.bytes});", Demand(over=(IN_ORDER,), part=0), helpers=("copy",)
         )
 
     def rearrange(self, op: lower.Rearrange, site: Site) -> Kernel:
@@ -38,7 +39,7 @@ class Movement(Kernels):
             lines.append(loops(found, move))
             if not found and len(op.pieces) == 1 and op.fill is None:
                 # one run of the input, which is copied from its start on
-                demand = Demand(in_place=True, part=piece.source.offset)
+                demand = Demand(over=(Over(last=piece.source.offset),), part=piece.source.offset)
         return Kernel("\n".join(lines), demand, parameters, helpers=tuple(dict.fromkeys(helpers)))
 
     def gather(self, op: lower.Gather, site: Site) -> Kernel:

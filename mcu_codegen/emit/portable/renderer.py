@@ -19,6 +19,7 @@ import numpy as np
 from ... import lower
 from ...graph import Graph, Tensor
 from ...memory import Demand
+from .. import overlap
 from ..kernel import Array, Helper, Kernel, Site, fill, plus, positions, times
 from ..text import Origin
 from .elementwise import Elementwise
@@ -113,7 +114,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
                 gather=self.taps(op, site, f"for (int32_t k = 0; k < {depth}; k++) {{\n    *next++ = tap[k];\n}}"),
                 multiply=multiply,
             ),
-            Demand(scratch_bytes=height * width * depth),
+            Demand(height * width * depth, (overlap.windows(op, site, 1),)),
             arrays=(*arrays, *padding_of(op, depth)),
             helpers=helpers,
             macs=positions(site) * op.weights.size,
@@ -141,6 +142,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
                 multiply=multiply,
                 depth=op.weights.size // len(op.weights),
             ),
+            Demand(over=(overlap.rows(rows, op.weights.size // len(op.weights), len(op.weights), 0),)),
             arrays=arrays,
             helpers=helpers,
             macs=rows * op.weights.size,
@@ -219,6 +221,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
                 source="channel" if copies == 1 else f"channel / {copies}",
                 code=code,
             ),
+            Demand(over=(overlap.windows(op, site, 0),)),
             arrays=(
                 Array("weights", f"{op.weights.dtype}_t", op.weights),
                 Array("bias", "int32_t", folded_bias(op, op.weights.reshape(-1, channels).T)),

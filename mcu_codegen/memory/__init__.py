@@ -1,0 +1,11 @@
+"""The static memory plan: where every activation, persistent tensor and scratch buffer lies in one arena.
+
+`demand` is what kernels ask for, `lifetimes` what lives when, what may lie on what, and the least that any arena can
+have; `packing` searches offsets, `plan` puts it together, and `check` proves the result by playing it.
+"""
+
+from .check import check
+from .demand import ALIGNMENT, Demand, Over
+from .plan import Block, EntryPlan, Place, Plan, plan
+
+__all__ = ["ALIGNMENT", "Block", "Demand", "EntryPlan", "Over", "Place", "Plan", "check", "plan"]
