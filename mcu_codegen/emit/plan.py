@@ -71,6 +71,8 @@ def compile_plan(
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", word):
             raise InputError(f"{what} '{word}': a C identifier that starts with a letter is accepted")
     exits = exits_of(graph)
+    if reusable:
+        _refuse_reuse(graph, bool(exits))
     taken = ("reset", "selftest", *(_OF_EXITS if exits else ()))
     if len({*taken, *(entry.name for entry in graph.entries)}) != len(graph.entries) + len(taken):
         raise InputError(f"entries: each needs a name of its own, other than {', '.join(map(repr, taken))}")
@@ -99,7 +101,14 @@ def compile_plan(
             require_codes(graph.tensors[index])
     if not layers:
         raise InputError(f"model '{graph.name}' has no operators")
-    if reusable and exits:
-        raise InputError("--input reusable: accepted of a network without early exits")
     planned = memory.plan(graph, {layer.index: layer.kernel.demand for layer in layers}, reusable)
     return Plan(name, graph, exits, renderer, layers, planned, reusable)
+
+
+def _refuse_reuse(graph: Graph, exits: bool) -> None:
+    """Raises InputError where inputs and outputs cannot lie in the arena, or functions would share a name."""
+    if exits:
+        raise InputError("--input reusable: accepted of a network without early exits")
+    for entry in graph.entries:
+        if re.search(r"(input|output)(_\d+)?$", entry.name):
+            raise InputError(f"--input reusable: entry '{entry.name}': a name that does not end as 'input' is accepted")

@@ -90,7 +90,8 @@ class _Play:
         self.write(target)
         demand = self.demands.get(position, Demand())
         for number, index in enumerate(operator.inputs):
-            if index not in before or np.all(self.bytes_of(index) == before[index]) and index != target:
+            untouched = index not in before or (index != target and np.all(self.bytes_of(index) == before[index]))
+            if untouched:
                 continue
             within = places[index].memory == places[target].memory == "arena" or places[index] == places[target]
             distance = places[target].at - places[index].at if within else None

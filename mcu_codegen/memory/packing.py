@@ -54,9 +54,7 @@ def _orders(lifetimes: Lifetimes) -> Iterator[list[int]]:
     yield sorted(numbers, key=lambda number: (-items[number].first, -items[number].size))
     yield sorted(numbers, key=lambda number: (items[number].first, -items[number].size))
     yield sorted(numbers, key=lambda number: (-items[number].size, -items[number].first))
-    yield sorted(
-        numbers, key=lambda number: -items[number].size * (items[number].last - items[number].first + 1)
-    )
+    yield sorted(numbers, key=lambda number: -items[number].size * (items[number].last - items[number].first + 1))
     shuffled, dice = list(numbers), random.Random(0)
     for _ in range(8):
         dice.shuffle(shuffled)

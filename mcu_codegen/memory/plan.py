@@ -183,7 +183,10 @@ class _Entry:
                 if source is None or source == target or self.items[source].last != position:
                     continue
                 rule = apart(
-                    self.items[source], start, self.graph.tensors[index].bytes, self.items[target],
+                    self.items[source],
+                    start,
+                    self.graph.tensors[index].bytes,
+                    self.items[target],
                     demand.over_input(number),
                 )
                 takes.setdefault((source, target), []).append(rule)

@@ -82,7 +82,7 @@ class DspAcross(Renderer):
             )
         return Kernel(
             fill("for (int32_t y = 0; y < $rows; y++) {\n    $calls\n}", rows=rows, calls="\n".join(calls)),
-            # a channel's outputs reach only its own inputs, and of those only what is above or before what is still read
+            # a channel's outputs reach only its own inputs, and only those above or before what is still read
             Demand(over=(Over(every=channels, most=0),)),
             arrays=(_stream(op, columns > 1),),
             helpers=tuple(dict.fromkeys(helpers)),

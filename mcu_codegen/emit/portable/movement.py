@@ -14,7 +14,9 @@ class Movement(Kernels):
     def copy(self, op: lower.Copy, site: Site) -> Kernel:
         """RESHAPE and the like, where the memory plan does not let the output take the input's place."""
         return Kernel(
-            f"{site.prefix}_copy(output, input, {site.output.bytes});", Demand(over=(IN_ORDER,), part=0), helpers=("copy",)
+            f"{site.prefix}_copy(output, input, {site.output.bytes});",
+            Demand(over=(IN_ORDER,), part=0),
+            helpers=("copy",),
         )
 
     def rearrange(self, op: lower.Rearrange, site: Site) -> Kernel:
