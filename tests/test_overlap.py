@@ -78,7 +78,7 @@ def overlapping(plan: Plan) -> Counter[str]:
 
 KERNELS = {
     "cortex-m0": {"pack", "window", "rows", "pair", "add"},
-    "cortex-m3": {"pack", "window", "widen", "across", "add"},
+    "cortex-m3": {"pack", "window", "widen", "add"},
     "cortex-m4": {"pack", "window", "widen", "across", "add"},
     "cortex-m55": {"pack", "fill", "across", "add"},
 }

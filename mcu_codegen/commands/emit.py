@@ -19,6 +19,7 @@ from ..emit.user import emit_user
 from ..errors import InputError
 from ..formats import tflite
 from ..listen.pipeline import Pipeline
+from ..prove.measurement import ram_line
 from . import personal_options, render_options, streaming_options
 
 
@@ -61,6 +62,8 @@ def run(options: argparse.Namespace) -> int:
     enrolment = None if options.enrol is None else tflite.read(options.enrol)
     origin = Origin(_command(options), graph.sha256)
     personal = enrolment is not None or options.learn
+    if personal and options.input == "reusable":
+        raise InputError(f"--input reusable: accepted without --{'learn' if options.learn else 'enrol'}")
     sources = emit_user(graph, enrolment, options.name, origin) if personal else {}
     if options.learn:
         if options.user is not None and not options.switchable:
@@ -71,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     target = targets.find(options.target) if options.target else None
     graph, renderer = personal_options.shipped(options, graph, target, enrolment)
     graph = streaming_options.heard(options, graph)
-    plan = compile_plan(graph, renderer, options.name)
+    plan = compile_plan(graph, renderer, options.name, options.input)
     sources |= emit_plan(plan, options.arena, options.selftest, origin.command)
     if "front_end" in graph.metadata:
         pipeline, prefix = Pipeline.of(graph), options.name.removesuffix("_model")
@@ -86,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
     if kept:
         entries, weights = (sum(each) for each in zip(*kept.values(), strict=True))
         print(f"sparse weights in {len(kept)} layers: {entries:,} bytes instead of {weights:,}")
+    print(ram_line(plan.memory.arena_bytes, plan.memory.persistent_bytes, plan.callers_bytes, plan.least_bytes))
     for layer, reason in plan.portable.items():
         print(f"portable C: {layer}: {reason}")
     return 0
@@ -93,7 +97,19 @@ def run(options: argparse.Namespace) -> int:
 
 def _command(options: argparse.Namespace) -> str:
     """The command line with every option spelled out, so that the files say how to make them again."""
-    names = ("target", "user", "enrol", "optimize", "weights", "rows_per_step", "name", "arena", "selftest", "out")
+    names = (
+        "target",
+        "user",
+        "enrol",
+        "optimize",
+        "weights",
+        "rows_per_step",
+        "name",
+        "input",
+        "arena",
+        "selftest",
+        "out",
+    )
     named = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
     named["--weights"] = options.weights or ("int8" if options.switchable else render_options.DEFAULT)
     words = [word for option, value in named.items() if value is not None for word in (option, str(value))]

@@ -63,11 +63,11 @@ def run(options: argparse.Namespace) -> int:
     if not 1 <= options.samples <= _MOST_SAMPLES:
         raise InputError(f"--samples {options.samples}: 1 to {_MOST_SAMPLES} are accepted")
     compiler = toolchain.choose(options.compiler)
-    result = measure(graph, target, compiler, renderer, clips, options.samples)
+    result = measure(graph, target, compiler, renderer, clips, options.samples, options.input)
     listens = {"front_end", "labels", "decision"} <= graph.metadata.keys()
     loop = listening(Pipeline.of(graph), target, compiler, renderer) if listens else None
     if options.picture is not None:
-        plan = compile_plan(graph, renderer)
+        plan = compile_plan(graph, renderer, inputs=options.input)
         files.write_whole(options.picture, arena_picture(plan))
     if options.json:
         print(json.dumps({**result.to_dict(), **({"listening": loop.to_dict()} if loop else {})}, indent=2))

@@ -1,10 +1,11 @@
-"""The options by which a verb trades speed for flash: one meaning wherever C is made."""
+"""The options by which a verb trades speed for flash and RAM: one meaning wherever C is made."""
 
 from __future__ import annotations
 
 import argparse
 
 from ..emit.cortex_m.instruction_sets import DENSE, RENDERERS, WIDE
+from ..emit.plan import INPUTS
 from ..emit.portable.renderer import OPTIMIZE, Renderer
 from ..errors import InputError
 from ..targets import TARGETS, Target
@@ -25,6 +26,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=_WEIGHTS,
         help="how weights lie in flash: sparse leaves zeros out in layers that this halves, int8 keeps them everywhere,"
         f" int16 is faster on {wide} and takes twice the flash (default: sparse, with --switchable int8)",
+    )
+    parser.add_argument(
+        "--input",
+        choices=INPUTS,
+        default=INPUTS[0],
+        help="what becomes of inputs: kept in buffers of the caller's, or reusable, which puts inputs and outputs into"
+        " the arena, where other tensors take their place (default: %(default)s)",
     )
 
 

@@ -52,6 +52,17 @@ class Plan:
             if layer.kernel.portable and layer.index not in self.memory.entries[layer.entry.name].aliases
         }
 
+    @property
+    def callers_bytes(self) -> int:
+        """Inputs and outputs of the main entry, where they are the caller's."""
+        main = self.graph.main
+        return 0 if self.reusable else sum(self.graph.tensors[index].bytes for index in (*main.inputs, *main.outputs))
+
+    @property
+    def least_bytes(self) -> int:
+        """The lower bound of the RAM of these kernels: of the arena, and what is the caller's."""
+        return self.memory.least_bytes + self.callers_bytes
+
     def of(self, entry: Entry) -> list[Layer]:
         """The layers of one entry."""
         return [layer for layer in self.layers if layer.entry is entry]

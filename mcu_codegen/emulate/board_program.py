@@ -12,6 +12,7 @@ from ..emit.cortex_m.instruction_sets import RENDERERS
 from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
 from ..emit.model import emit_model
+from ..emit.plan import INPUTS
 from ..emit.portable.renderer import Renderer
 from ..listen.decision import Detection
 from ..listen.pipeline import Pipeline, Stream
@@ -40,7 +41,8 @@ def loop(pipeline: Pipeline, target: Target, renderer: Renderer) -> dict[str, st
     """File name to text: front end, network, decision, and the loop that joins them, for the core of `target`."""
     return {
         **emit_frontend(pipeline.front_end, instruction_set=target.instruction_set),
-        **emit_model(pipeline.graph, renderer=renderer),
+        # the frames of a step are needed once; those of a whole network are most of the next window, too
+        **emit_model(pipeline.graph, renderer=renderer, inputs=INPUTS[pipeline.graph.step is not None]),
         **emit_decision(pipeline.decision, pipeline.labels, words=pipeline.words),
         **stubs("generic/stream.c", "generic/stream.h"),
     }
