@@ -18,7 +18,11 @@ _WEIGHTS = {DEFAULT: RENDERERS, "int8": DENSE, "int16": WIDE}
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add them."""
     parser.add_argument(
-        "--optimize", choices=OPTIMIZE, default=OPTIMIZE[0], help="what to give flash away for (default: %(default)s)"
+        "--optimize",
+        choices=OPTIMIZE,
+        default=OPTIMIZE[0],
+        help="what to give other things away for; ram: slower kernels where quicker ones need more of it, else as speed"
+        " (default: %(default)s)",
     )
     wide = ", ".join(target.name for target in TARGETS.values() if target.instruction_set in WIDE)
     parser.add_argument(

@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..graph import Entry, Graph, Operator
 from ..lower import FullyConnected, lower, require_codes
 from ..users.exits import Exit, exits_of
+from . import frugal
 from .kernel import Kernel, Site, Unencodable
 from .portable.renderer import Renderer
 
@@ -91,6 +92,7 @@ def compile_plan(
         graph = replace(graph, entries=[replace(graph.main, outputs=graph.main.outputs[-1:]), *graph.entries[1:]])
     heads = {each.head: number for number, each in enumerate(exits)}
     layers: list[Layer] = []
+    candidates: list[list[Kernel]] = []
     for entry in graph.entries:
         for index in entry.inputs:
             if graph.tensors[index].persistent:
@@ -102,17 +104,18 @@ def compile_plan(
             site = Site(name, tuple(graph.tensors[index] for index in operator.inputs if index >= 0), output)
             try:
                 if isinstance(lowered, FullyConnected) and len(layers) in heads:
-                    kernel = renderer.head(lowered, heads[len(layers)], site)
+                    candidates.append([renderer.head(lowered, heads[len(layers)], site)])
                 else:
-                    kernel = renderer.render(lowered, site)
+                    candidates.append(renderer.kernels(lowered, site))
             except Unencodable as error:
                 raise InputError(f"{layer}: {error}") from error
-            layers.append(Layer(len(layers), entry, layer, f"{prefix}_{layer}", operator, kernel))
+            layers.append(Layer(len(layers), entry, layer, f"{prefix}_{layer}", operator, candidates[-1][0]))
         for index in entry.inputs:  # behind the layers, which say what they want
             require_codes(graph.tensors[index])
     if not layers:
         raise InputError(f"model '{graph.name}' has no operators")
-    planned = memory.plan(graph, {layer.index: layer.kernel.demand for layer in layers}, reusable)
+    kernels, planned = frugal.planned(graph, candidates, reusable)
+    layers = [replace(layer, kernel=kernel) for layer, kernel in zip(layers, kernels, strict=True)]
     return Plan(name, graph, exits, renderer, layers, planned, reusable)
 
 

@@ -6,6 +6,6 @@ have; `packing` searches offsets, `plan` puts it together, and `check` proves th
 
 from .check import check
 from .demand import ALIGNMENT, Demand, Over
-from .plan import Block, EntryPlan, Place, Plan, plan
+from .plan import Block, EntryPlan, Place, Plan, needs, plan
 
-__all__ = ["ALIGNMENT", "Block", "Demand", "EntryPlan", "Over", "Place", "Plan", "check", "plan"]
+__all__ = ["ALIGNMENT", "Block", "Demand", "EntryPlan", "Over", "Place", "Plan", "check", "needs", "plan"]

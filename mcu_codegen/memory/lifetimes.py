@@ -92,20 +92,24 @@ class Lifetimes:
                 self.neighbours[a].append((b, tuple(rule.mirrored() for rule in rules)))
 
     def least_bytes(self) -> int:
-        """No arena has fewer bytes: at each operator, what is alive, less what its output can take of inputs that end
+        """No arena has fewer bytes."""
+        return max(self.needs().values(), default=0)
+
+    def needs(self) -> dict[int, int]:
+        """By operator during which an item begins: what is alive, less what its output can take of inputs that end
         there."""
         saved: dict[int, int] = defaultdict(int)  # by target
         for (source, target), rules in self.takes.items():
             sizes = self.items[source].size, self.items[target].size
             saved[target] += max(sum(sizes) - _together(*sizes, rules), 0)
-        most = 0
+        needs = {}
         for step in {item.first for item in self.items}:
             alive = [number for number, item in enumerate(self.items) if item.first <= step <= item.last]
             taken = sum(
                 min(saved[number], self.items[number].size) for number in alive if self.items[number].first == step
             )
-            most = max(most, sum(self.items[number].size for number in alive) - taken)
-        return most
+            needs[step] = sum(self.items[number].size for number in alive) - taken
+        return needs
 
 
 def _together(source: int, target: int, rules: Sequence[Apart]) -> int:

@@ -92,13 +92,27 @@ def plan(graph: Graph, demands: Mapping[int, Demand], reusable: bool = False) ->
             # a part that is only named keeps the whole, which may cost more than it saves
             copied = [replace(demand, part=None if demand.part else demand.part) for demand in local]
             tried.append(_Entry(graph, entry, copied, persistent, reusable))
-        chosen = min(tried, key=lambda made: made.height)
+        chosen = min((made.pack() for made in tried), key=lambda made: made.height)
         least = persistent_bytes + min(made.lifetimes.least_bytes() for made in tried)
         entries[entry.name], more = chosen.placed(first, persistent_bytes, least)
         blocks += more
         arena_bytes = max(arena_bytes, persistent_bytes + chosen.height)
         first += len(entry.operators)
     return Plan(arena_bytes, persistent_bytes, entries, tuple(blocks))
+
+
+def needs(graph: Graph, demands: Mapping[int, Demand], reusable: bool = False) -> list[int]:
+    """By operator, counted through all entries: the bytes of the arena below which it cannot run. Arguments are those
+    of `plan`."""
+    persistent = {index: Place("arena", 0) for index, tensor in enumerate(graph.tensors) if tensor.persistent}
+    state = sum(aligned(graph.tensors[index].bytes) for index in persistent)
+    found, first = [], 0
+    for entry in graph.entries:
+        local = [demands.get(first + position, Demand()) for position in range(len(entry.operators))]
+        of_entry = _Entry(graph, entry, local, persistent, reusable).lifetimes.needs()
+        found += [state + of_entry.get(position, 0) for position in range(len(entry.operators))]
+        first += len(entry.operators)
+    return found
 
 
 def variables(graph: Graph, operator: Operator) -> list[int]:
@@ -142,7 +156,13 @@ class _Entry:
         self.scratch: dict[int, int] = {}  # by operator of the entry, likewise
         self._hold()
         self.lifetimes = Lifetimes(self.items, self._takes())
+        self.offsets: list[int] = []
+        self.height = 0
+
+    def pack(self) -> _Entry:
+        """Find the offsets."""
         self.offsets, self.height = pack(self.lifetimes)
+        return self
 
     def _root(self, index: int) -> tuple[int, int]:
         """The tensor whose bytes `index` names, and from which one on."""

@@ -11,7 +11,7 @@ from ... import lower
 from ...memory import Demand
 from ..kernel import loops, place, runs
 from ..portable.elementwise import broadcast_strides, same_shape
-from ..portable.renderer import OPTIMIZE, Kernel, Renderer, Site
+from ..portable.renderer import Kernel, Renderer, Site
 from .affine import affine
 from .assembly import Assembly, divisor, words
 
@@ -21,7 +21,7 @@ PARAMETERS = ("const int8_t *first", "const int8_t *second", "int8_t *output", "
 class Addition(Renderer):
     """Instruction sets that have the loop."""
 
-    added: tuple[int, ...]  # in the order of OPTIMIZE, how many elements the loop adds in a round, at most
+    added: tuple[int, int]  # for speed and for size, how many elements the loop adds in a round, at most
 
     def add_codes(self, shift: int, elements: int) -> Assembly:
         """The loop, `elements` a round. Parameters: `PARAMETERS`. The stream: the factors of the first and the second
@@ -38,7 +38,7 @@ class Addition(Renderer):
         if form is None:
             return replace(super().add(op, site), portable="no affine function of both codes equals it for all of them")
         together = found.pop()[0]
-        elements = divisor(together, self.added[OPTIMIZE.index(self.optimize)])
+        elements = divisor(together, self.by_goal(*self.added))
         name = f"add_{elements}_{form.shift}"
         self.helpers[name] = self.add_codes(form.shift, elements).helper(name)
         constants = (*form.factors, form.addend, together)

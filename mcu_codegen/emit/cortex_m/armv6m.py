@@ -84,7 +84,7 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
         stride = op.stride[1]
         pitch = (columns - 1) * stride + 3
         height = op.weights.shape[1]
-        if not planes(op) or (height > 1 and pitch > _PITCH) or not _computes(op):
+        if not planes(op) or (height > 1 and pitch > _PITCH) or not _computes(op) or self.at_most:
             return super().depthwise(op, site)
         top, _, left, _ = op.pads
         plane_rows = (rows - 1) * op.stride[0] + height

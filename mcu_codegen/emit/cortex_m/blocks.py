@@ -16,6 +16,7 @@ from ...memory import Demand
 from .. import overlap
 from ..kernel import plus, times
 from ..portable.renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, fill
+from ..portable.sparse import SparseRenderer
 from .assembly import GUARD, Scaled, unscaled
 from .equivalent import equivalent
 from .guard import guard
@@ -56,12 +57,12 @@ class BlockRenderer(Renderer):
     granule = 4  # the weights of a channel are filled up to a multiple of it
     bound = 2**30  # accumulators that requantisation takes are smaller
     farthest = 0  # bytes between the beginnings of rows that `pack` takes, at most; 0: they are neighbours
-    unrolled: tuple[int, ...]  # in the order of OPTIMIZE, how many steps a product does without a jump, at most
+    unrolled: tuple[int, int]  # for speed and for size, how many steps a product does without a jump, at most
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         super().__init__(optimize)
         self.helpers: dict[str, Helper] = {**HELPERS, "window_row": _WINDOW_ROW, GUARD: guard(self.instruction_set)}
-        self.most = self.unrolled[OPTIMIZE.index(optimize)]
+        self.most = self.by_goal(*self.unrolled)
 
     def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
         if isinstance(lowered, Scaled):
@@ -70,6 +71,23 @@ class BlockRenderer(Renderer):
         if kernel.portable or any(GUARD in self.helpers[name].uses for name in kernel.helpers):
             return kernel
         return replace(kernel, portable=f"no kernel of {self.instruction_set} for this operator or its shape")
+
+    def kernels(self, lowered: lower.Lowered, site: Site) -> list[Kernel]:
+        """The quickest; with blocks of fewer rows, and depthwise without planes; portable C."""
+        found = [self.render(lowered, site)]
+        if self.optimize != "ram":
+            return found
+        for self.at_most in (2, 1):
+            found.append(self.render(lowered, site))
+        self.at_most = 0
+        portable = (SparseRenderer if self.weights == "sparse" else Renderer)(self.optimize)
+        reason = f"it needs less RAM than kernels of {self.instruction_set}"
+        found.append(replace(portable.render(lowered, site), portable=reason))
+        less = [found[0]]
+        for kernel in found[1:]:
+            if kernel.demand.scratch_bytes < less[-1].demand.scratch_bytes:
+                less.append(kernel)
+        return less
 
     def obstacle(self, op: Scaled, channels: int) -> str:
         """Why `product` does not compute `op`, a matrix of so many channels, exactly; "": it does."""
@@ -86,6 +104,10 @@ class BlockRenderer(Renderer):
     def rows_together(self, op: Scaled, pitch: int) -> int:
         """How many rows of `op`, which begin `pitch` bytes apart, a product takes at a time, at most."""
         return self.block
+
+    def _together(self, op: Scaled, pitch: int) -> int:
+        most = self.rows_together(op, pitch)
+        return min(most, self.at_most) if self.at_most else most
 
     def window(self, height: int, row_bytes: int, pitch: int) -> str | None:
         """A helper (from, to) that copies the `height` rows of a window side by side; they begin `pitch` bytes apart,
@@ -118,7 +140,7 @@ class BlockRenderer(Renderer):
         positions = site.output.shape[1] * site.output.shape[2]
         gathering = self.gathering(op, site)
         stream = self.rounds(op, op.weights.reshape(channels, used))
-        together = self.rows_together(op, window)
+        together = self._together(op, window)
         rest = positions % together
         block, last = (self.product(op, window, channels, rows, window) for rows in (together, rest or together))
         # windows are counted: where `next` was compared with the end of `windows`, gcc 12 took the address that holds
@@ -250,7 +272,7 @@ class BlockRenderer(Renderer):
         channels = len(op.weights)
         depth = op.weights.size // channels
         stream = self.rounds(op, op.weights.reshape(channels, depth))
-        together = self.rows_together(op, pitch)
+        together = self._together(op, pitch)
         blocks, rest = divmod(rows, together)
 
         parts, products = [], []

@@ -43,7 +43,7 @@ class DspRenderer(DspAcross, DspPooling, Thumb2Renderer):
     def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
         """Five rows have kernels of their own, where flash may be given for speed."""
         five_rows = positions(site) == FiveRows.block and not op.depthwise and not self.is_sparse(op)
-        if five_rows and self.optimize == "speed":
+        if five_rows and self.optimize != "size" and not self.at_most:
             five = FiveRows(self.optimize, self.helpers, self.weights)
             if op.dilation == (1, 1) and not five.obstacle(op, len(op.weights)):
                 return five.convolution(op, site)

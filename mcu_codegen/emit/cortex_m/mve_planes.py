@@ -38,7 +38,8 @@ class MvePlanes(MveAcross):
         _, height, width, channels = op.weights.shape
         _, rows, columns, _ = site.inputs[0].shape
         _, output_rows, output_columns, _ = site.output.shape
-        if not planes(op) or not requantizes(op) or 8 * max(output_columns, _PITCH) * channels >= OFFSETS:
+        far = 8 * max(output_columns, _PITCH) * channels >= OFFSETS
+        if self.at_most or far or not planes(op) or not requantizes(op):
             return super().depthwise(op, site)
         outputs = output_rows * output_columns
         # instructions, about

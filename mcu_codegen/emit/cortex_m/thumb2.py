@@ -43,7 +43,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer)
     plane."""
 
     farthest = REACH // (BlockRenderer.block - 1)
-    copied = (16, 2)  # in the order of OPTIMIZE, how many words are copied without a jump, at most
+    copied = (16, 2)  # for speed and for size, how many words are copied without a jump, at most
     scale: int  # of accumulators: 2 where a kernel doubles one operand
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
@@ -90,7 +90,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer)
 
     def window(self, height: int, row_bytes: int, pitch: int) -> str | None:
         name = f"window_{height}x{row_bytes}_{pitch}"
-        self.helpers[name] = _window(height, row_bytes, pitch, self.copied[OPTIMIZE.index(self.optimize)]).helper(name)
+        self.helpers[name] = _window(height, row_bytes, pitch, self.by_goal(*self.copied)).helper(name)
         return name
 
     def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
@@ -120,7 +120,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer)
         _, input_rows, input_columns, channels = site.inputs[0].shape
         _, rows, columns, _ = site.output.shape
         height = op.weights.shape[1]
-        if not planes(op) or not requantizes(op) or _COLUMNS * channels > REACH:
+        if not planes(op) or not requantizes(op) or _COLUMNS * channels > REACH or self.at_most:
             return super().depthwise(op, site)
         top, _, left, _ = op.pads
         clamp = clamp_of(op.requantization)

@@ -31,8 +31,8 @@ from .stepping import Stepping
 
 __all__ = ["HELPERS", "OPTIMIZE", "Array", "Helper", "Kernel", "Renderer", "Site", "fill", "positions"]
 
-OPTIMIZE = ("speed", "size")
-"""What a renderer can optimise for; the default first."""
+OPTIMIZE = ("speed", "size", "ram")
+"""What a renderer can optimise for; the default first. For RAM, kernels are those for speed wherever there is room."""
 
 
 class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
@@ -40,6 +40,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
 
     helpers = HELPERS
     weights = "int8"  # as which weights lie in flash
+    at_most = 0  # rows that a product takes at a time where RAM is short; 0: as many as are quickest
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         """`optimize` is one of OPTIMIZE, for those who compile as much as for those who render."""
@@ -64,6 +65,14 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping):
         )  # no instruction set's kernels take them
         kernel: Kernel = getattr(renderer, _METHODS[type(lowered)])(lowered, site)
         return kernel
+
+    def by_goal(self, speed: int, size: int) -> int:
+        """Which of two extents of unrolling is meant."""
+        return size if self.optimize == "size" else speed
+
+    def kernels(self, lowered: lower.Lowered, site: Site) -> list[Kernel]:
+        """What `render` gives; of a renderer for RAM, behind it slower kernels, each with less scratch."""
+        return [self.render(lowered, site)]
 
     def batch(self, op: lower.Batch[lower.Image], site: Site) -> Kernel:
         """The kernel of one image, in a loop. It cannot work in place: the images before have moved."""
