@@ -22,7 +22,6 @@ from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS
 from mcu_codegen.emit.plan import INPUTS, compile_plan
 from mcu_codegen.emit.portable.renderer import OPTIMIZE
 from mcu_codegen.formats import tflite
-from mcu_codegen.formats.order import ordered
 from mcu_codegen.graph import (
     Conv2D,
     DepthwiseConv2D,
@@ -136,7 +135,7 @@ def main() -> int:
         graphs += [tflite.read(SHARED / name) for name in FILES if (SHARED / name).exists()]
         graphs += [fully_connected(), mobilenet()]
     rows, over = [], []
-    for graph, target in itertools.product(map(ordered, graphs), targets.find_all(options.target or list(CORES))):
+    for graph, target in itertools.product(graphs, targets.find_all(options.target or list(CORES))):
         for goal, inputs in itertools.product(options.optimize or ("speed", "ram"), INPUTS):
             plan = compile_plan(graph, RENDERERS[target.instruction_set](goal), inputs=inputs)
             if options.check:

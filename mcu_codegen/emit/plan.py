@@ -64,6 +64,11 @@ class Plan:
         """The lower bound of the RAM of these kernels: of the arena, and what is the caller's."""
         return self.memory.least_bytes + self.callers_bytes
 
+    def in_order(self, graph: Graph) -> Graph:
+        """`graph`, which was planned, with its operators in the order of their execution."""
+        entries = zip(graph.entries, self.graph.entries, strict=True)
+        return replace(graph, entries=[replace(entry, operators=own.operators) for entry, own in entries])
+
     def of(self, entry: Entry) -> list[Layer]:
         """The layers of one entry."""
         return [layer for layer in self.layers if layer.entry is entry]
@@ -73,12 +78,21 @@ def compile_plan(
     graph: Graph, renderer: Renderer | None = None, name: str = "kws_model", inputs: str = INPUTS[0]
 ) -> Plan:
     """Lower every operator, choose its kernel and place its tensors. `name` prefixes every C name; `inputs` is one of
-    INPUTS.
+    INPUTS. Operators run in another order than that of `graph` where this makes the arena smaller.
 
     Raises InputError naming the layer and tensor that cannot be computed, or the layer and the line of its kernel that
     does not exist.
     """
-    renderer, reusable = renderer or Renderer(), inputs == "reusable"
+    renderer = renderer or Renderer()
+    plan = _compile(graph, renderer, name, inputs == "reusable")
+    other = memory.ordered(graph)
+    if other is None:
+        return plan
+    return min(plan, _compile(other, renderer, name, plan.reusable), key=lambda each: each.memory.arena_bytes)
+
+
+def _compile(graph: Graph, renderer: Renderer, name: str, reusable: bool) -> Plan:
+    """`compile_plan` in the order of `graph`."""
     for what, word in (("--name", name), *(("entry", entry.name) for entry in graph.entries)):
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", word):
             raise InputError(f"{what} '{word}': a C identifier that starts with a letter is accepted")

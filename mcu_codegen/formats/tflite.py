@@ -17,7 +17,6 @@ from . import flatbuffer
 from .metadata import METADATA
 from .names import identifier
 from .operators import OPERATORS
-from .order import ordered
 from .reader import Listed, Reader
 from .refusals import Refusal
 from .tflite_schema import IDENTIFIER, SCHEMA, VERSION
@@ -48,9 +47,8 @@ def load(path: Path | str) -> bytes:
 
 
 def read(path: Path | str) -> Graph:
-    """The graph in the file at `path`, as `read_bytes` and with `ordered` operators. Raises InputError naming the
-    file."""
-    return ordered(read_bytes(load(path), str(path)))
+    """The graph in the file at `path`. Raises InputError naming the file."""
+    return read_bytes(load(path), str(path))
 
 
 def read_bytes(data: bytes, name: str) -> Graph:

@@ -10,7 +10,7 @@ from .lifetimes import Lifetimes, settle
 
 _FEW = 5
 """Items all of whose orders are tried."""
-_ROUNDS = 40
+_ROUNDS = 20
 """How often each of the orders that begin is improved."""
 
 

@@ -15,14 +15,15 @@ _STATES = 3000
 """How many sets of operators done the search looks at in one entry, before it leaves the order as it is."""
 
 
-def ordered(graph: Graph) -> Graph:
-    """`graph` with each entry's operators in an order that needs less RAM, where there is one.
+def ordered(graph: Graph) -> Graph | None:
+    """`graph` with the operators of some entry in an order in which less lives at once; None where there is none.
 
-    Of a network with early exits it is left as it is: operators stand in the order of the exits.
+    Of a network with early exits there is none: operators stand in the order of the exits.
     """
     if "exits" in graph.metadata:
-        return graph
-    return replace(graph, entries=[_ordered(graph, entry) for entry in graph.entries])
+        return None
+    entries = [_ordered(graph, entry) for entry in graph.entries]
+    return None if entries == graph.entries else replace(graph, entries=entries)
 
 
 def _ordered(graph: Graph, entry: Entry) -> Entry:
