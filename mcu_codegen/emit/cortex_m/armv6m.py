@@ -66,6 +66,15 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
         self.helpers[multiply] = _multiply(filled, channels, rows, self.most, clamp).helper(multiply)
         return Product(self.pack(depth, rows, pitch), multiply, 4 * filled * ((rows + 1) // 2))
 
+    def lying(self, op: Scaled, depth: int, channels: int) -> str:
+        """Where RAM is short: extending bytes again and again for every channel takes longer."""
+        if not self.at_most or depth % 4:
+            return ""
+        clamp = clamp_of(op.requantization)
+        name = f"multiply_{depth}_{channels}{clamp.suffix}"
+        self.helpers[name] = _multiply(depth, channels, 1, self.most, clamp, lying=True).helper(name)
+        return name
+
     def pack(self, depth: int, rows: int, pitch: int) -> str:
         name = pack_name(depth, rows, pitch)
         self.helpers[name] = _pack(name, depth, rows, pitch)
@@ -223,14 +232,17 @@ def _requantize(total: str, clamp: Clamp) -> list[str]:
     ]
 
 
-def _multiply(depth: int, channels: int, rows: int, most: int, clamp: Clamp) -> Armv6mAssembly:
-    """At most `most` groups of four inputs without a jump.
+def _multiply(depth: int, channels: int, rows: int, most: int, clamp: Clamp, lying: bool = False) -> Armv6mAssembly:
+    """At most `most` groups of four inputs without a jump. A row that is `lying` is not packed.
 
     Frame: [sp] addend, [sp, #4] loop counter, [sp, #8] packed rows, [sp, #12] output, [sp, #16] channels left.
     """
     pairs = [(SUMS[row], SUMS[row + 1]) for row in range(0, rows, 2)]
 
     def products() -> list[str]:
+        if lying:
+            loads = ["ldrb r4, [r0]", "ldrb r5, [r0, #1]", "adds r0, #2", "sxtb r4, r4", "sxtb r5, r5"]
+            return [*loads, "muls r4, r2, r4", "muls r5, r3, r5", "adds r4, r4, r5", f"add {SUMS[0]}, r4"]
         return [
             line
             for pair in pairs

@@ -24,7 +24,8 @@ from .guard import guard
 
 @dataclass(frozen=True)
 class Product:
-    """Two helpers of an instruction set. `pack` (input, wide) lays rows of input out as `multiply` wants them;
+    """Two helpers of an instruction set. `pack` (input, wide) lays rows of input out as `multiply` wants them; where it
+    is "", `multiply` reads a row where it lies.
 
     `multiply` (wide, stream, output, rounds) gives the codes of the channels of so many rounds of the stream.
     """
@@ -100,6 +101,11 @@ class BlockRenderer(Renderer):
         What packing leaves between the last input and the next multiple of `granule` does not matter.
         """
         raise NotImplementedError
+
+    def lying(self, op: Scaled, depth: int, channels: int) -> str:
+        """A helper that multiplies a single row of `depth` inputs where it lies; adds it to `helpers`. "": there is
+        none, or a row is better packed."""
+        return ""
 
     def rows_together(self, op: Scaled, pitch: int) -> int:
         """How many rows of `op`, which begin `pitch` bytes apart, a product takes at a time, at most."""
@@ -276,6 +282,11 @@ class BlockRenderer(Renderer):
         blocks, rest = divmod(rows, together)
 
         parts, products = [], []
+        lying = self.lying(op, depth, channels) if rows == 1 else ""
+        if lying:
+            products.append(Product("", lying, 0))
+            parts.append(self.calls(products[0], stream, "input", channels, site))
+            blocks = rest = 0
         if blocks:
             products.append(self.product(op, depth, channels, together, pitch))
             parts.append(
@@ -297,10 +308,13 @@ class BlockRenderer(Renderer):
             products.append(self.product(op, depth, channels, rest, pitch))
             parts.append(self.calls(products[-1], stream, "input", channels, site))
         return Kernel(
-            "\n".join(["void *const wide = scratch;", "", *parts]),
-            Demand(max(each.wide_bytes for each in products), (overlap.rows(rows, pitch, channels, together),)),
+            "\n".join([*([] if lying else ["void *const wide = scratch;", ""]), *parts]),
+            Demand(
+                max(each.wide_bytes for each in products),
+                (overlap.rows(rows, pitch, channels, 0 if lying else together),),
+            ),
             arrays=(stream,),
-            helpers=tuple(name for each in products for name in (each.pack, each.multiply)),
+            helpers=tuple(name for each in products for name in (each.pack, each.multiply) if name),
             macs=rows * op.weights.size,
         )
 
@@ -325,12 +339,13 @@ class BlockRenderer(Renderer):
     def calls(self, product: Product, stream: Array, source: str, channels: int, site: Site) -> str:
         """C that takes the rows at `source` to codes at ``output``."""
         rounds, words = stream.values.shape
-        lines = [f"{site.prefix}_{product.pack}({source}, wide);"]
+        wide = "wide" if product.pack else source
+        lines = [f"{site.prefix}_{product.pack}({source}, wide);"] if product.pack else []
         whole = channels // self.together
-        lines.append(f"{site.prefix}_{product.multiply}(wide, stream, output, {whole});")
+        lines.append(f"{site.prefix}_{product.multiply}({wide}, stream, output, {whole});")
         if whole < rounds:
             at, first = whole * words, channels - self.together
-            lines.append(f"{site.prefix}_{product.multiply}(wide, stream + {at}, output + {first}, 1);")
+            lines.append(f"{site.prefix}_{product.multiply}({wide}, stream + {at}, output + {first}, 1);")
         return "\n".join(lines)
 
 

@@ -154,6 +154,9 @@ class _Blocks(SwitchableRenderer, BlockRenderer):
             rounds=rounds,
         )
 
+    def lying(self, op: Scaled, depth: int, channels: int) -> str:
+        return ""
+
     def pack_call(self, product: Product, source: str, site: Site) -> str:
         """C that packs the rows at `source`."""
         return f"{site.prefix}_{product.pack}({source}, wide);"

@@ -101,6 +101,22 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer)
         self.helpers[multiply] = self.multiply_rows(filled, channels, rows, clamp).helper(multiply)
         return Product(self.pack(depth, rows, pitch), multiply, self.element_bytes * filled * rows)
 
+    def lying(self, op: Scaled, depth: int, channels: int) -> str:
+        """Where RAM is short: widening again and again for every pair of channels takes longer."""
+        if not self.at_most or depth % 4:
+            return ""
+        clamp = clamp_of(op.requantization)
+        name = f"multiply_{depth}{clamp.suffix}"
+        assembly = self.multiply_lying(depth, channels, clamp)
+        if assembly is None:
+            return ""
+        self.helpers[name] = assembly.helper(name)
+        return name
+
+    def multiply_lying(self, depth: int, channels: int, clamp: Clamp) -> Assembly | None:
+        """As `multiply_rows` of one row, which is not packed, and a multiple of four inputs."""
+        return None
+
     def pack(self, depth: int, rows: int, pitch: int) -> str:
         name = pack_name(depth, rows, pitch)
         self.helpers[name] = self.pack_rows(depth, rows, pitch).helper(name)
