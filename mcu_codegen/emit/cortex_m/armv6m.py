@@ -67,8 +67,8 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
         return Product(self.pack(depth, rows, pitch), multiply, 4 * filled * ((rows + 1) // 2))
 
     def lying(self, op: Scaled, depth: int, channels: int) -> str:
-        """Where RAM is short: extending bytes again and again for every channel takes longer."""
-        if not self.at_most or depth % 4:
+        """A row has no neighbour to pair up with, and extending bytes takes no longer than taking pairs apart."""
+        if depth % 4:
             return ""
         clamp = clamp_of(op.requantization)
         name = f"multiply_{depth}_{channels}{clamp.suffix}"
