@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from .lifetimes import Lifetimes, settle
+from .lifetimes import Item, Lifetimes, settle
 
 _FEW = 5
 """Items all of whose orders are tried."""
@@ -45,16 +45,28 @@ def pack(lifetimes: Lifetimes) -> tuple[list[int], int]:
 
 
 def _orders(lifetimes: Lifetimes) -> Iterator[list[int]]:
-    """To begin with. The last born first lets each input lie above the output that takes it."""
+    """To begin with. By size, scratch last, many begin where the arena does, which is the shortest address; the last
+    born first lets each input lie above the output that takes it; those around the fullest operator have the least
+    room."""
     items = lifetimes.items
     numbers = range(len(items))
     if len(items) <= _FEW:
         yield from map(list, itertools.permutations(numbers))
         return
-    yield sorted(numbers, key=lambda number: (-items[number].first, -items[number].size))
-    yield sorted(numbers, key=lambda number: (items[number].first, -items[number].size))
-    yield sorted(numbers, key=lambda number: (-items[number].size, -items[number].first))
-    yield sorted(numbers, key=lambda number: -items[number].size * (items[number].last - items[number].first + 1))
+    needs = lifetimes.needs()
+    fullest = max(needs, key=lambda step: needs[step])
+    keys: tuple[Callable[[Item], tuple[int, ...]], ...] = (
+        lambda item: (item.first == item.last, -item.size),
+        lambda item: (-item.first, -item.size),
+        lambda item: (-item.size, -item.first),
+        lambda item: (not item.first <= fullest <= item.last, -item.first, -item.size),
+        lambda item: (abs(item.first - fullest), -item.first, -item.size),
+        lambda item: (item.first, -item.size),
+        lambda item: (-item.size * (item.last - item.first + 1),),
+    )
+    for key in keys:
+        by_key = [key(item) for item in items]
+        yield sorted(numbers, key=by_key.__getitem__)
     shuffled, dice = list(numbers), random.Random(0)
     for _ in range(8):
         dice.shuffle(shuffled)
