@@ -90,7 +90,7 @@ def renderers(core: str) -> list[Callable[[], Renderer]]:
     """What makes a renderer, for every way in which `core` can be served."""
     chosen = TARGETS[core].instruction_set
     wide = [WIDE[chosen]] if chosen in WIDE else []
-    return [*(partial(RENDERERS[chosen], goal) for goal in OPTIMIZE), *wide]
+    return [*(partial(RENDERERS[chosen], goal) for goal in OPTIMIZE[:2]), *wide]
 
 
 def record(measurements: list[Measurement]) -> dict[str, Any]:

@@ -57,7 +57,6 @@ def compare(seed: int, core: str, compiler: str, count: int, weights: str = "int
     plan = compile_plan(graph, renderer)
     used = {name.split("_")[0] for layer in plan.layers for name in layer.kernel.helpers}
     assert used >= REACHED[core] - ({"across"} if optimize == "size" and core == "cortex-m4" else set())
-    assert plan.memory.entries["invoke"].in_place
     agree(graph, seed, core, compiler, renderer)
 
 

@@ -16,8 +16,32 @@
 #error "front end, network and decision were not generated from one model"
 #endif
 
+#if defined(KWS_MODEL_STEP_FRAMES) && defined(KWS_MODEL_INPUT_REUSABLE)
+#define FRAMES kws_model_input() /* they are collected where the network takes them */
+#else
 static int8_t frames[KWS_MODEL_INPUT_BYTES]; /* the oldest first */
+#define FRAMES frames
+#endif
 static int8_t scores[KWS_DECISION_LABELS];
+
+#ifdef KWS_MODEL_INPUT_REUSABLE
+static void copy(int8_t *to, const int8_t *from, uint32_t bytes)
+{
+    for (uint32_t i = 0; i < bytes; i++) {
+        to[i] = from[i];
+    }
+}
+#endif
+
+static void silence(void)
+{
+    static const int8_t codes[FRAME] = KWS_FRONTEND_FLOOR_CODES;
+    int8_t *const to = FRAMES;
+
+    for (uint32_t i = 0; i < KWS_MODEL_INPUT_BYTES; i++) {
+        to[i] = codes[i % FRAME];
+    }
+}
 
 #ifdef KWS_MODEL_STEP_FRAMES
 
@@ -32,19 +56,32 @@ static int8_t scores[KWS_DECISION_LABELS];
 
 static uint32_t filled; /* bytes of `frames` */
 
+static void step(void)
+{
+#ifdef KWS_MODEL_INPUT_REUSABLE
+    kws_model_step();
+    copy(scores, kws_model_output(), sizeof scores);
+#else
+    kws_model_step(frames, scores);
+#endif
+}
+
 static void begin(void)
 {
-    kws_model_step(frames, scores); /* silence after silence changes nothing, and gives the scores of silence */
+    step(); /* silence after silence changes nothing, and gives the scores of silence */
+    silence();
     filled = LATE * FRAME;
 }
 
 static void hear(const int8_t *frame)
 {
+    int8_t *const to = FRAMES;
+
     for (uint32_t i = 0; i < FRAME; i++) {
-        frames[filled++] = frame[i];
+        to[filled++] = frame[i];
     }
     if (filled == KWS_MODEL_INPUT_BYTES) {
-        kws_model_step(frames, scores);
+        step();
         filled = 0;
     }
 }
@@ -70,7 +107,13 @@ static void hear(const int8_t *frame)
 
 static void answer(void)
 {
+#ifdef KWS_MODEL_INPUT_REUSABLE
+    copy(kws_model_input(), frames, sizeof frames);
+    kws_model_invoke();
+    copy(scores, kws_model_output(), sizeof scores);
+#else
     kws_model_invoke(frames, scores);
+#endif
 }
 
 #endif
@@ -117,11 +160,7 @@ static int due(void)
 
 void stream_reset(void)
 {
-    static const int8_t silence[FRAME] = KWS_FRONTEND_FLOOR_CODES;
-
-    for (uint32_t i = 0; i < KWS_MODEL_INPUT_BYTES; i++) {
-        frames[i] = silence[i % FRAME];
-    }
+    silence();
     kws_frontend_reset();
     kws_model_reset();
     kws_decision_reset();

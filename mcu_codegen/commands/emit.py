@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..formats import opening, tflite
 from ..listen.decision import detectable
 from ..listen.step import step_of
+from ..prove.measurement import ram_line
 from . import listening_options, personal_options, render_options, streaming_options
 
 
@@ -68,7 +69,10 @@ def run(options: argparse.Namespace) -> int:
     streaming = streaming_options.chosen(options, graph)
     enrolment = None if options.enrol is None else tflite.read(options.enrol)
     origin = Origin(_command(options), graph.sha256)
-    personal = enrolment is not None or options.learn or options.learn_word
+    learns = options.learn or options.learn_word
+    personal = enrolment is not None or learns
+    if personal and options.input == "reusable":
+        raise InputError(f"--input reusable: accepted without --{'learn' if learns else 'enrol'}")
     sources = emit_user(graph, enrolment, options.name, origin) if personal else {}
     for option, emitted in (("learn", emit_learning), ("learn_word", emit_teaching)):
         if getattr(options, option):
@@ -95,7 +99,8 @@ def run(options: argparse.Namespace) -> int:
         if activity is not None:
             frame = pipeline.front_end.coefficients
             sources |= emit_activity(activity, frame, decision.stride_hops, f"{prefix}_activity", origin)
-    plan = compile_plan(with_last_layer(graph) if options.learn_word else graph, renderer, options.name)
+    whole = with_last_layer(graph) if options.learn_word else graph
+    plan = compile_plan(whole, renderer, options.name, options.input)
     sources |= emit_plan(plan, options.arena, options.selftest, origin.command)
     folder = Path(options.out)
     files.write_all(folder, sources)
@@ -105,6 +110,7 @@ def run(options: argparse.Namespace) -> int:
     if kept:
         entries, weights = (sum(each) for each in zip(*kept.values(), strict=True))
         print(f"sparse weights in {len(kept)} layers: {entries:,} bytes instead of {weights:,}")
+    print(ram_line(plan.memory.arena_bytes, plan.memory.persistent_bytes, plan.callers_bytes, plan.least_bytes))
     for layer, reason in plan.portable.items():
         print(f"portable C: {layer}: {reason}")
     return 0
@@ -112,8 +118,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _command(options: argparse.Namespace) -> str:
     """The command line with every option spelled out, so that the files say how to make them again."""
-    names = ["target", "user", "enrol", "optimize", "weights", "rows_per_step", "skip_silence", "name", "arena"]
-    names += ["selftest", "out"]
+    names = ["target", "user", "enrol", "optimize", "weights", "rows_per_step", "skip_silence", "name", "input"]
+    names += ["arena", "selftest", "out"]
     named = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
     named["--weights"] = options.weights or ("int8" if options.switchable else render_options.DEFAULT)
     words = [word for option, value in named.items() if value is not None for word in (option, str(value))]

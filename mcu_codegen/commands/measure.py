@@ -66,10 +66,10 @@ def run(options: argparse.Namespace) -> int:
     if not 1 <= options.samples <= _MOST_SAMPLES:
         raise InputError(f"--samples {options.samples}: 1 to {_MOST_SAMPLES} are accepted")
     compiler = toolchain.choose(options.compiler)
-    result = measure(graph, target, compiler, renderer, clips, options.samples)
+    result = measure(graph, target, compiler, renderer, clips, options.samples, options.input)
     loop = None if pipeline is None else listening(pipeline, target, compiler, renderer)
     if options.picture is not None:
-        plan = compile_plan(graph, renderer)
+        plan = compile_plan(graph, renderer, inputs=options.input)
         files.write_whole(options.picture, arena_picture(plan))
     if options.json:
         print(json.dumps({**result.to_dict(), **({"listening": loop.to_dict()} if loop else {})}, indent=2))

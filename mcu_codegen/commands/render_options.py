@@ -1,10 +1,11 @@
-"""The options by which a verb trades speed for flash: one meaning wherever C is made."""
+"""The options by which a verb trades speed for flash and RAM: one meaning wherever C is made."""
 
 from __future__ import annotations
 
 import argparse
 
 from ..emit.cortex_m.instruction_sets import DENSE, RENDERERS, WIDE
+from ..emit.plan import INPUTS
 from ..emit.portable.renderer import OPTIMIZE, Renderer
 from ..errors import InputError
 from ..targets import TARGETS, Target
@@ -17,7 +18,11 @@ _WEIGHTS = {DEFAULT: RENDERERS, "int8": DENSE, "int16": WIDE}
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add them."""
     parser.add_argument(
-        "--optimize", choices=OPTIMIZE, default=OPTIMIZE[0], help="what to give flash away for (default: %(default)s)"
+        "--optimize",
+        choices=OPTIMIZE,
+        default=OPTIMIZE[0],
+        help="what to give other things away for; ram: slower kernels where quicker ones need more of it, else as speed"
+        " (default: %(default)s)",
     )
     wide = ", ".join(target.name for target in TARGETS.values() if target.instruction_set in WIDE)
     parser.add_argument(
@@ -25,6 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=_WEIGHTS,
         help="how weights lie in flash: sparse leaves zeros out in layers that this halves, int8 keeps them everywhere,"
         f" int16 is faster on {wide} and takes twice the flash (default: sparse, with --switchable int8)",
+    )
+    parser.add_argument(
+        "--input",
+        choices=INPUTS,
+        default=INPUTS[0],
+        help="what becomes of inputs: kept in buffers of the caller's, or reusable, which puts inputs and outputs into"
+        " the arena, where other tensors take their place (default: %(default)s)",
     )
 
 

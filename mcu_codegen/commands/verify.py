@@ -67,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
     inputs = {} if streaming else _inputs(graph, options)
     if options.enrol is not None and options.user is None:
         raise InputError("--enrol: accepted with --user")
+    if options.input == "reusable" and options.user is not None:
+        raise InputError("--input reusable: accepted without --user")
     if options.compiler is not None:
         toolchain.choose(options.compiler)
     renderers = {target.name: render_options.renderer(options, target) for target in chosen}
@@ -79,10 +81,10 @@ def run(options: argparse.Namespace) -> int:
         if options.user is not None:
             graph = personal_options.own(graph, User.load(options.user, graph))
         step = step_of(graph, options.rows_per_step)
-        executors = parity.executors(step, chosen, options.compiler, renderers)
+        executors = parity.executors(step, chosen, options.compiler, renderers, options.input)
         report = prove_streaming.compare(graph, step, executors, _frames(step, options), progress)
     elif options.user is None:
-        executors = parity.executors(graph, chosen, options.compiler, renderers)
+        executors = parity.executors(graph, chosen, options.compiler, renderers, options.input)
         report = parity.compare(graph, executors, inputs, progress)
         if "learning" in graph.metadata.get("exits", {}):
             given = random_given(graph, inputs[graph.main.name][0])

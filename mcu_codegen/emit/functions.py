@@ -31,12 +31,27 @@ class Signature:
 
 def signature(plan: Plan, entry: Entry | None, arena: str) -> Signature:
     """Of the function of an entry; of the reset, where `entry` is None."""
-    parameters = {"memory": "void *memory"} if arena == "caller" else {}
-    if entry:
+    parameters = _memory(arena)
+    if entry and not plan.reusable:
         for word, indices, qualifier in (("input", entry.inputs, "const "), ("output", entry.outputs, "")):
             for name, index in zip(numbered(word, indices), indices, strict=True):
                 parameters[name] = f"{qualifier}{plan.graph.tensors[index].dtype}_t *{name}"
     return Signature("void", f"{plan.name}_{entry.name if entry else 'reset'}", parameters)
+
+
+def accessors(plan: Plan, entry: Entry, arena: str) -> list[tuple[Signature, int]]:
+    """Where inputs and outputs of `entry` lie in the arena: the functions that say so, and the tensor of each."""
+    prefix = plan.name if entry is plan.graph.main else f"{plan.name}_{entry.name}"
+    return [
+        (Signature(f"{qualifier}{plan.graph.tensors[index].dtype}_t", f"*{prefix}_{name}", _memory(arena)), index)
+        for word, indices, qualifier in (("input", entry.inputs, ""), ("output", entry.outputs, "const "))
+        for name, index in zip(numbered(word, indices), indices, strict=True)
+    ]
+
+
+def _memory(arena: str) -> dict[str, str]:
+    """The parameter that is the arena, where the caller owns it."""
+    return {"memory": "void *memory"} if arena == "caller" else {}
 
 
 def numbered(word: str, items: Sequence[int]) -> list[str]:
@@ -58,6 +73,16 @@ def entry_function(plan: Plan, entry: Entry, pool: Pool, arena: str) -> str:
     """The function that computes `entry`."""
     lines = [line for layer in plan.of(entry) for line in layer_calls(plan, layer, pool)]
     return function(plan, signature(plan, entry, arena), [*lines, *result_copies(plan, entry, pool)], arena)
+
+
+def accessor_functions(plan: Plan, entry: Entry, pool: Pool, arena: str) -> list[str]:
+    """The functions that say where inputs and outputs are."""
+    texts = []
+    for called, index in accessors(plan, entry, arena):
+        through = "const void *" if called.result.startswith("const") else "void *"
+        value = f"({called.result} *)({through})({pointer(plan, entry, index, pool)})"
+        texts.append(function(plan, called, [f"return {value};"], arena))
+    return texts
 
 
 def reset_function(plan: Plan, pool: Pool, arena: str, more: Sequence[str]) -> str:
@@ -86,7 +111,9 @@ def layer_calls(plan: Plan, layer: Layer, pool: Pool) -> list[str]:
 
 def result_copies(plan: Plan, entry: Entry, pool: Pool) -> list[str]:
     """C that gives the caller the outputs of `entry` that lie elsewhere."""
-    lines = []
+    lines: list[str] = []
+    if plan.reusable:
+        return lines
     for number, index in enumerate(entry.outputs):
         own = memory.Place("output", number)
         if plan.memory.entries[entry.name].places.get(index) != own:

@@ -17,9 +17,18 @@ from ..errors import InputError
 from ..graph import Entry, Graph
 from . import exits
 from .constants import Pool
-from .functions import ARENAS, entry_function, is_alias, numbered, reset_function, signature
-from .kernel import ctype, fill
-from .plan import Layer, Plan, compile_plan
+from .functions import (
+    ARENAS,
+    accessor_functions,
+    accessors,
+    entry_function,
+    is_alias,
+    numbered,
+    reset_function,
+    signature,
+)
+from .kernel import ctype
+from .plan import INPUTS, Layer, Plan, compile_plan
 from .portable.renderer import Renderer
 from .selftest import emit_selftest
 from .text import Origin, banner, comment, described, header, string
@@ -35,9 +44,10 @@ def emit_model(
     selftest: str = "golden",
     command: str = "",
     golden: Mapping[str, Sequence[np.ndarray]] | None = None,
+    inputs: str = INPUTS[0],
 ) -> dict[str, str]:
     """`emit_plan` of `graph`, planned as `compile_plan` does."""
-    return emit_plan(compile_plan(graph, renderer, name), arena, selftest, command, golden)
+    return emit_plan(compile_plan(graph, renderer, name, inputs), arena, selftest, command, golden)
 
 
 def emit_plan(
@@ -112,27 +122,15 @@ def _interface(plan: Plan, arena: str) -> str:
     graph = plan.graph
     plain = graph.entries[1:] if plan.exits else graph.entries
     entries = [exits.interface(plan, arena)] if plan.exits else []
-    entries += [
-        fill(
-            """
-            /* $about
-               $buffers */
-            $prototype;
-            """,
-            about=_about(graph, entry),
-            buffers="Inputs and outputs are codes, NHWC; they may not overlap each other"
-            + (" or the arena." if arena == "caller" else "."),
-            prototype=signature(plan, entry, arena),
-        )
-        + "\n"
-        for entry in plain
-    ]
+    entries += [_prototypes(plan, entry, arena) for entry in plain]
     persistent = sum(tensor.persistent for tensor in graph.tensors)
     return Template(_HEADER).substitute(
         NAME=plan.name.upper(),
         name=plan.name,
         sha256=string(graph.sha256),
-        quantization="".join(_quantization(plan, entry) for entry in graph.entries) + _step(plan) + _labels(plan),
+        quantization="".join(
+            [*(_quantization(plan, entry) for entry in graph.entries), _step(plan), _labels(plan), _reusable(plan)]
+        ),
         arena_owner="" if arena == "static" else "; the caller passes it as `memory`",
         arena_bytes=plan.memory.arena_bytes,
         arena_align=memory.ALIGNMENT,
@@ -142,6 +140,21 @@ def _interface(plan: Plan, arena: str) -> str:
         also=exits.RESET if plan.exits else " */",
         stops=exits.SELFTEST if plan.exits else "",
     )
+
+
+def _prototypes(plan: Plan, entry: Entry, arena: str) -> str:
+    """The function of `entry`, and where its inputs and outputs are."""
+    buffers = "Inputs and outputs are codes, NHWC; they may not overlap each other"
+    buffers += " or the arena." if arena == "caller" else "."
+    if plan.reusable:
+        buffers = (
+            "Inputs and outputs are codes, NHWC, and lie in the arena. Write the input before every call: it is\n"
+            "   overwritten. The output stays until the next call for any entry, or until an input is written."
+        )
+    lines = [f"/* {_about(plan.graph, entry)}\n   {buffers} */", f"{signature(plan, entry, arena)};"]
+    if plan.reusable:
+        lines += [f"{each};" for each, _ in accessors(plan, entry, arena)]
+    return "\n".join(lines) + "\n"
 
 
 def _about(graph: Graph, entry: Entry) -> str:
@@ -181,6 +194,12 @@ def _quantization(plan: Plan, entry: Entry) -> str:
                 f"#define {macro}_ZERO_POINT ({tensor.zero_point})\n\n"
             )
     return "".join(lines)
+
+
+def _reusable(plan: Plan) -> str:
+    if not plan.reusable:
+        return ""
+    return f"/* Inputs and outputs lie in the arena. */\n#define {plan.name.upper()}_INPUT_REUSABLE 1\n\n"
 
 
 def _labels(plan: Plan) -> str:
@@ -230,6 +249,8 @@ def _source(plan: Plan, pool: Pool, arena: str) -> str:
     plain = plan.graph.entries[1:] if plan.exits else plan.graph.entries
     entries = [exits.functions(plan, pool, arena)] if plan.exits else []
     entries += [entry_function(plan, entry, pool, arena) for entry in plain]
+    if plan.reusable:
+        entries += [each for entry in plain for each in accessor_functions(plan, entry, pool, arena)]
     more = exits.resets(plan) if plan.exits else []
     reset = reset_function(plan, pool, arena, [*more, *plan.renderer.resets(plan.name)])
     wanted = [name for layer in layers for name in layer.kernel.helpers]

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..execute.numpy_executor import NumpyExecutor
 from ..graph import Entry, Graph
 from ..users.exits import stopped
+from .functions import accessors
 from .plan import Plan
 from .text import CRC32, array, random_words
 
@@ -68,6 +69,19 @@ static int ${name}_selftest_same(const void *data, const int8_t *expected, uint3
 """
 
 
+_COPY = """\
+static void ${name}_selftest_copy(void *to, const void *from, uint32_t bytes)
+{
+    int8_t *next = (int8_t *)to;
+    const int8_t *source = (const int8_t *)from;
+
+    while (bytes-- > 0u) {
+        *next++ = *source++;
+    }
+}
+"""
+
+
 def golden_inputs(graph: Graph, entry: Entry, golden: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
     """The self-test's inputs of `entry`: those of `golden`, else codes out of text.random_words."""
     tensors = [graph.tensors[index] for index in entry.inputs]
@@ -111,10 +125,10 @@ def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequen
         executor.reset()
         values = executor.run([data[np.newaxis] for data in inputs], entry.name)
         tensors += [(layer.name, values[layer.operator.outputs[0]]) for layer in plan.of(entry)]
-        given = ["arena"] if arena == "caller" else []
-        for number, data in enumerate(inputs):
-            given.append(f"{own}_{entry.name}_input_{number}")
-            arrays.append(array(f"{data.dtype}_t", given[-1], data, about=f"Golden input of entry '{entry.name}'."))
+        owner = ["arena"] if arena == "caller" else []
+        given = [*owner, *(f"{own}_{entry.name}_input_{number}" for number in range(len(inputs)))]
+        for name, data in zip(given[len(owner) :], inputs, strict=True):
+            arrays.append(array(f"{data.dtype}_t", name, data, about=f"Golden input of entry '{entry.name}'."))
         known = {index: tensor.data for index, tensor in enumerate(plan.graph.tensors) if tensor.data is not None}
         known |= dict(zip(entry.inputs, inputs, strict=True)) | values
         results = [
@@ -127,6 +141,17 @@ def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequen
             results += _of_exits(plan, known)
             calls.append(f"{plan.name}_invoke_all({', '.join([*given, 'features', *outputs])});")
             last.append(f"exit_taken[0] = (int8_t){plan.name}_{entry.name}({', '.join([*given, 'exit_scores'])});")
+        elif plan.reusable:
+            buffers_of = [each.name[1:] for each, _ in accessors(plan, entry, arena)]
+            pairs = zip(
+                buffers_of, [*given[len(owner) :], *outputs], [*inputs, *(each.values for each in results)], strict=True
+            )
+            moves = []
+            for number, (place, name, moved) in enumerate(pairs):
+                place = f"{place}({', '.join(owner)})"
+                ends = (place, name) if number < len(inputs) else (name, place)
+                moves.append(f"{own}_copy({ends[0]}, {ends[1]}, {moved.nbytes}u);")
+            calls += [*moves[: len(inputs)], f"{plan.name}_{entry.name}({', '.join(owner)});", *moves[len(inputs) :]]
         else:
             calls.append(f"{plan.name}_{entry.name}({', '.join([*given, *outputs])});")
         for each in results:
@@ -137,6 +162,7 @@ def emit_selftest(plan: Plan, arena: str, kind: str, golden: Mapping[str, Sequen
                 f"if ({own}_failed == 0) {{\n        {own}_failed = {same} ? 0 : {len(plan.layers) + 1};\n    }}"
             )
     functions, equal, expected = _KINDS[kind]
+    functions = (*functions, _COPY) if plan.reusable else functions
     names = {"name": plan.name, "NAME": plan.name.upper()}
     return Template(_SELFTEST).substitute(
         names,

@@ -13,6 +13,7 @@ from ..emit.cortex_m.instruction_sets import RENDERERS
 from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
 from ..emit.model import emit_model
+from ..emit.plan import INPUTS
 from ..emit.portable.renderer import Renderer
 from ..listen.decision import Detection
 from ..listen.pipeline import Pipeline, Stream
@@ -42,7 +43,8 @@ def loop(pipeline: Pipeline, target: Target, renderer: Renderer) -> dict[str, st
     front_end, decision, activity = pipeline.front_end, pipeline.decision, pipeline.activity
     return {
         **emit_frontend(front_end, instruction_set=target.instruction_set),
-        **emit_model(pipeline.graph, renderer=renderer),
+        # the frames of a step are needed once; those of a whole network are most of the next window, too
+        **emit_model(pipeline.graph, renderer=renderer, inputs=INPUTS[pipeline.graph.step is not None]),
         **emit_decision(decision, pipeline.labels, words=pipeline.words, rests=activity is not None),
         **(emit_activity(activity, front_end.coefficients, decision.stride_hops) if activity else {}),
         **stubs("generic/stream.c", "generic/stream.h"),

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ..emit.cortex_m.instruction_sets import RENDERERS
-from ..emit.model import emit_model
+from ..emit.model import emit_plan
+from ..emit.plan import INPUTS, compile_plan
 from ..emit.portable.renderer import Renderer
 from ..graph import Graph
 from ..targets import Target
@@ -23,17 +24,25 @@ class CoreExecutor:
     """Builds once, with every layer observed; every run boots anew, so persistent tensors start from their reset."""
 
     def __init__(
-        self, graph: Graph, target: Target, machine: Machine, toolchain: Toolchain, renderer: Renderer | None = None
+        self,
+        graph: Graph,
+        target: Target,
+        machine: Machine,
+        toolchain: Toolchain,
+        renderer: Renderer | None = None,
+        inputs: str = INPUTS[0],
     ) -> None:
-        """`machine` emulates `target`; the renderer is by default the one of the target's instruction set."""
+        """`machine` emulates `target`; the renderer is by default the one of the target's instruction set. `inputs` is
+        one of `emit.plan.INPUTS`."""
         self.name = f"{target.name} {machine.name} {toolchain.name}"
-        self.graph = graph
         self._machine = machine
         self._folder = tempfile.TemporaryDirectory(prefix="kws-mcu-")
         renderer = renderer or RENDERERS[target.instruction_set]()
-        model = emit_model(graph, renderer=renderer)
+        plan = compile_plan(graph, renderer, inputs=inputs)
+        self.graph = plan.in_order(graph)
+        model = emit_plan(plan)
         del model["kws_model_selftest.c"]
-        sources = {**model, **harness.core(graph), **observer("KWS_MODEL_OBSERVE"), **stubs(*RUNTIME)}
+        sources = {**model, **harness.core(graph, inputs), **observer("KWS_MODEL_OBSERVE"), **stubs(*RUNTIME)}
         self._program = build(
             Path(self._folder.name), sources, target, toolchain, include=["observe.h"], optimize=renderer.optimize
         )

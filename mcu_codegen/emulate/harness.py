@@ -7,6 +7,8 @@ from string import Template
 
 import numpy as np
 
+from ..emit.functions import numbered
+from ..emit.plan import INPUTS as MODES
 from ..graph import Entry, Graph
 from ..users.exits import exits_of
 from .exchange import ANSWERS, INPUTS, STACK
@@ -151,13 +153,14 @@ static int16_t thresholds[KWS_MODEL_EXITS];
 static int32_t answers, taken;"""
 
 
-def core(graph: Graph) -> dict[str, str]:
-    """The main of an emulated core: runs the entry and the samples that INPUTS holds, one after the other.
+def core(graph: Graph, inputs: str = MODES[0]) -> dict[str, str]:
+    """The main of an emulated core: runs the entry and the samples that INPUTS holds, one after the other. `inputs` is
+    as in `emit.plan.INPUTS`.
 
     With early exits, the main entry runs all layers; an entry behind the last one runs it until it stops.
     """
     cases, buffers = [], []
-    exits = exits_of(graph)
+    exits, own = exits_of(graph), _OWN[inputs]
     for number, entry in enumerate(graph.entries):
         outputs = _outputs(graph, entry)
         places = [f"{entry.name}_input_{place}" for place in range(len(entry.inputs))]
@@ -168,7 +171,7 @@ def core(graph: Graph) -> dict[str, str]:
         ]
         reads = " && ".join(f"next({name}, sizeof {name})" for name in places)
         every = exits and entry is graph.main
-        call = _call("invoke_all", places, ["features"], results) if every else _call(entry.name, places, results)
+        call = _call("invoke_all", places, ["features"], results) if every else _call(own + entry.name, places, results)
         cases.append(_CASE.substitute(number=number, reads=reads, call=call))
         if every:
             buffers.append(_EXIT_BUFFERS)
@@ -186,13 +189,13 @@ def core(graph: Graph) -> dict[str, str]:
             inputs=INPUTS,
             stack_file=STACK,
             painting=PAINTING,
-            buffers="\n".join(buffers) + "\n",
+            buffers="\n".join(buffers) + "\n" + _adapters(graph, inputs),
             cases="".join(cases).rstrip(),
         )
     }
 
 
-def host(graph: Graph) -> dict[str, str]:
+def host(graph: Graph, inputs: str = MODES[0]) -> dict[str, str]:
     """A function run_<entry>(inputs, samples, outputs) for every entry, observing every layer; with early exits also
     run_stopping(inputs, thresholds, samples, answers), which observes none."""
     prototypes, functions = [], []
@@ -215,13 +218,55 @@ def host(graph: Graph) -> dict[str, str]:
             buffers += "    int8_t features[KWS_MODEL_EXIT_FEATURE_BYTES];\n"
             call = _call("invoke_all", places, ["features"], results)
         else:
-            call = _call(entry.name, places, results)
+            call = _call(_OWN[inputs] + entry.name, places, results)
         functions.append(_HOST_FUNCTION.substitute(entry=entry.name, buffers=buffers, call=call, bytes=offsets[-1]))
         prototypes.append(f"void run_{entry.name}(const int8_t *inputs, uint32_t samples, uint8_t *outputs);")
     return {
         "observe.h": observing("KWS_MODEL_OBSERVE"),
-        "main.c": _HOST.substitute(prototypes="\n".join(prototypes), functions="\n".join(functions)),
+        "main.c": _HOST.substitute(
+            prototypes="\n".join(prototypes), functions=_adapters(graph, inputs) + "\n".join(functions)
+        ),
     }
+
+
+_OWN = {"kept": "", "reusable": "given_"}
+"""How the names of functions that take inputs and give outputs begin, behind that of the network."""
+
+
+def _adapters(graph: Graph, inputs: str) -> str:
+    """Where inputs and outputs lie in the arena: functions that carry them there and back."""
+    if inputs == "kept":
+        return ""
+    text = ""
+    for entry in graph.entries:
+        prefix = "kws_model" if entry is graph.main else f"kws_model_{entry.name}"
+        parameters: list[str] = []
+        before: list[str] = []
+        after: list[str] = []
+        for word, indices, moves in (("input", entry.inputs, before), ("output", entry.outputs, after)):
+            for name, index in zip(numbered(word, indices), indices, strict=True):
+                tensor = graph.tensors[index]
+                parameters.append(f"{'const ' if word == 'input' else ''}{tensor.dtype}_t *{name}")
+                ends = (f"{prefix}_{name}()", name) if word == "input" else (name, f"{prefix}_{name}()")
+                moves.append(f"    carry({ends[0]}, {ends[1]}, {tensor.bytes}u);\n")
+        call = f"    kws_model_{entry.name}();\n"
+        text += f"static void kws_model_given_{entry.name}({', '.join(parameters)})\n{{\n"
+        text += f"{''.join(before)}{call}{''.join(after)}}}\n\n"
+    return _CARRY + text
+
+
+_CARRY = """
+static void carry(void *to, const void *from, uint32_t bytes)
+{
+    uint8_t *next = (uint8_t *)to;
+    const uint8_t *source = (const uint8_t *)from;
+
+    while (bytes-- > 0u) {
+        *next++ = *source++;
+    }
+}
+
+"""
 
 
 def _outputs(graph: Graph, entry: Entry) -> tuple[int, ...]:

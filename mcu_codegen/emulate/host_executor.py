@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..emit.model import emit_model
+from ..emit.model import emit_plan
+from ..emit.plan import INPUTS, compile_plan
 from ..emit.portable.renderer import Renderer
 from ..graph import Graph
 from . import exchange, harness, host
@@ -24,16 +25,21 @@ class HostExecutor:
         *,
         sanitize: Iterable[str] = (),
         command: tuple[str, ...] | None = None,
+        inputs: str = INPUTS[0],
     ) -> None:
-        """`sanitize` and `command` (the compiler) are as in `host.build_shared_library`."""
+        """`sanitize` and `command` (the compiler) are as in `host.build_shared_library`, `inputs` as in
+        `emit.plan.INPUTS`."""
         command = command or host.compiler()
         self.name = f"host {'clang (ziglang)' if 'ziglang' in command else Path(command[0]).name}"
-        self.graph = graph
-        model = emit_model(graph, renderer=renderer)
+        plan = compile_plan(graph, renderer, inputs=inputs)
+        self.graph = plan.in_order(graph)
+        model = emit_plan(plan)
         # observe.h goes before the model's source, in the one way that a shared library's build offers
         model["kws_model.c"] = '#include "observe.h"\n' + model["kws_model.c"]
         del model["kws_model_selftest.c"]
-        library = host.build_shared_library({**model, **harness.host(graph)}, sanitize=sanitize, command=command)
+        library = host.build_shared_library(
+            {**model, **harness.host(graph, inputs)}, sanitize=sanitize, command=command
+        )
         self._library = ctypes.CDLL(str(library))
         self.reset()
 

@@ -15,7 +15,7 @@ from ..targets import Target
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 """What all our C, generated or not, compiles under."""
 
-OPTIMIZE = {"speed": "-O2", "size": "-Os"}
+OPTIMIZE = {"speed": "-O2", "size": "-Os", "ram": "-O2"}
 """By what a renderer optimises for, how the compiler does."""
 
 NAMES = ("clang", "gcc")

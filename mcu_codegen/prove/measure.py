@@ -11,7 +11,7 @@ import numpy as np
 
 from ..emit.cortex_m.instruction_sets import RENDERERS
 from ..emit.model import emit_plan
-from ..emit.plan import Plan, compile_plan
+from ..emit.plan import INPUTS, Plan, compile_plan
 from ..emit.portable.renderer import Renderer
 from ..emit.sparse import kept_as
 from ..emulate import exchange, harness, observers
@@ -38,16 +38,17 @@ def measure(
     renderer: Renderer | None = None,
     clips: np.ndarray | None = None,
     samples: int = 1,
+    inputs: str = INPUTS[0],
 ) -> Measurement:
     """Build, run and count. `renderer` is by default that of the target's instruction set.
 
     `clips` are int8 (N, *input shape), for a network with early exits; `samples`, how many pseudo-random inputs are
-    counted, for one without. Raises InputError where that does not fit, or no emulator here counts instructions of
-    `target`.
+    counted, for one without; `inputs` is as in `compile_plan`. Raises InputError where that does not fit, or no
+    emulator here counts instructions of `target`.
     """
     machine = counting_machine(target)
     renderer = renderer or RENDERERS[target.instruction_set]()
-    plan = compile_plan(graph, renderer)
+    plan = compile_plan(graph, renderer, inputs=inputs)
     if clips is not None and not plan.exits:
         raise InputError(
             f"model '{graph.name}': it has no early exits, so every clip costs the same; none are accepted"
@@ -59,7 +60,7 @@ def measure(
     layers = plan.of(plan.graph.main)
     network = emit_plan(plan)
     del network["kws_model_selftest.c"]
-    program = {**network, **harness.core(graph), **stubs(*RUNTIME)}
+    program = {**network, **harness.core(graph, inputs), **stubs(*RUNTIME)}
     invoke = f"kws_model_{graph.main.name}"
     roots = [*(f"kws_model_{entry.name}" for entry in graph.entries), "kws_model_reset"]
     with tempfile.TemporaryDirectory(prefix="kws-mcu-") as name:
@@ -108,7 +109,8 @@ def measure(
         alone.size(".text") + alone.size(".ARM.exidx"),
         alone.size(".rodata"),
         alone.size(".data") + alone.size(".bss"),
-        sum(graph.tensors[index].bytes for index in (*graph.main.inputs, *graph.main.outputs)),
+        plan.callers_bytes,
+        plan.least_bytes,
         stack,
         plan.memory.persistent_bytes,
         _a_second(graph, total.instructions[0]),

@@ -69,6 +69,7 @@ class Measurement:
     flash_weights: int  # constants
     ram_arena: int
     ram_input_output: int  # the caller's buffers
+    ram_least: int  # of arena and caller's buffers: less than this, these kernels cannot do with
     stack: int  # the deepest that invoke went
     ram_state: int  # persistent tensors, in the arena
     instructions_a_second: int | None  # of a stream, as the metadata have it
@@ -100,6 +101,7 @@ class Measurement:
             "ram_arena",
             "ram_state",
             "ram_input_output",
+            "ram_least",
             "stack",
         )
         totals = ("macs", "instructions", "instructions_a_second", "cycles_estimate", *memories)
@@ -150,7 +152,6 @@ class Measurement:
         """Everything, for a person."""
         built = f"{self.compiler}, {self.weights} weights, counted in {self.emulator}"
         exits = f"{self.exit_table().text()}\n\n" if self.exits else ""
-        state = f" of which {self.ram_state:,} are state" if self.ram_state else ""
         second = self.instructions_a_second
         stream = "" if second is None else f"\nstream {second:,} instructions a second"
         left = "".join(f"\nportable C  {layer}: {reason}" for layer, reason in self.portable.items())
@@ -161,6 +162,13 @@ class Measurement:
         return (
             f"{self.model} on {self.target}, {built}\n\n{self.table().text()}\n{over}\n{exits}"
             f"flash  {self.flash:,} bytes: code {self.flash_code:,}, weights {self.flash_weights:,}\n"
-            f"RAM    {self.ram:,} bytes: arena {self.ram_arena:,}{state}, input and output {self.ram_input_output:,}\n"
+            f"{ram_line(self.ram_arena, self.ram_state, self.ram_input_output, self.ram_least)}\n"
             f"stack  {self.stack:,} bytes{stream}{left}"
         )
+
+
+def ram_line(arena: int, state: int, input_output: int, least: int) -> str:
+    """What RAM is made of, and the lower bound."""
+    of_state = f" of which {state:,} are state" if state else ""
+    callers = f", input and output {input_output:,}" if input_output else ""
+    return f"RAM    {arena + input_output:,} bytes: arena {arena:,}{of_state}{callers}; lower bound {least:,}"

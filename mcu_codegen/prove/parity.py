@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from ..emit.plan import INPUTS
 from ..emit.portable.renderer import Renderer
 from ..emulate import toolchain
 from ..emulate.board_program import BoardProgram
@@ -64,21 +65,23 @@ def executors(
     targets: Sequence[Target],
     compiler: str | None = None,
     renderers: Mapping[str, Renderer] | None = None,
+    inputs: str = INPUTS[0],
 ) -> list[Executor | Absent]:
     """All that can execute `graph`, built: tinygrad, this host's C, and C on `targets` in each of their emulators.
 
-    `renderers`, by target, are by default those of the targets' instruction sets.
+    `renderers`, by target, are by default those of the targets' instruction sets; `inputs` is one of
+    `emit.plan.INPUTS`.
     """
     found: list[Executor | Absent] = []
     reason = tinygrad_executor.unavailable()
     found.append(Absent("tinygrad", reason) if reason else tinygrad_executor.TinygradExecutor(graph))
     try:
-        found.append(HostExecutor(graph))
+        found.append(HostExecutor(graph, inputs=inputs))
     except InputError as error:
         found.append(Absent("host", str(error)))
 
     def on_core(target: Target, machine: Machine, compiler: Toolchain) -> Executor:
-        return CoreExecutor(graph, target, machine, compiler, (renderers or {}).get(target.name))
+        return CoreExecutor(graph, target, machine, compiler, (renderers or {}).get(target.name), inputs)
 
     return found + on_cores(targets, compiler, on_core)
 

@@ -7,13 +7,14 @@ edge, C lists the pixel under each tap, or one of zero points.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ... import lower
-from ...memory import Demand
+from ...memory import Demand, Over
 from ..kernel import Array, Kernel, Site, fill, plus, positions, times
+from ..overlap import windows as window_overlap
 from ..portable.renderer import Renderer, padding_of
 from .assembly import Assembly, requantizes
 
@@ -113,12 +114,18 @@ class Across(Renderer):
             )
         return Kernel(
             _each(call, edge, (first_row, end_row), (first, run), (output_rows, output_columns)),
-            # written over its input, an output reaches only the first pixel of its window or those before
-            Demand(in_place=not edge),
+            Demand(over=(_over(op, site, bool(edge)),)),
             arrays=(self.across_stream(op), *(padding_of(op, channels) if edge else ())),
             helpers=tuple(helpers),
             macs=positions(site) * op.weights.size,
         )
+
+
+def _over(op: lower.Convolution, site: Site, edge: bool) -> Over:
+    """Where nothing pads, a channel's output reaches only that channel of the first pixel of its window, or of those
+    before."""
+    over = window_overlap(op, site, 0)
+    return over if edge else replace(over, every=site.output.shape[3], most=0)
 
 
 def _each(call: str, edge: str, rows: tuple[int, int], columns: tuple[int, int], output: tuple[int, int]) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from ..kernel import loops, place, runs
-from ..portable.elementwise import broadcast_strides
-from ..portable.renderer import OPTIMIZE, Kernel, Renderer, Site
+from ..portable.elementwise import broadcast_strides, same_shape
+from ..portable.renderer import Kernel, Renderer, Site
 from .affine import affine
 from .assembly import Assembly, divisor, words
 
@@ -21,7 +21,7 @@ PARAMETERS = ("const int8_t *first", "const int8_t *second", "int8_t *output", "
 class Addition(Renderer):
     """Instruction sets that have the loop."""
 
-    added: tuple[int, ...]  # in the order of OPTIMIZE, how many elements the loop adds in a round, at most
+    added: tuple[int, int]  # for speed and for size, how many elements the loop adds in a round, at most
 
     def add_codes(self, shift: int, elements: int) -> Assembly:
         """The loop, `elements` a round. Parameters: `PARAMETERS`. The stream: the factors of the first and the second
@@ -38,7 +38,7 @@ class Addition(Renderer):
         if form is None:
             return replace(super().add(op, site), portable="no affine function of both codes equals it for all of them")
         together = found.pop()[0]
-        elements = divisor(together, self.added[OPTIMIZE.index(self.optimize)])
+        elements = divisor(together, self.by_goal(*self.added))
         name = f"add_{elements}_{form.shift}"
         self.helpers[name] = self.add_codes(form.shift, elements).helper(name)
         constants = (*form.factors, form.addend, together)
@@ -48,7 +48,7 @@ class Addition(Renderer):
         )
         return Kernel(
             loops(found, f"{site.prefix}_{name}({', '.join(places)}, stream);"),
-            Demand(in_place=site.inputs[0].shape == shape),
+            Demand(over=same_shape(site)),
             parameters=("first", "second"),
             arrays=(words(np.array([constants], np.int64)),),
             helpers=(name,),

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from ... import lower
-from ...memory import Demand
+from ...memory import Demand, Over
 from ..kernel import plus
 from ..portable.renderer import OPTIMIZE, Array, Helper, Kernel, Site, fill, folded_bias
 from .armv6m_addition import Armv6mAddition
@@ -66,6 +66,15 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
         self.helpers[multiply] = _multiply(filled, channels, rows, self.most, clamp).helper(multiply)
         return Product(self.pack(depth, rows, pitch), multiply, 4 * filled * ((rows + 1) // 2))
 
+    def lying(self, op: Scaled, depth: int, channels: int) -> str:
+        """A row has no neighbour to pair up with, and extending bytes takes no longer than taking pairs apart."""
+        if depth % 4:
+            return ""
+        clamp = clamp_of(op.requantization)
+        name = f"multiply_{depth}_{channels}{clamp.suffix}"
+        self.helpers[name] = _multiply(depth, channels, 1, self.most, clamp, lying=True).helper(name)
+        return name
+
     def pack(self, depth: int, rows: int, pitch: int) -> str:
         name = pack_name(depth, rows, pitch)
         self.helpers[name] = _pack(name, depth, rows, pitch)
@@ -84,7 +93,7 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
         stride = op.stride[1]
         pitch = (columns - 1) * stride + 3
         height = op.weights.shape[1]
-        if not planes(op) or (height > 1 and pitch > _PITCH) or not _computes(op):
+        if not planes(op) or (height > 1 and pitch > _PITCH) or not _computes(op) or self.at_most:
             return super().depthwise(op, site)
         top, _, left, _ = op.pads
         plane_rows = (rows - 1) * op.stride[0] + height
@@ -149,8 +158,8 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
                 next_to=pitch - paired,
                 calls="\n".join(calls),
             ),
-            # written over its input, a channel's output reaches only that channel's input, which has been copied
-            Demand(scratch_bytes=4 * plane_rows * pitch, in_place=True),
+            # a channel's output reaches only that channel's input, which has been copied
+            Demand(4 * plane_rows * pitch, (Over(every=channels),)),
             arrays=(stream,),
             helpers=tuple(dict.fromkeys(names)),
             macs=rows * columns * op.weights.size,
@@ -223,14 +232,17 @@ def _requantize(total: str, clamp: Clamp) -> list[str]:
     ]
 
 
-def _multiply(depth: int, channels: int, rows: int, most: int, clamp: Clamp) -> Armv6mAssembly:
-    """At most `most` groups of four inputs without a jump.
+def _multiply(depth: int, channels: int, rows: int, most: int, clamp: Clamp, lying: bool = False) -> Armv6mAssembly:
+    """At most `most` groups of four inputs without a jump. A row that is `lying` is not packed.
 
     Frame: [sp] addend, [sp, #4] loop counter, [sp, #8] packed rows, [sp, #12] output, [sp, #16] channels left.
     """
     pairs = [(SUMS[row], SUMS[row + 1]) for row in range(0, rows, 2)]
 
     def products() -> list[str]:
+        if lying:
+            loads = ["ldrb r4, [r0]", "ldrb r5, [r0, #1]", "adds r0, #2", "sxtb r4, r4", "sxtb r5, r5"]
+            return [*loads, "muls r4, r2, r4", "muls r5, r3, r5", "adds r4, r4, r5", f"add {SUMS[0]}, r4"]
         return [
             line
             for pair in pairs

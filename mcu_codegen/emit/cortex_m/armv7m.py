@@ -88,9 +88,20 @@ class Armv7mRenderer(Thumb2Renderer):
         requantize = partial(_requantize, multiplier="r2", twice_addend="r3", shift="r12", spare="lr", clamp=clamp)
         return pair_product(step, depth, divisor(depth, self.most), 4 * depth * rows, depth, channels, rows, requantize)
 
-    def _multiply_row(self, depth: int, channels: int, clamp: Clamp) -> Thumb2Assembly:
-        """Four inputs at a time, in registers that sum up more rows elsewhere."""
-        step = ["ldm r0!, {r2, r3, r5, r6}"]
+    def multiply_lying(self, depth: int, channels: int, clamp: Clamp) -> Thumb2Assembly:
+        load = [f"ldrsb {register}, [r0], #1" for register in ("r2", "r3", "r5", "r6")]
+        return self._multiply_row(depth, channels, clamp, load, 1)
+
+    def _multiply_row(
+        self,
+        depth: int,
+        channels: int,
+        clamp: Clamp,
+        load: Sequence[str] = ("ldm r0!, {r2, r3, r5, r6}",),
+        element_bytes: int = 4,
+    ) -> Thumb2Assembly:
+        """Four inputs at a time, of so many bytes each, in registers that sum up more rows elsewhere."""
+        step = [*load]
         for source in ("r2", "r3", "r5", "r6"):
             step += [
                 "ldrsb r12, [r1], #1",
@@ -100,7 +111,7 @@ class Armv7mRenderer(Thumb2Renderer):
             ]
         finish = partial(_requantize, multiplier="r2", twice_addend="r3", shift="r12", spare="lr", clamp=clamp)
         lines = row_loop(step, depth // 4, 2 * self.most)
-        return pair_product(lines, 1, 1, 4 * depth, depth, channels, 1, finish)
+        return pair_product(lines, 1, 1, element_bytes * depth, depth, channels, 1, finish)
 
     def depthwise_rows(
         self,

@@ -13,8 +13,10 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
+from .. import overlap
 from ..kernel import plus, times
 from ..portable.renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, fill
+from ..portable.sparse import SparseRenderer
 from .assembly import GUARD, Scaled, unscaled
 from .equivalent import equivalent
 from .guard import guard
@@ -22,7 +24,8 @@ from .guard import guard
 
 @dataclass(frozen=True)
 class Product:
-    """Two helpers of an instruction set. `pack` (input, wide) lays rows of input out as `multiply` wants them;
+    """Two helpers of an instruction set. `pack` (input, wide) lays rows of input out as `multiply` wants them; where it
+    is "", `multiply` reads a row where it lies.
 
     `multiply` (wide, stream, output, rounds) gives the codes of the channels of so many rounds of the stream.
     """
@@ -55,12 +58,12 @@ class BlockRenderer(Renderer):
     granule = 4  # the weights of a channel are filled up to a multiple of it
     bound = 2**30  # accumulators that requantisation takes are smaller
     farthest = 0  # bytes between the beginnings of rows that `pack` takes, at most; 0: they are neighbours
-    unrolled: tuple[int, ...]  # in the order of OPTIMIZE, how many steps a product does without a jump, at most
+    unrolled: tuple[int, int]  # for speed and for size, how many steps a product does without a jump, at most
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         super().__init__(optimize)
         self.helpers: dict[str, Helper] = {**HELPERS, "window_row": _WINDOW_ROW, GUARD: guard(self.instruction_set)}
-        self.most = self.unrolled[OPTIMIZE.index(optimize)]
+        self.most = self.by_goal(*self.unrolled)
 
     def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
         if isinstance(lowered, Scaled):
@@ -71,6 +74,23 @@ class BlockRenderer(Renderer):
         if isinstance(lowered, lower.Int16):
             return replace(kernel, portable="its codes are int16")
         return replace(kernel, portable=f"no kernel of {self.instruction_set} for this operator or its shape")
+
+    def kernels(self, lowered: lower.Lowered, site: Site) -> list[Kernel]:
+        """The quickest; with blocks of fewer rows, and depthwise without planes; portable C."""
+        found = [self.render(lowered, site)]
+        if self.optimize != "ram":
+            return found
+        for self.at_most in (2, 1):
+            found.append(self.render(lowered, site))
+        self.at_most = 0
+        portable = (SparseRenderer if self.weights == "sparse" else Renderer)(self.optimize)
+        reason = f"it needs less RAM than kernels of {self.instruction_set}"
+        found.append(replace(portable.render(lowered, site), portable=reason))
+        less = [found[0]]
+        for kernel in found[1:]:
+            if kernel.demand.scratch_bytes < less[-1].demand.scratch_bytes:
+                less.append(kernel)
+        return less
 
     def obstacle(self, op: Scaled, channels: int) -> str:
         """Why `product` does not compute `op`, a matrix of so many channels, exactly; "": it does."""
@@ -84,9 +104,18 @@ class BlockRenderer(Renderer):
         """
         raise NotImplementedError
 
+    def lying(self, op: Scaled, depth: int, channels: int) -> str:
+        """A helper that multiplies a single row of `depth` inputs where it lies; adds it to `helpers`. "": there is
+        none, or a row is better packed."""
+        return ""
+
     def rows_together(self, op: Scaled, pitch: int) -> int:
         """How many rows of `op`, which begin `pitch` bytes apart, a product takes at a time, at most."""
         return self.block
+
+    def _together(self, op: Scaled, pitch: int) -> int:
+        most = self.rows_together(op, pitch)
+        return min(most, self.at_most) if self.at_most else most
 
     def window(self, height: int, row_bytes: int, pitch: int) -> str | None:
         """A helper (from, to) that copies the `height` rows of a window side by side; they begin `pitch` bytes apart,
@@ -119,7 +148,7 @@ class BlockRenderer(Renderer):
         positions = site.output.shape[1] * site.output.shape[2]
         gathering = self.gathering(op, site)
         stream = self.rounds(op, op.weights.reshape(channels, used))
-        together = self.rows_together(op, window)
+        together = self._together(op, window)
         rest = positions % together
         block, last = (self.product(op, window, channels, rows, window) for rows in (together, rest or together))
         # windows are counted: where `next` was compared with the end of `windows`, gcc 12 took the address that holds
@@ -161,7 +190,9 @@ class BlockRenderer(Renderer):
                 window=window,
                 rest=self.calls(last, stream, "windows", channels, site) if rest else "",
             ).rstrip(),
-            Demand(scratch_bytes=gathering.scratch_bytes + together * window + block.wide_bytes),
+            Demand(
+                gathering.scratch_bytes + together * window + block.wide_bytes, (overlap.windows(op, site, together),)
+            ),
             arrays=(stream,),
             helpers=(*gathering.helpers, block.pack, block.multiply, last.pack, last.multiply),
             macs=positions * op.weights.size,
@@ -249,10 +280,15 @@ class BlockRenderer(Renderer):
         channels = len(op.weights)
         depth = op.weights.size // channels
         stream = self.rounds(op, op.weights.reshape(channels, depth))
-        together = self.rows_together(op, pitch)
+        together = self._together(op, pitch)
         blocks, rest = divmod(rows, together)
 
         parts, products = [], []
+        lying = self.lying(op, depth, channels) if rows == 1 else ""
+        if lying:
+            products.append(Product("", lying, 0))
+            parts.append(self.calls(products[0], stream, "input", channels, site))
+            blocks = rest = 0
         if blocks:
             products.append(self.product(op, depth, channels, together, pitch))
             parts.append(
@@ -274,11 +310,13 @@ class BlockRenderer(Renderer):
             products.append(self.product(op, depth, channels, rest, pitch))
             parts.append(self.calls(products[-1], stream, "input", channels, site))
         return Kernel(
-            "\n".join(["void *const wide = scratch;", "", *parts]),
-            # written over its input, an output block must not reach inputs that are still to be read
-            Demand(max(each.wide_bytes for each in products), channels <= pitch, ahead=channels > depth == pitch),
+            "\n".join([*([] if lying else ["void *const wide = scratch;", ""]), *parts]),
+            Demand(
+                max(each.wide_bytes for each in products),
+                (overlap.rows(rows, pitch, channels, 0 if lying else together),),
+            ),
             arrays=(stream,),
-            helpers=tuple(name for each in products for name in (each.pack, each.multiply)),
+            helpers=tuple(name for each in products for name in (each.pack, each.multiply) if name),
             macs=rows * op.weights.size,
         )
 
@@ -303,12 +341,13 @@ class BlockRenderer(Renderer):
     def calls(self, product: Product, stream: Array, source: str, channels: int, site: Site) -> str:
         """C that takes the rows at `source` to codes at ``output``."""
         rounds, words = stream.values.shape
-        lines = [f"{site.prefix}_{product.pack}({source}, wide);"]
+        wide = "wide" if product.pack else source
+        lines = [f"{site.prefix}_{product.pack}({source}, wide);"] if product.pack else []
         whole = channels // self.together
-        lines.append(f"{site.prefix}_{product.multiply}(wide, stream, output, {whole});")
+        lines.append(f"{site.prefix}_{product.multiply}({wide}, stream, output, {whole});")
         if whole < rounds:
             at, first = whole * words, channels - self.together
-            lines.append(f"{site.prefix}_{product.multiply}(wide, stream + {at}, output + {first}, 1);")
+            lines.append(f"{site.prefix}_{product.multiply}({wide}, stream + {at}, output + {first}, 1);")
         return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """Depthwise convolutions over rows only, with a kernel k x 1: every channel of every column is a signal of its own.
 
 Each is copied out of the image into a plane of its own, as wide as the instruction set likes it, and convolved from
-there. Nothing else reads what lies under it, so that the output may lie on the input.
+there. Nothing else reads what lies under it, so that the output may lie on the input, any number of rows further on.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ... import lower
-from ...memory import Demand
+from ...memory import Demand, Over
 from ..kernel import Array, Kernel, Site, fill, times
 from ..portable.renderer import Renderer
 from .assembly import Assembly, requantizes, undilated
@@ -117,7 +117,7 @@ class Columns(Renderer):
             )
         return Kernel(
             f"{column.once}\n{channel_loop}".lstrip(),
-            Demand(scratch_bytes=column.scratch_bytes, in_place=True),
+            Demand(column.scratch_bytes, (Over(every=signals.distance),)),
             arrays=(stream,),
             helpers=tuple(column.helpers),
             macs=rows * columns * whole.weights.size,

@@ -43,7 +43,7 @@ class DspRenderer(DspAcross, DspPooling, Thumb2Renderer):
     def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
         """Five rows have kernels of their own, where flash may be given for speed."""
         five_rows = positions(site) == FiveRows.block and not op.depthwise and not self.is_sparse(op)
-        if five_rows and self.optimize == "speed":
+        if five_rows and self.optimize != "size" and not self.at_most:
             five = FiveRows(self.optimize, self.helpers, self.weights)
             if op.dilation == (1, 1) and not five.obstacle(op, len(op.weights)):
                 return five.convolution(op, site)
@@ -163,6 +163,21 @@ class DspRenderer(DspAcross, DspPooling, Thumb2Renderer):
         lines = row_loop(step(4), depth // 8, self.most) + (step(2) if depth % 8 else [])
         finish = partial(requantize, multiplier="r2", twice_addend="r3", shift="r12", clamp=clamp)
         return pair_product(lines, 1, 1, 2 * depth, depth, channels, 1, finish)
+
+    def multiply_lying(self, depth: int, channels: int, clamp: Clamp) -> Thumb2Assembly | None:
+        """Four inputs at a time. They are not doubled, so the sums are; biases are halved before."""
+        if not self.widen:
+            return None
+        step = ["ldr r2, [r0], #4", "ldr r9, [r1], #4", "ldr r10, [r1], #4"]
+        step += ["sxtb16 r3, r2", "sxtb16 r2, r2, ror #8"]
+        for source, word in (("r3", "r9"), ("r2", "r10")):
+            step += [f"sxtb16 lr, {word}, ror #8", f"sxtb16 {word}, {word}"]
+            step += [f"smlad r4, {source}, {word}, r4", f"smlad r8, {source}, lr, r8"]
+        lines = [f"asr {total}, {total}, #1" for total in ("r4", "r8")]
+        lines += row_loop(step, depth // 4, 2 * self.most)
+        lines += [f"lsl {total}, {total}, #1" for total in ("r4", "r8")]
+        finish = partial(requantize, multiplier="r2", twice_addend="r3", shift="r12", clamp=clamp)
+        return pair_product(lines, 1, 1, depth, depth, channels, 1, finish)
 
     def depthwise_rows(
         self,

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from ... import lower
-from ...memory import Demand
+from ...memory import Demand, Over
 from ..kernel import Array, Kernel, Site, fill, times
 from ..portable.renderer import Renderer, folded_bias
 from .assembly import REACH, requantizes, rounding, scaling, undilated, words
@@ -82,8 +82,8 @@ class DspAcross(Renderer):
             )
         return Kernel(
             fill("for (int32_t y = 0; y < $rows; y++) {\n    $calls\n}", rows=rows, calls="\n".join(calls)),
-            # written over its input, a row reaches only rows above those that are still to be read, or its own channel
-            Demand(in_place=True),
+            # a channel's outputs reach only its own inputs, and only those above or before what is still read
+            Demand(over=(Over(every=channels, most=0),)),
             arrays=(_stream(op, columns > 1),),
             helpers=tuple(dict.fromkeys(helpers)),
             macs=rows * columns * whole.weights.size,

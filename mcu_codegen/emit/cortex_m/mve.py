@@ -20,6 +20,7 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
+from ..overlap import ANYWHERE
 from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill, folded_bias
 from .assembly import Scaled, packed, unscaled, words
 from .blocks import BlockRenderer, Gathering, Product
@@ -78,6 +79,15 @@ class MveRenderer(MveAddition, MvePooling, MveSliding, MveColumns, MvePlanes, Bl
         multiply = f"multiply_{depth}x{rows}_{channels}{coding.suffix}"
         self.helpers[multiply] = _multiply(depth, channels, rows, coding, self.most).helper(multiply)
         return Product(self.pack(depth, rows, pitch), multiply, vectors_of(depth) * VECTOR * rows)
+
+    def lying(self, op: Scaled, depth: int, channels: int) -> str:
+        """Whole vectors need no zeros behind them."""
+        if depth % VECTOR:
+            return ""
+        coding = coding_of(op)
+        name = f"multiply_{depth}_{channels}{coding.suffix}"
+        self.helpers[name] = _multiply(depth, channels, 1, coding, self.most, lying=True).helper(name)
+        return name
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
         """The helper that packs `rows` rows of `depth` inputs that begin `pitch` bytes apart."""
@@ -158,7 +168,7 @@ class MveRenderer(MveAddition, MvePooling, MveSliding, MveColumns, MvePlanes, Bl
                 channels=channels,
                 each=each,
             ),
-            Demand(scratch_bytes=4 * channels),
+            Demand(4 * channels, (ANYWHERE,)),
             arrays=arrays,
             helpers=(*helpers, sums),
         )
@@ -218,28 +228,30 @@ def _window(height: int, row_bytes: int, pitch: int) -> MveAssembly:
     )
 
 
-def _multiply(depth: int, channels: int, rows: int, coding: Coding, most: int) -> MveAssembly:
-    """r1 reads the stream, r3 the inputs, r5 writes, r7 counts pairs; q3-q6 hold the first vectors of input."""
+def _multiply(depth: int, channels: int, rows: int, coding: Coding, most: int, lying: bool = False) -> MveAssembly:
+    """r1 reads the stream, r3 the inputs, r5 writes, r7 counts pairs; q3-q6 hold the first vectors of input. What is
+    `lying`, and not packed, need not lie at a word."""
+    load = "vldrb.u8" if lying else "vldrw.u32"
     first, second = ACCUMULATORS[:rows], ACCUMULATORS[4 : 4 + rows]
     vectors = vectors_of(depth)
     unrolled = vectors if vectors <= most else (vectors - 1) % _LOOPED + 1
     rounds = (vectors - unrolled) // _LOOPED
     held = {(k, row): f"q{3 + k * rows + row}" for k in range(unrolled) for row in range(rows) if k * rows + row < 4}
 
-    def step(load: Sequence[str], inputs: Sequence[str], form: str) -> list[str]:
+    def step(loads: Sequence[str], inputs: Sequence[str], form: str) -> list[str]:
         lines = ["vldrw.u32 q0, [r1], #16", "vldrw.u32 q1, [r1], #16"]
         for row in range(rows):
-            lines += [line for line in [load[row]] if line]
+            lines += [line for line in [loads[row]] if line]
             lines += [f"{form}.s8 {a}, {inputs[row]}, {w}" for a, w in ((first[row], "q0"), (second[row], "q1"))]
         return lines
 
     at = [[(k * rows + row) * VECTOR for row in range(rows)] for k in range(unrolled)]
     body = []
     for k in range(unrolled):
-        loads = ["" if (k, row) in held else f"vldrw.u32 q2, [r3, #{at[k][row]}]" for row in range(rows)]
+        loads = ["" if (k, row) in held else f"{load} q2, [r3, #{at[k][row]}]" for row in range(rows)]
         body += step(loads, [held.get((k, row), "q2") for row in range(rows)], "vmladava" if k else "vmladav")
     if rounds:
-        turn = step(["vldrw.u32 q2, [r11], #16"] * rows, ["q2"] * rows, "vmladava") * _LOOPED
+        turn = step([f"{load} q2, [r11], #16"] * rows, ["q2"] * rows, "vmladava") * _LOOPED
         body += [f"add r11, r3, #{unrolled * rows * VECTOR}", f"mov r9, #{rounds}"]
         body += ["2:", *turn, "subs r9, #1", "bne 2b"]
     if rows == 1:
@@ -252,7 +264,8 @@ def _multiply(depth: int, channels: int, rows: int, coding: Coding, most: int) -
         some = [f"mov r0, #{2 * rows}", "vctp.16 r0", "vpst", "vstrbt.16 q0, [r5, q7]"]
         store = [*(["vstrb.16 q0, [r5, q7]"] if rows == 4 else some), "adds r5, #2"]
     return MveAssembly(
-        f"{rows} packed x {depth} inputs times pairs of channels. The outputs of a row are {channels} bytes.",
+        f"{rows} x {depth} inputs{'' if lying else ', packed,'} times pairs of channels. The outputs of a row are"
+        f" {channels} bytes.",
         ("const void *wide", "const uint32_t *stream", "int8_t *output", "int32_t pairs"),
         [
             "push {r4-r11, lr}",
@@ -261,7 +274,7 @@ def _multiply(depth: int, channels: int, rows: int, coding: Coding, most: int) -
             "mov r7, r3",
             "mov r3, r0",
             *offsets,
-            *(f"vldrw.u32 {vector}, [r3, #{at[k][row]}]" for (k, row), vector in held.items()),
+            *(f"{load} {vector}, [r3, #{at[k][row]}]" for (k, row), vector in held.items()),
             "1:",
             *body,
             *lanes,

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from ... import lower
-from ...memory import Demand
+from ...memory import Demand, Over
 from ..portable.renderer import Array, Kernel, Site, fill, folded_bias, positions
 from .assembly import packed, requantizes, undilated, words
 from .mve_across import MveAcross
@@ -95,8 +95,8 @@ class MveColumns(MveAcross):
             helpers = ("fill", name)
         return Kernel(
             body,
-            # written over its input, a channel's output reaches only that channel's input, which has been copied
-            Demand(scratch_bytes=strip_bytes, in_place=True),
+            # a channel's output reaches only that channel's input, which has been copied
+            Demand(strip_bytes, (Over(every=channels),)),
             arrays=(stream,),
             helpers=helpers,
         )

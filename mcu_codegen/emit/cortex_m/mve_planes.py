@@ -9,7 +9,7 @@ from math import gcd
 import numpy as np
 
 from ... import lower
-from ...memory import Demand
+from ...memory import Demand, Over
 from ..portable.renderer import Array, Kernel, Site, fill, folded_bias, positions
 from .assembly import packed, planes, requantizes, words
 from .mve_across import MveAcross
@@ -38,7 +38,8 @@ class MvePlanes(MveAcross):
         _, height, width, channels = op.weights.shape
         _, rows, columns, _ = site.inputs[0].shape
         _, output_rows, output_columns, _ = site.output.shape
-        if not planes(op) or not requantizes(op) or 8 * max(output_columns, _PITCH) * channels >= OFFSETS:
+        far = 8 * max(output_columns, _PITCH) * channels >= OFFSETS
+        if self.at_most or far or not planes(op) or not requantizes(op):
             return super().depthwise(op, site)
         outputs = output_rows * output_columns
         # instructions, about
@@ -93,8 +94,8 @@ class MvePlanes(MveAcross):
                 gathers="\n".join(gathers),
                 calls="\n".join(calls),
             ),
-            # written over its input, a channel's output reaches only that channel's input, which has been copied
-            Demand(scratch_bytes=scratch_bytes, in_place=True),
+            # a channel's output reaches only that channel's input, which has been copied
+            Demand(scratch_bytes, (Over(every=channels),)),
             arrays=(_depthwise_stream(op),),
             helpers=("fill", *helpers),
             macs=positions(site) * op.weights.size,

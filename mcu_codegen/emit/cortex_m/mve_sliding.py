@@ -5,6 +5,7 @@ from __future__ import annotations
 from ... import lower
 from ...memory import Demand
 from ..kernel import Kernel, Site, fill
+from ..overlap import IN_ORDER
 from ..portable.pooling import axis_runs
 from ..portable.renderer import Renderer
 from .mve_assembly import MveAssembly
@@ -26,10 +27,10 @@ class MveSliding(Renderer):
         name = f"slide_{places}x{channels}"
         self.helpers[name] = _slide(places, channels).helper(name)
         call = """
-            ${prefix}_$name((int32_t *)(void *)output, (const int32_t *)(const void *)sums, rows, window + $leaving);
+            ${prefix}_$name(output, sums, rows, window + $leaving);
         """
         code = fill(call, prefix=site.prefix, name=name, leaving=op.leaving)
-        return Kernel(code, Demand(in_place=True), ("sums", "window", "rows"), helpers=(name,))
+        return Kernel(code, Demand(over=(IN_ORDER,)), ("sums", "window", "rows"), helpers=(name,))
 
 
 def _slide(places: int, channels: int) -> MveAssembly:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ... import lower
-from ..portable.renderer import OPTIMIZE, Renderer, Site
+from ..portable.renderer import Renderer, Site
 from .assembly import Assembly
 from .clamp import Clamp
 
@@ -44,7 +44,7 @@ class Windows:
 class PoolingKernels(Renderer):
     """Instruction sets that have such kernels."""
 
-    pooled = (64, 16)  # in the order of OPTIMIZE, how many taps have instructions of their own, at most
+    pooled = (64, 16)  # for speed and for size, how many taps have instructions of their own, at most
 
     def max_windows(self, windows: Windows) -> Assembly | None:
         """Parameters: `PARAMETERS`."""
@@ -57,7 +57,7 @@ class PoolingKernels(Renderer):
     def pool_inside(self, op: lower.Pool, site: Site) -> str | None:
         _, rows, columns, channels = site.inputs[0].shape
         taps = op.filter[0] * op.filter[1]
-        if op.filter[0] > rows or op.filter[1] > columns or taps > self.pooled[OPTIMIZE.index(self.optimize)]:
+        if op.filter[0] > rows or op.filter[1] > columns or taps > self.by_goal(*self.pooled):
             return None
         clamp = Clamp(op.low, op.high, site.output.zero_point)
         windows = Windows(op.filter, channels, columns * channels, op.stride[1] * channels, clamp)

@@ -32,6 +32,9 @@ class SparseBlocks(BlockRenderer, SparseRenderer):
         pack, multiply = self.sparse_pack(depth, rows, pitch), self.sparse_multiply(op, channels, rows)
         return Product(pack, multiply, self.sparse_bytes(rows) * depth)
 
+    def lying(self, op: Scaled, depth: int, channels: int) -> str:
+        return "" if self.is_sparse(op) else super().lying(op, depth, channels)
+
     def rounds(self, op: Scaled, weights: np.ndarray) -> Array:
         if not self.is_sparse(op):
             return super().rounds(op, weights)

@@ -97,6 +97,9 @@ class SwitchableRenderer(Renderer):
             kernel = replace(kernel, helpers=(*used, *kernel.helpers))
         return kernel
 
+    def kernels(self, lowered: lower.Lowered, site: Site) -> list[Kernel]:
+        return [self.render(lowered, site)]
+
     def each_channel(self, channels: int, *advances: str) -> str:
         return super().each_channel(channels, *advances) + self._skip("channel")
 
@@ -150,6 +153,9 @@ class _Blocks(SwitchableRenderer, BlockRenderer):
             size=size,
             rounds=rounds,
         )
+
+    def lying(self, op: Scaled, depth: int, channels: int) -> str:
+        return ""
 
     def pack_call(self, product: Product, source: str, site: Site) -> str:
         """C that packs the rows at `source`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ... import lower
-from ...memory import Demand
+from ...memory import Demand, Over
 from ..kernel import times
 from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill, folded_bias
 from .assembly import (
@@ -43,7 +43,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer)
     plane."""
 
     farthest = REACH // (BlockRenderer.block - 1)
-    copied = (16, 2)  # in the order of OPTIMIZE, how many words are copied without a jump, at most
+    copied = (16, 2)  # for speed and for size, how many words are copied without a jump, at most
     scale: int  # of accumulators: 2 where a kernel doubles one operand
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
@@ -90,7 +90,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer)
 
     def window(self, height: int, row_bytes: int, pitch: int) -> str | None:
         name = f"window_{height}x{row_bytes}_{pitch}"
-        self.helpers[name] = _window(height, row_bytes, pitch, self.copied[OPTIMIZE.index(self.optimize)]).helper(name)
+        self.helpers[name] = _window(height, row_bytes, pitch, self.by_goal(*self.copied)).helper(name)
         return name
 
     def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
@@ -100,6 +100,22 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer)
         multiply = f"multiply_{filled}x{rows}" + (f"_{channels}" if rows > 1 else "") + clamp.suffix
         self.helpers[multiply] = self.multiply_rows(filled, channels, rows, clamp).helper(multiply)
         return Product(self.pack(depth, rows, pitch), multiply, self.element_bytes * filled * rows)
+
+    def lying(self, op: Scaled, depth: int, channels: int) -> str:
+        """Where RAM is short: widening again and again for every pair of channels takes longer."""
+        if not self.at_most or depth % 4:
+            return ""
+        clamp = clamp_of(op.requantization)
+        name = f"multiply_{depth}{clamp.suffix}"
+        assembly = self.multiply_lying(depth, channels, clamp)
+        if assembly is None:
+            return ""
+        self.helpers[name] = assembly.helper(name)
+        return name
+
+    def multiply_lying(self, depth: int, channels: int, clamp: Clamp) -> Assembly | None:
+        """As `multiply_rows` of one row, which is not packed, and a multiple of four inputs."""
+        return None
 
     def pack(self, depth: int, rows: int, pitch: int) -> str:
         name = pack_name(depth, rows, pitch)
@@ -120,7 +136,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer)
         _, input_rows, input_columns, channels = site.inputs[0].shape
         _, rows, columns, _ = site.output.shape
         height = op.weights.shape[1]
-        if not planes(op) or not requantizes(op) or _COLUMNS * channels > REACH:
+        if not planes(op) or not requantizes(op) or _COLUMNS * channels > REACH or self.at_most:
             return super().depthwise(op, site)
         top, _, left, _ = op.pads
         clamp = clamp_of(op.requantization)
@@ -164,8 +180,8 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer)
                 inside_rows=min(input_rows, plane_rows - top),
                 calls="\n".join(calls),
             ),
-            # written over its input, a channel's output reaches only that channel's input, which has been copied
-            Demand(scratch_bytes=self.element_bytes * plane_rows * pitch, in_place=True),
+            # a channel's output reaches only that channel's input, which has been copied
+            Demand(self.element_bytes * plane_rows * pitch, (Over(every=channels),)),
             arrays=(stream,),
             helpers=tuple(helpers),
             macs=rows * columns * op.weights.size,

@@ -8,8 +8,9 @@ from textwrap import indent
 import numpy as np
 
 from ... import lower
-from ...memory import Demand
+from ...memory import Demand, Over
 from ..kernel import Array, Kernel, Kernels, Site, ctype, fill, loops, nest, place, plus, runs
+from ..overlap import IN_ORDER
 
 
 class Elementwise(Kernels):
@@ -58,7 +59,7 @@ class Elementwise(Kernels):
         each = f"const int32_t a = {a};\nconst int32_t b = {b};\n\n*output++ = {code};"
         return Kernel(
             loops(found, each) if found else f"{{\n{indent(each, '    ')}\n}}",
-            Demand(in_place=site.inputs[0].shape == shape),
+            Demand(over=same_shape(site)),
             parameters=("first", "second"),
             helpers=helpers,
         )
@@ -75,7 +76,7 @@ class Elementwise(Kernels):
                 count=site.output.bytes,
                 code="(int8_t)(input[i] ^ -128)" if flipped else "table[(uint8_t)input[i]]",
             ),
-            Demand(in_place=True),
+            Demand(over=(IN_ORDER,)),
             arrays=() if flipped else (Array("table", "int8_t", op.table.view(np.int8)),),
         )
 
@@ -85,7 +86,7 @@ class Elementwise(Kernels):
         code = positive if positive == negative else f"{value} >= 0 ? {positive} : {negative}"
         return Kernel(
             nest([("i", site.output.elements)], f"output[i] = {code};"),
-            Demand(in_place=site.inputs[0].bytes == site.output.bytes),
+            Demand(over=(IN_ORDER,) if site.inputs[0].bytes >= site.output.bytes else ()),
             helpers=(self.quantizer(op.positive),),
         )
 
@@ -140,7 +141,7 @@ class Elementwise(Kernels):
                 scaled=("bits > 8 ? 0 : " if size > 511 and ends.bits == 8 else "")
                 + f"{site.prefix}_rounding_shift(share, bits + {31 - ends.bits})",
             ),
-            Demand(in_place=ends.bits == 8),
+            Demand(over=(IN_ORDER,) if ends.bits == 8 else ()),
             arrays=(Array("exponentials", "int32_t", op.exponentials),),
             helpers=("rounding_shift", "high_multiply", "reciprocal"),
         )
@@ -152,3 +153,9 @@ def broadcast_strides(shape: tuple[int, ...], output: tuple[int, ...]) -> tuple[
     for axis, size in enumerate(shape):
         strides.append(math.prod(shape[axis + 1 :]) if size > 1 else 0)
     return tuple(strides)
+
+
+def same_shape(site: Site) -> tuple[Over | None, ...]:
+    """How the output may lie on each input of a kernel that goes through all of them in order: on those of its
+    shape."""
+    return tuple(IN_ORDER if source.shape == site.output.shape else None for source in site.inputs)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ... import lower
-from ...memory import Demand
+from ...memory import Demand, Over
 from ..kernel import Array, Kernel, Kernels, Site, fill, loops, nest, octets, place, runs
+from ..overlap import IN_ORDER
 
 
 class Movement(Kernels):
@@ -15,7 +16,7 @@ class Movement(Kernels):
     def copy(self, op: lower.Copy, site: Site) -> Kernel:
         """RESHAPE and the like, where the memory plan does not let the output take the input's place."""
         text = _copied(site, "output", "input", site.output.elements)
-        return Kernel(text, Demand(in_place=True, part=0), helpers=("copy",))
+        return Kernel(text, Demand(over=(IN_ORDER,), part=0), helpers=("copy",))
 
     def rearrange(self, op: lower.Rearrange, site: Site) -> Kernel:
         """Each piece in as few loops as its strides allow; what lies in a row in both tensors is copied as one."""
@@ -42,7 +43,8 @@ class Movement(Kernels):
             lines.append(loops(found, move))
             if not found and len(op.pieces) == 1 and op.fill is None:
                 # one run of the input, which is copied from its start on
-                demand = Demand(in_place=True, part=piece.source.offset * np.dtype(site.output.dtype).itemsize)
+                start = piece.source.offset * np.dtype(site.output.dtype).itemsize
+                demand = Demand(over=(Over(last=start),), part=start)
         return Kernel("\n".join(lines), demand, parameters, helpers=tuple(dict.fromkeys(helpers)))
 
     def gather(self, op: lower.Gather, site: Site) -> Kernel:

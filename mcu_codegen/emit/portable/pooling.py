@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ... import lower
+from ...memory import Demand
 from ..kernel import Array, Kernel, Kernels, Site, ctype, fill, nest, plus, times
+from ..overlap import IN_ORDER, windows
 
 
 class Pooling(Kernels):
@@ -138,6 +140,7 @@ class Pooling(Kernels):
                 channels=channels,
                 each=each,
             ),
+            Demand(over=(IN_ORDER,)),  # four sums of all pixels, then the four outputs
             arrays=arrays,
             helpers=(*helpers, "sum4"),
         )
@@ -234,7 +237,7 @@ def _each_window(op: lower.Pool, site: Site, body: str, inside: str | None, once
         body=body,
         run=run,
     )
-    return Kernel(text, helpers=(inside,) if inside else ())
+    return Kernel(text, Demand(over=(windows(op, site, 0),)), helpers=(inside,) if inside else ())
 
 
 def _inside(op: lower.Pool, site: Site, axis: int) -> tuple[int, int]:

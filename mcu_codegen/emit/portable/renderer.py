@@ -19,6 +19,7 @@ import numpy as np
 from ... import lower
 from ...graph import Graph, Tensor
 from ...memory import Demand
+from .. import overlap
 from ..kernel import Array, Helper, Kernel, Site, ctype, fill, plus, positions, times
 from ..text import Origin
 from . import lstm
@@ -33,8 +34,8 @@ from .svdf import SvdfKernel
 
 __all__ = ["HELPERS", "OPTIMIZE", "Array", "Helper", "Kernel", "Renderer", "Site", "fill", "positions"]
 
-OPTIMIZE = ("speed", "size")
-"""What a renderer can optimise for; the default first."""
+OPTIMIZE = ("speed", "size", "ram")
+"""What a renderer can optimise for; the default first. For RAM, kernels are those for speed wherever there is room."""
 
 
 HELPERS = COMMON | lstm.HELPERS
@@ -45,6 +46,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping, SvdfKernel, lstm
 
     helpers = HELPERS
     weights = "int8"  # as which weights lie in flash
+    at_most = 0  # rows that a product takes at a time where RAM is short; 0: as many as are quickest
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         """`optimize` is one of OPTIMIZE, for those who compile as much as for those who render."""
@@ -71,7 +73,18 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping, SvdfKernel, lstm
 
     def int16(self, op: lower.Int16[lower.Lowered], site: Site) -> Kernel:
         """Loops over int16, which no instruction set has kernels for."""
-        return _Int16(self.optimize).render(op.operator, site)
+        kernel = _Int16(self.optimize).render(op.operator, site)
+        if kernel.demand.part is not None:
+            return kernel
+        return replace(kernel, demand=replace(kernel.demand, over=()))  # what `overlap` proves is of bytes
+
+    def by_goal(self, speed: int, size: int) -> int:
+        """Which of two extents of unrolling is meant."""
+        return size if self.optimize == "size" else speed
+
+    def kernels(self, lowered: lower.Lowered, site: Site) -> list[Kernel]:
+        """What `render` gives; of a renderer for RAM, behind it slower kernels, each with less scratch."""
+        return [self.render(lowered, site)]
 
     def batch(self, op: lower.Batch[lower.Image], site: Site) -> Kernel:
         """The kernel of one image, in a loop. It cannot work in place: the images before have moved."""
@@ -124,7 +137,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping, SvdfKernel, lstm
                 gather=self.taps(op, site, f"for (int32_t k = 0; k < {depth}; k++) {{\n    *next++ = tap[k];\n}}"),
                 multiply=multiply,
             ),
-            Demand(scratch_bytes=height * width * depth),
+            Demand(height * width * depth, (overlap.windows(op, site, 1),)),
             arrays=(*arrays, *padding_of(op, depth)),
             helpers=helpers,
             macs=positions(site) * op.weights.size,
@@ -152,6 +165,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping, SvdfKernel, lstm
                 multiply=multiply,
                 depth=op.weights.size // len(op.weights),
             ),
+            Demand(over=(overlap.rows(rows, op.weights.size // len(op.weights), len(op.weights), 0),)),
             arrays=arrays,
             helpers=helpers,
             macs=rows * op.weights.size,
@@ -230,6 +244,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping, SvdfKernel, lstm
                 source="channel" if copies == 1 else f"channel / {copies}",
                 code=code,
             ),
+            Demand(over=(overlap.windows(op, site, 0),)),
             arrays=(
                 Array("weights", f"{op.weights.dtype}_t", op.weights),
                 Array("bias", "int32_t", folded_bias(op, op.weights.reshape(-1, channels).T)),

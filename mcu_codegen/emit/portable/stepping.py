@@ -5,6 +5,7 @@ from __future__ import annotations
 from ... import lower
 from ...memory import Demand
 from ..kernel import Kernel, Kernels, Site, fill, nest, times
+from ..overlap import IN_ORDER
 from .pooling import axis_runs
 
 
@@ -24,7 +25,7 @@ class Stepping(Kernels):
                 entering=op.entering,
                 kept=kept,
             ),
-            Demand(in_place=True),
+            Demand(over=(IN_ORDER,)),
             ("window", "rows"),
             helpers=("copy",),
         )
@@ -48,7 +49,7 @@ class Stepping(Kernels):
         )
         return Kernel(
             nest(((name, size) for name, size, _ in kept), each),
-            Demand(in_place=True),
+            Demand(over=(IN_ORDER,)),
             ("sums", "window", "rows"),
         )
 
@@ -64,6 +65,7 @@ class Stepping(Kernels):
                 count=site.output.bytes,
                 code=code,
             ),
+            Demand(over=(IN_ORDER,)),
             arrays=arrays,
             helpers=("quantize",),
         )
