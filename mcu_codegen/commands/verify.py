@@ -28,8 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = (
         "Executors: tinygrad, the C on this host, the C on every emulated core, LiteRT's reference kernels, "
-        "ONNX Runtime for ONNX. Those that are not installed are named as absent. Exits that can learn do so, too; words"
-        " are taught where they can be. Status 1: a byte differs."
+        "ONNX Runtime for ONNX. Those that are not installed are named as absent. Exits that can learn do so, too; "
+        "words are taught where they can be. Status 1: a byte differs."
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="int8 .tflite, or ONNX in QDQ form")
     parser.add_argument(
