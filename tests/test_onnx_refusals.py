@@ -96,7 +96,7 @@ REFUSED: dict[str, tuple[Callable[[OnnxFile, str], str], str]] = {
         lambda file, x: file.node("Pad", x, file.constant([0, 0, 1, 0, 0, 0, 1, 0], "int64"), mode="reflect"),
         "node 'pad_2' (Pad): mode reflect",
     ),
-    "zeros behind a clamp": (_padded_behind_a_clamp, "node 'pad_5' (Pad): pads with 0 what is clamped to 1..5"),
+    "zeros behind a clamp": (_padded_behind_a_clamp, "node 'pad_5' (Pad): pads with 0 what was clamped to 1..5"),
     "interpolation": (_resized_before_a_clamp, "node 'resize_4' (Resize): reads 'conv3_0', the float output"),
     "accumulator": (
         lambda file, x: file.node("Conv", x, file.weights(8, 6, 1, 1), file.constant([1e9] * 8, "float32")),
