@@ -57,6 +57,18 @@ def _two_that_change(file: OnnxFile, x: str) -> str:
     return file.node("MatMul", x, file.node("Transpose", x, perm=[0, 1, 3, 2]))
 
 
+def _padded_behind_a_clamp(file: OnnxFile, x: str) -> str:
+    value = file.node("Conv", x, file.weights(6, 6, 1, 1))
+    clamped = file.node("Clip", value, file.constant(1, "float32"), file.constant(5, "float32"))
+    return file.node("Pad", clamped, file.constant([0, 0, 1, 0, 0, 0, 1, 0], "int64"))
+
+
+def _resized_before_a_clamp(file: OnnxFile, x: str) -> str:
+    value = file.node("Conv", x, file.weights(6, 6, 1, 1))
+    scales = file.constant((1, 1, 2, 2), "float32")
+    return file.node("Relu", file.node("Resize", value, "", scales, mode="linear"))
+
+
 REFUSED: dict[str, tuple[Callable[[OnnxFile, str], str], str]] = {
     "asymmetric weights": (_asymmetric, "node 'conv_3' (Conv): weights 'dequantizelinear2_0' are asymmetric"),
     "scale": (
@@ -84,6 +96,8 @@ REFUSED: dict[str, tuple[Callable[[OnnxFile, str], str], str]] = {
         lambda file, x: file.node("Pad", x, file.constant([0, 0, 1, 0, 0, 0, 1, 0], "int64"), mode="reflect"),
         "node 'pad_2' (Pad): mode reflect",
     ),
+    "zeros behind a clamp": (_padded_behind_a_clamp, "node 'pad_5' (Pad): pads with 0 what was clamped to 1..5"),
+    "interpolation": (_resized_before_a_clamp, "node 'resize_4' (Resize): reads 'conv3_0', the float output"),
     "accumulator": (
         lambda file, x: file.node("Conv", x, file.weights(8, 6, 1, 1), file.constant([1e9] * 8, "float32")),
         "node 'conv_3' (Conv): its bias reaches",

@@ -151,6 +151,11 @@ def pad(build: Builder, node: Node, values: Values) -> Value:
     fill = values[2] if len(values) > 2 else np.float32(node.real("value", 0.0))
     if isinstance(values[0], Codes) or (fill is not None and np.any(fill != np.float32(0))):
         raise InputError("pads with another value than 0; 0 is accepted")
+    value = values[0]
+    if isinstance(value, Pending) and not value.low <= 0 <= value.high:  # the clamp may come last, and meet padding
+        raise InputError(
+            f"pads with 0 what was clamped to {value.low:g}..{value.high:g}; quantised before, it is accepted"
+        )
     pads = node.integers("pads") or integers_of(node, values, 1, "pads") or ()
 
     def shape_of(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..graph import Gather, Resize
 from .onnx_builder import Builder
 from .onnx_file import Node
-from .onnx_values import Codes, Value
+from .onnx_values import Codes, Value, codes_of
 from .onnx_windows import check_image, image, image_layout
 
 _LINEAR = {
@@ -40,6 +40,9 @@ def resize(build: Builder, node: Node, values: Sequence[Value | None]) -> Value:
         or node.integer("antialias", 0)
     ):
         raise InputError(f"mode {mode}, {way}, {rounding}; nearest and linear by {', '.join(_LINEAR)} are accepted")
+
+    if mode == "linear" and not isinstance(values[0], Codes):
+        codes_of(node, values, 0)  # what is quantised or clamped behind is another value
 
     def shape_of(shape: tuple[int, ...]) -> tuple[int, ...]:
         check_image(shape)
