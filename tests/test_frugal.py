@@ -43,7 +43,9 @@ def fully_connected(layers: Layers, depth: int, outputs: int) -> None:
     layers.append("FULLY_CONNECTED", source, output, FullyConnected(), *constants)
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize(
+    "core", [pytest.param(core, marks=[] if core == "cortex-m4" else [pytest.mark.slow]) for core in CORES]
+)
 def test_kernels_with_less_scratch_equal_numpy(core: str) -> None:
     graph = layers(6, 1, ["convolution", "depthwise", "depthwise window", "column", "pointwise", "stem", "pool"])
     for last in (0, 1):
