@@ -2,10 +2,10 @@
 
     python benchmarks/ram.py [MODEL.tflite ...] [--target CORE ...] [--optimize GOAL ...] [--check]
 
-Nothing is compiled: the memory plan says it all. Models are by default the keyword networks DS-CNN-S and Res1D-S of
-this project, those of ../shared/models, ten FULLY_CONNECTED layers and a MobileNet for images of 96 x 96, all but the
-second with random weights. `--check` ends with status 1 where a plan needs more than 3 % over its lower bound, or two
-bytes of a plan disagree.
+Nothing is compiled: the memory plan says it all. Models are by default those of FILES in ../shared/models and, with
+random weights, the keyword networks DS-CNN-S and Res1D-S of this project, ten FULLY_CONNECTED layers, and a MobileNet
+for images of 96 x 96. `--check` ends with status 1 where a plan needs more than 3 % over its lower bound, and with an
+AssertionError where it overwrites what is alive.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 import pytest
 from random_layers import Layers
 from test_kernels import agree
@@ -40,7 +43,9 @@ def fully_connected(layers: Layers, depth: int, outputs: int) -> None:
     layers.append("FULLY_CONNECTED", source, output, FullyConnected(), *constants)
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize(
+    "core", [pytest.param(core, marks=[] if core == "cortex-m4" else [pytest.mark.slow]) for core in CORES]
+)
 def test_kernels_with_less_scratch_equal_numpy(core: str) -> None:
     graph = layers(6, 1, ["convolution", "depthwise", "depthwise window", "column", "pointwise", "stem", "pool"])
     for last in (0, 1):
@@ -89,3 +94,12 @@ def test_a_wide_layer_needs_no_more_than_its_input_and_output(core: str) -> None
     fully_connected(drawn, 640, 128)
     plan = compile_plan(drawn.graph(), RENDERERS[TARGETS[core].instruction_set]("ram"), inputs="reusable")
     assert plan.memory.arena_bytes == plan.least_bytes == 640 + 128 and not plan.portable
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_known_networks_are_near_their_bound(core: str) -> None:
+    """Two of `benchmarks/ram.py`, and what they came to."""
+    known = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "ram.py"))
+    for make, most in (("fully_connected", 768), ("mobilenet", 37_744)):
+        plan = compile_plan(known[make](), RENDERERS[TARGETS[core].instruction_set]("ram"), inputs="reusable")
+        assert plan.memory.arena_bytes <= min(most, known["WITHIN"] * plan.least_bytes)
