@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=word_list, default=word_list(ROUNDS), metavar="A,B", help="shares removed by then"
     )
+    parser.add_argument("--spare-depthwise", action="store_true", help="leave depthwise layers whole")
     parser.add_argument("--shown", type=word_list, default=word_list(SHOWN), metavar="A,B", help="shares to judge")
     parser.add_argument("--kinds", type=word_list, default=[*SHAPES], metavar="A,B", help=f"of {', '.join(SHAPES)}")
     parser.add_argument("--count", type=int, default=TESTED, metavar="N", help="test tasks of each kind")
@@ -174,7 +175,7 @@ def main() -> None:
     names, rounds = [], tuple(map(float, options.rounds))
     for seed in map(int, options.seeds):
         for criterion in options.criteria:
-            method = Method(criterion, rounds)
+            method = Method(criterion, rounds, depthwise=not options.spare_depthwise)
             if criterion == CHANNELS:
                 method = Method("anp", MAC_ROUNDS, whole_channels=True)
             names.append(f"{criterion}-{seed}")

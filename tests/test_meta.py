@@ -163,6 +163,12 @@ def test_every_learner_learns_its_clips(subject, name):
     assert moved == Learner(name).adapts_body
 
 
+def test_clips_that_are_all_the_same_do_no_harm(subject):
+    alike = Clips(torch.zeros(6, 1, 73, 40), torch.arange(6) % 3)
+    adapted = subject.adapt(alike, 3, Learner("fomaml", steps=3))
+    assert subject.logits(adapted, alike.features).isfinite().all()
+
+
 @pytest.mark.parametrize("name", ["maml", "anil"])
 def test_the_meta_gradient_is_that_of_finite_differences(start, name):
     """Through the steps: the second order is all there."""

@@ -192,6 +192,13 @@ def test_other_criteria_take_other_weights_and_as_many(pruned, start, material, 
     assert not all(map(torch.equal, *zeros))
 
 
+def test_depthwise_layers_can_be_spared(start, material, tmp_path):  # noqa: F811
+    method = Method("magnitude", (0.5,), depthwise=False)
+    found = Pruning(start, LEARNER, material, SHAPE, method, LESSONS, 0, tmp_path).run()
+    for name, columns in columns_of(Adaptable(found.network())).items():
+        assert bool((columns.layer.weight == 0).any()) == (columns.layer.groups == 1), name
+
+
 def test_channels_take_multiply_accumulates(start, material, tmp_path):  # noqa: F811
     method = Method("anp", (0.3,), tasks=2, whole_channels=True)
     found = Pruning(start, LEARNER, material, SHAPE, method, LESSONS, 0, tmp_path).run()

@@ -32,6 +32,9 @@ LEARNERS = {
 }
 
 
+_LEAST = 1e-9  # variance of what the head takes: clips that are all the same teach nothing
+
+
 @dataclass(frozen=True)
 class Learner:
     """`steps` gradient steps over all clips of a task, with a learning rate for the body and one for the head.
@@ -104,13 +107,9 @@ class Adaptable:
             value.requires_grad_(False)
         for value in self.theta.values():
             value.requires_grad_()
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Weights of convolutions that are zero now are pruned: nothing trains or adapts them any more."""
-        self.masks = {
-            name: (value != 0) for name, value in self.theta.items() if value.ndim > 1 and bool((value == 0).any())
-        }
+        # weights of convolutions that are zero are pruned: nothing trains or adapts them any more
+        pruned = {name: value == 0 for name, value in self.theta.items() if value.ndim > 1}
+        self.masks = {name: ~zero for name, zero in pruned.items() if zero.any()}
 
     @torch.no_grad()
     def sizes(self) -> dict[str, tuple[float, int]]:
@@ -165,7 +164,10 @@ class Adaptable:
             body = {name: value.view_as(value) for name, value in body.items()}
             taken = self.embed(clips.features, body) if embedded is None else embedded
             if not step:
-                mean, rate = taken.mean(0), learner.head_rate * ways / taken.var(0, correction=0).sum()
+                mean, rate = (
+                    taken.mean(0),
+                    learner.head_rate * ways / taken.var(0, correction=0).sum().clamp(min=_LEAST),
+                )
             outputs = linear(taken - mean, weight, bias)
             if embedded is None and step:  # a head of zeros gives the body no gradient
                 loss, second_order = cross_entropy(outputs, clips.labels), linked and learner.name == "maml"

@@ -30,6 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--channels", action="store_true", help="whole channels go; --rounds are shares of multiply-accumulates then"
     )
     parser.add_argument(
+        "--spare-depthwise", action="store_true", help="leave depthwise layers whole, which C keeps dense anyway"
+    )
+    parser.add_argument(
         "--rounds",
         type=_shares,
         default=PAPER_ROUNDS,
@@ -63,7 +66,9 @@ def run(options: argparse.Namespace) -> int:
     for name in ("steps", "tasks_per_step"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)}: 1 or more is accepted")
-    method = Method(options.criterion, options.rounds, options.hessian_tasks, options.channels)
+    method = Method(
+        options.criterion, options.rounds, options.hessian_tasks, options.channels, not options.spare_depthwise
+    )
     path = checkpoint.of_run(options.checkpoint)
     held = checkpoint.load(path)
     learner, lessons = learner_of(held, path), Lessons(options.steps, options.tasks_per_step)

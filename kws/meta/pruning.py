@@ -38,12 +38,13 @@ STATE, ROUNDS = "last.pt", "rounds.json"
 @dataclass(frozen=True)
 class Method:
     """`rounds` are shares of each layer's weights that are gone by then, or, of `whole_channels`, of the network's
-    multiply-accumulates. A Hessian is of so many `tasks`."""
+    multiply-accumulates. A Hessian is of so many `tasks`. Depthwise layers can be spared: C keeps them dense."""
 
     criterion: str = "anp"
     rounds: tuple[float, ...] = PAPER_ROUNDS
     tasks: int = 20
     whole_channels: bool = False
+    depthwise: bool = True
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
@@ -131,6 +132,8 @@ class Pruning:
             return
         generator = torch.Generator().manual_seed(self.seed * 1000 + number)
         for name, columns in columns_of(subject).items():
+            if columns.layer.groups > 1 and not self.method.depthwise:
+                continue
             count = round(share * columns.layer.weight.numel()) - int((columns.layer.weight == 0).sum())
             if count > 0:
                 _prune(columns, self.method.criterion, found.get(name), count, generator)
