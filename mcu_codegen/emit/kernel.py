@@ -125,6 +125,14 @@ def per_channel(role: str, ctype: str, values: np.ndarray) -> tuple[str, tuple[A
     return f"{role}[channel]", (Array(role, ctype, values),)
 
 
+def in_fours(weights: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(channels, depth) and (channels) as the helper ``dot4`` reads them: blocks of four channels whose weights
+    lie side by side, the last filled up with zeros."""
+    missing = -len(weights) % 4
+    rows = np.pad(weights, ((0, missing), (0, 0)))
+    return rows.reshape(-1, 4, rows.shape[1]).transpose(0, 2, 1), np.pad(bias, (0, missing))
+
+
 def nest(loops: Iterable[tuple[str, int]], inside: str) -> str:
     """`inside` in nested loops of (index, size)."""
     for index, size in reversed(list(loops)):

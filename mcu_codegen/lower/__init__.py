@@ -131,7 +131,7 @@ Lowered = (
 
 
 _NARROW = (Convolution, Pool, Batch, FullyConnected, Add, Multiply, Extreme)
-"""What is `Int16` on int16; other types know their codes' width."""
+"""What goes into an `Int16` where codes are int16; other types know their width."""
 
 
 def lower(graph: Graph, operator: Operator, layer: str) -> Lowered:

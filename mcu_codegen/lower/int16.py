@@ -18,5 +18,5 @@ class Int16(Generic[Narrow]):
 
 
 def on_int16(operator: Narrow, *tensors: Tensor) -> Narrow | Int16[Narrow]:
-    """`operator`, which is wide where one of its `tensors` is int16."""
+    """`operator`, in an `Int16` where one of its `tensors` is int16."""
     return Int16(operator) if any(tensor.dtype == "int16" for tensor in tensors) else operator

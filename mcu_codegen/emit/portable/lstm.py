@@ -6,7 +6,7 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
-from ..kernel import Array, Helper, Kernel, Kernels, Site, fill
+from ..kernel import Array, Helper, Kernel, Kernels, Site, fill, in_fours
 
 
 class LstmKernel(Kernels):
@@ -20,10 +20,8 @@ class LstmKernel(Kernels):
             at = f"gates + {number * cells}" if number else "gates"
             for source, count, product in (("input", depth, gate.values), ("hidden", cells, gate.hidden)):
                 role = f"{name}_{'values' if source == 'input' else source}"
-                arrays += [
-                    Array(role, "int8_t", product.weights),
-                    Array(f"{role}_bias", "int32_t", product.bias),
-                ]
+                weights, bias = in_fours(product.weights, product.bias)
+                arrays += [Array(role, "int8_t", weights), Array(f"{role}_bias", "int32_t", bias)]
                 gates.append(
                     f"{site.prefix}_gate({at}, {source}, {count}, {role}, {role}_bias, {product.multiplier},"
                     f" {product.shift}, {cells});"
@@ -90,24 +88,26 @@ static inline int32_t ${prefix}_saturate_16(int32_t value)
 """),
     "gate": Helper(
         """\
-/* to[k] += the requantised product of `count` codes with row k of the weights; saturates. */
+/* to[k] += the requantised product of `count` codes with row k of the weights, which lie in blocks of four rows;
+   saturates. */
 static void ${prefix}_gate(int16_t *to, const int8_t *from, int32_t count, const int8_t *weights, const int32_t *bias,
                            int32_t multiplier, int32_t shift, int32_t cells)
 {
-    for (int32_t cell = 0; cell < cells; cell++) {
-        int32_t sum = bias[cell];
+    for (int32_t block = 0; block < cells; block += 4) {
+        int32_t sums[4];
 
-        for (int32_t i = 0; i < count; i++) {
-            sum += from[i] * *weights++;
+        ${prefix}_dot4(sums, bias + block, from, weights + block * count, count);
+        for (int32_t cell = block; cell < block + 4 && cell < cells; cell++) {
+            int32_t sum = ${prefix}_requantize(sums[cell - block], multiplier, shift);
+
+            /* what is there is an int16: beyond twice that, nothing changes */
+            sum = sum < -65536 ? -65536 : sum > 65536 ? 65536 : sum;
+            to[cell] = (int16_t)${prefix}_saturate_16(to[cell] + sum);
         }
-        sum = ${prefix}_requantize(sum, multiplier, shift);
-        /* what is there is an int16: beyond twice that, nothing changes */
-        sum = sum < -65536 ? -65536 : sum > 65536 ? 65536 : sum;
-        to[cell] = (int16_t)${prefix}_saturate_16(to[cell] + sum);
     }
 }
 """,
-        ("requantize", "saturate_16"),
+        ("dot4", "requantize", "saturate_16"),
     ),
     "multiply_16": Helper(
         """\

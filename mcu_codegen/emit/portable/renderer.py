@@ -20,7 +20,7 @@ from ... import lower
 from ...graph import Graph, Tensor
 from ...memory import Demand
 from .. import overlap
-from ..kernel import Array, Helper, Kernel, Site, ctype, fill, plus, positions, times
+from ..kernel import Array, Helper, Kernel, Site, ctype, fill, in_fours, plus, positions, times
 from ..text import Origin
 from . import lstm
 from .elementwise import Elementwise
@@ -181,9 +181,8 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping, SvdfKernel, lstm
         four.
         """
         channels = len(op.weights)
-        missing = -channels % 4
-        rows = np.pad(op.weights.reshape(channels, -1), ((0, missing), (0, 0)))
-        bias = np.pad(folded_bias(op, op.weights.reshape(channels, -1)), (0, missing))
+        rows = op.weights.reshape(channels, -1)
+        blocks, bias = in_fours(rows, folded_bias(op, rows))
         code, arrays = self.quantize(op.requantization, "sums[channel - block]", site)
         text = fill(
             """
@@ -205,7 +204,6 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping, SvdfKernel, lstm
             end=f"block + 4{f' && channel < {channels}' if channels % 4 else ''}",
             code=code,
         )
-        blocks = rows.reshape(-1, 4, rows.shape[1]).transpose(0, 2, 1)
         arrays = (Array("weights", f"{blocks.dtype}_t", blocks), Array("bias", "int32_t", bias), *arrays)
         return text, arrays, (_dot4(op), self.quantizer(op.requantization))
 
