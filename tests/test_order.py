@@ -92,7 +92,7 @@ def test_no_order_needs_less(seed: int) -> None:
         assert len(some) == 500 or tuple(taken) in some
 
 
-@pytest.mark.parametrize("seed", [1, 18])
+@pytest.mark.parametrize("seed", [15, 18])
 def test_the_code_runs_in_the_order_that_needs_less(seed: int) -> None:
     graph = random_graph(seed, operators=10)
     plan = compile_plan(graph)
