@@ -17,7 +17,7 @@ from ..data import task as task_options
 from ..data.task import Task
 from ..evaluate import Result
 from ..quantization.quantize import quantize
-from ..training import checkpoint
+from ..training import checkpoint, run_options
 from ..training.checkpoint import BEST, Checkpoint
 from ..training.inference import scores
 from ..training.recipe import Augmentation, Recipe
@@ -92,11 +92,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--last-epochs", type=int, default=Method.last_epochs, metavar="N", help="after the last (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of order and augmentation (default: 0)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("build/compress"), metavar="FOLDER", help="default: %(default)s"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
+    run_options.seed(parser, "order and augmentation")
+    run_options.out(parser, "build/compress")
 
 
 def run(options: argparse.Namespace) -> int:

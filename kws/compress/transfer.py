@@ -24,7 +24,7 @@ from ..data.corpus import Corpus
 from ..data.opening import open_corpus
 from ..data.task import Examples, Task, recordings
 from ..features import cached
-from ..training import checkpoint
+from ..training import checkpoint, run_options
 from ..training.checkpoint import BEST, Checkpoint
 from ..training.inference import real
 from ..training.recipe import Augmentation, views
@@ -161,10 +161,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="of --old, a class (default: %(default)s)",
     )
     parser.add_argument("--epochs", type=int, default=Method.epochs, metavar="N", help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of order and augmentation (default: 0)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("build/transfer"), metavar="FOLDER", help="default: %(default)s"
-    )
+    run_options.seed(parser, "order and augmentation")
+    run_options.out(parser, "build/transfer", resume=False)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mcu_codegen.errors import InputError
 
-from ..training import checkpoint
+from ..training import checkpoint, run_options
 from . import tasks
 from .learners import learner_of
 from .lessons import Lessons
@@ -54,8 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tasks a Hessian is of (default: %(default)s)",
     )
-    parser.add_argument("--out", type=Path, default=Path("build/pruned"), metavar="FOLDER", help="default: %(default)s")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
+    run_options.out(parser, "build/pruned")
 
 
 def _shares(text: str) -> tuple[float, ...]:

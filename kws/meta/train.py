@@ -23,7 +23,7 @@ from ..data import task as task_options
 from ..data.opening import open_corpora
 from ..data.synthetic import NAME as SYNTHETIC
 from ..features import Window
-from ..training import checkpoint
+from ..training import checkpoint, run_options
 from ..training.checkpoint import BEST, Checkpoint
 from ..training.inference import features_of, real
 from ..training.recipe import Augmentation, Recipe
@@ -149,7 +149,7 @@ def configure_material(parser: argparse.ArgumentParser, default: str | None = SY
     parser.add_argument(
         "--views", type=int, default=VIEWS, metavar="N", help="augmented copies of the clips (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything by chance (default: 0)")
+    run_options.seed(parser, "everything by chance")
 
 
 def material_of(options: argparse.Namespace, window: Window) -> Material:
@@ -192,8 +192,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--steps", type=int, default=Lessons.steps, metavar="N", help="of meta-training (default: %(default)s)"
     )
     parser.add_argument("--tasks-per-step", type=int, default=Lessons.tasks, metavar="N", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=Path("build/meta"), metavar="FOLDER", help="default: %(default)s")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
+    run_options.out(parser, "build/meta")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -35,7 +35,7 @@ from ..personalize.exit_training import ExitRecipe, train_exits
 from ..personalize.gate_training import GATED, GateRecipe, train_gates
 from ..personalize.gated import GatedNetwork
 from ..personalize.users import speakers_of
-from . import checkpoint
+from . import checkpoint, run_options
 from .checkpoint import BEST, Checkpoint
 from .distillation import Teachers, softened_divergence
 from .inference import features_of, logits, real
@@ -67,10 +67,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--front-end", metavar="NAME", help="features (default: those that the network is made for)")
     parser.add_argument("--epochs", type=int, metavar="N", help=f"default: {Recipe.epochs}")
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of weights, order and augmentation (default: 0)"
-    )
-    parser.add_argument("--out", type=Path, default=Path("build/train"), metavar="FOLDER", help="default: %(default)s")
+    run_options.seed(parser, "weights, order and augmentation")
+    run_options.out(parser, "build/train")
     parser.add_argument(
         "--teacher",
         type=Path,
@@ -79,7 +77,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="learn from these networks' answers too, from their mean where there are several",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
     exits = parser.add_argument_group("early exits, at which inference stops where it is sure")
     exits.add_argument(
         "--exits", action="store_true", help="train exits after the network, and its gates; writes exits.pt too"
