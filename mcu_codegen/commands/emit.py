@@ -21,6 +21,7 @@ from ..emit.text import Origin
 from ..emit.user import emit_user
 from ..errors import InputError
 from ..formats import opening, tflite
+from ..graph import Graph
 from ..listen.decision import detectable
 from ..listen.step import step_of
 from ..prove.measurement import ram_line
@@ -69,36 +70,11 @@ def run(options: argparse.Namespace) -> int:
     streaming = streaming_options.chosen(options, graph)
     enrolment = None if options.enrol is None else tflite.read(options.enrol)
     origin = Origin(_command(options), graph.sha256)
-    learns = options.learn or options.learn_word
-    personal = enrolment is not None or learns
-    if personal and options.input == "reusable":
-        raise InputError(f"--input reusable: accepted without --{'learn' if learns else 'enrol'}")
-    sources = emit_user(graph, enrolment, options.name, origin) if personal else {}
-    for option, emitted in (("learn", emit_learning), ("learn_word", emit_teaching)):
-        if getattr(options, option):
-            if options.user is not None and not options.switchable:
-                flag = f"--{option.replace('_', '-')}"
-                raise InputError(
-                    f"{flag}: accepted without --user, or with --switchable; a network of one user learns no more"
-                )
-            sources |= emitted(graph, options.name, origin, options.arena)
+    sources = _personal(options, graph, enrolment, origin)
     target = targets.find(options.target) if options.target else None
     graph, renderer = personal_options.shipped(options, graph, target, enrolment)
     graph = step_of(graph, options.rows_per_step) if streaming else graph
-    pipeline = listening_options.pipeline(options, graph)
-    if pipeline is not None:
-        prefix = options.name.removesuffix("_model")
-        instruction_set = target.instruction_set if target else "portable"
-        sources |= emit_frontend(pipeline.front_end, f"{prefix}_frontend", origin, instruction_set)
-        decision, activity = pipeline.decision, pipeline.activity
-        labels: Sequence[str] = pipeline.labels
-        words: Sequence[str] | None = pipeline.words
-        if options.learn_word:  # new words may be decided once they are taught
-            labels, words = labels_with_new_words(graph), words or detectable(labels)
-        sources |= emit_decision(decision, labels, f"{prefix}_decision", origin, words, activity is not None)
-        if activity is not None:
-            frame = pipeline.front_end.coefficients
-            sources |= emit_activity(activity, frame, decision.stride_hops, f"{prefix}_activity", origin)
+    sources |= _surroundings(options, graph, target.instruction_set if target else "portable", origin)
     whole = with_last_layer(graph) if options.learn_word else graph
     plan = compile_plan(whole, renderer, options.name, options.input)
     sources |= emit_plan(plan, options.arena, options.selftest, origin.command)
@@ -114,6 +90,44 @@ def run(options: argparse.Namespace) -> int:
     for layer, reason in plan.portable.items():
         print(f"portable C: {layer}: {reason}")
     return 0
+
+
+def _personal(options: argparse.Namespace, graph: Graph, enrolment: Graph | None, origin: Origin) -> dict[str, str]:
+    """What makes a network one person's on the board, where options ask for it."""
+    learns = options.learn or options.learn_word
+    if enrolment is None and not learns:
+        return {}
+    if options.input == "reusable":
+        raise InputError(f"--input reusable: accepted without --{'learn' if learns else 'enrol'}")
+    sources = emit_user(graph, enrolment, options.name, origin)
+    for option, emitted in (("learn", emit_learning), ("learn_word", emit_teaching)):
+        if getattr(options, option):
+            if options.user is not None and not options.switchable:
+                flag = f"--{option.replace('_', '-')}"
+                raise InputError(
+                    f"{flag}: accepted without --user, or with --switchable; a network of one user learns no more"
+                )
+            sources |= emitted(graph, options.name, origin, options.arena)
+    return sources
+
+
+def _surroundings(options: argparse.Namespace, graph: Graph, instruction_set: str, origin: Origin) -> dict[str, str]:
+    """Front end, decision, and what lets the loop sleep; nothing where the model names no front end."""
+    pipeline = listening_options.pipeline(options, graph)
+    if pipeline is None:
+        return {}
+    prefix = options.name.removesuffix("_model")
+    front_end, decision, activity = pipeline.front_end, pipeline.decision, pipeline.activity
+    labels: Sequence[str] = pipeline.labels
+    words: Sequence[str] | None = pipeline.words
+    if options.learn_word:  # new words may be decided once they are taught
+        labels, words = labels_with_new_words(graph), words or detectable(labels)
+    sources = emit_frontend(front_end, f"{prefix}_frontend", origin, instruction_set)
+    sources |= emit_decision(decision, labels, f"{prefix}_decision", origin, words, activity is not None)
+    if activity is not None:
+        stride = decision.stride_hops
+        sources |= emit_activity(activity, front_end.coefficients, stride, f"{prefix}_activity", origin)
+    return sources
 
 
 def _command(options: argparse.Namespace) -> str:
