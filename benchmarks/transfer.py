@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,15 +89,8 @@ def _only(task: Task, words: list[str]) -> Task:
     return dataclasses.replace(task, training=few, fingerprint=f"{task.fingerprint} only {words}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folds", type=int, default=1, choices=range(1, FOLDS + 1))
-    parser.add_argument("--epochs", type=int, default=40, help="of teacher and student before transfer")
-    parser.add_argument("--data", default=str(DATA.parent / "arabic_speech_commands"))
-    parser.add_argument("--out", type=Path, default=Path("build/transfer"))
-    options = parser.parse_args()
-    corpus = open_corpus(options.data)
-    folds = [judged(corpus, fold, options.epochs, options.out) for fold in range(options.folds)]
+def table(folds: Sequence[Mapping[str, Sequence[float]]], head: Sequence[str]) -> str:
+    """A row for each name, its values' means over the folds, with standard errors where there are several."""
     rows = []
     for name in folds[0]:
         values = np.array([fold[name] for fold in folds])
@@ -106,7 +100,19 @@ def main() -> None:
             for mean, e in zip(values.mean(0), error, strict=True)
         ]
         rows.append((name, *cells))
-    print(Table(("", "old words, %", "new words, %", "seconds"), rows).text())
+    return Table(tuple(head), rows).text()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folds", type=int, default=1, choices=range(1, FOLDS + 1))
+    parser.add_argument("--epochs", type=int, default=40, help="of teacher and student before transfer")
+    parser.add_argument("--data", default=str(DATA.parent / "arabic_speech_commands"))
+    parser.add_argument("--out", type=Path, default=Path("build/transfer"))
+    options = parser.parse_args()
+    corpus = open_corpus(options.data)
+    folds = [judged(corpus, fold, options.epochs, options.out) for fold in range(options.folds)]
+    print(table(folds, ("", "old words, %", "new words, %", "seconds")))
 
 
 if __name__ == "__main__":
