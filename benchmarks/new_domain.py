@@ -10,21 +10,19 @@ on six speakers that nobody heard, close and far; float.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import time
 from pathlib import Path
 
 import numpy as np
-from accuracy import DATA, trained
-from transfer import FOLDS, FRONT_END, STUDENT, TEACHER, folds_of, table
+from accuracy import trained
+from transfer import FRONT_END, STUDENT, TEACHER, folds_of, run
 
 from kws.compress.learning import Lesson
 from kws.compress.transfer import Method, transfer
 from kws.data import noise
 from kws.data.audio import RATE
 from kws.data.corpus import Corpus
-from kws.data.opening import open_corpus
 from kws.data.task import Examples, Task, build
 from kws.listening import rooms
 from kws.training.checkpoint import Checkpoint
@@ -107,17 +105,5 @@ def judged(corpus: Corpus, fold: int, epochs: int, out: Path) -> dict[str, list[
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folds", type=int, default=1, choices=range(1, FOLDS + 1))
-    parser.add_argument("--epochs", type=int, default=40, help="of teacher and student before transfer")
-    parser.add_argument("--data", default=str(DATA.parent / "arabic_speech_commands"))
-    parser.add_argument("--out", type=Path, default=Path("build/new-domain"))
-    options = parser.parse_args()
-    corpus = open_corpus(options.data)
-    folds = [judged(corpus, fold, options.epochs, options.out) for fold in range(options.folds)]
-    print(table(folds, ("", "new domain, %", "old domain, %", "seconds")))
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, judged, ("", "new domain, %", "old domain, %", "seconds"), "build/new-domain")

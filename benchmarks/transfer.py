@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -103,17 +103,18 @@ def table(folds: Sequence[Mapping[str, Sequence[float]]], head: Sequence[str]) -
     return Table(tuple(head), rows).text()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def run(description: str, judged: Callable[..., dict[str, list[float]]], head: Sequence[str], out: str) -> None:
+    """The command line of a benchmark of folds, whose table is of what `judged` gives for each."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folds", type=int, default=1, choices=range(1, FOLDS + 1))
     parser.add_argument("--epochs", type=int, default=40, help="of teacher and student before transfer")
     parser.add_argument("--data", default=str(DATA.parent / "arabic_speech_commands"))
-    parser.add_argument("--out", type=Path, default=Path("build/transfer"))
+    parser.add_argument("--out", type=Path, default=Path(out))
     options = parser.parse_args()
     corpus = open_corpus(options.data)
     folds = [judged(corpus, fold, options.epochs, options.out) for fold in range(options.folds)]
-    print(table(folds, ("", "old words, %", "new words, %", "seconds")))
+    print(table(folds, head))
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, judged, ("", "old words, %", "new words, %", "seconds"), "build/transfer")
