@@ -11,8 +11,8 @@ ARGS ?=
 # NNCF reports usage and compiles a C++ extension unless told not to; neither is wanted
 export NNCF_CI := 1
 
-# two workers, and one thread in each: more threads than cores wait for each other
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
+# two workers, neither idle while the other has tests left, and one thread in each: more threads than cores wait for each other
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
 
 .PHONY: help demo test quick check fuzz replay clean
 

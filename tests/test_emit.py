@@ -152,9 +152,8 @@ def test_random_graphs(compiler: str) -> None:
 
 @pytest.mark.slow
 def test_many_random_graphs() -> None:
-    for begin in range(2000, 2100, 50):
-        seeds = range(begin, begin + 50)
-        assert failures(random_models(seeds), [f"g{seed}" for seed in seeds], host.compiler(), "undefined") == {}
+    seeds = range(2000, 2050)
+    assert failures(random_models(seeds), [f"g{seed}" for seed in seeds], host.compiler(), "undefined") == {}
 
 
 @pytest.mark.slow

@@ -188,7 +188,6 @@ def test_dead_channels_and_clamps_have_kernels() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("core", REACHED)
-@pytest.mark.parametrize("seed", range(2, 4))
+@pytest.mark.parametrize(("seed", "core"), enumerate(REACHED, start=2))
 def test_kernels_equal_numpy_on_more_shapes(seed: int, core: str) -> None:
     compare(seed, core, toolchain.NAMES[seed % 2], 15 if core == "cortex-m55" else 20)  # as many as fit its flash

@@ -58,7 +58,7 @@ def test_fuzz_briefly(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_fuzz(tmp_path: Path) -> None:
-    fuzz("--seed", "12", "--count", "4000", "--keep", str(tmp_path))
+    fuzz("--seed", "12", "--count", "2000", "--keep", str(tmp_path))
 
 
 def refusal(change: Callable[[dict[str, Any]], object]) -> str:
