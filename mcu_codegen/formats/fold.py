@@ -88,7 +88,7 @@ def _gathered(operator: Operator, values: Values, output: Tensor) -> np.ndarray:
     return np.take(source, indices, axis)
 
 
-def _sliced(operator: Operator, values: Values, _: Tensor) -> np.ndarray:
+def sliced(operator: Operator, values: Values, _: Tensor) -> np.ndarray:
     source, *where = values
     options, index = operator.options, []
     for axis, (begin, end, step) in enumerate(zip(*(each.reshape(-1).tolist() for each in where), strict=True)):
@@ -137,7 +137,7 @@ _FOLDS: dict[str, Callable[[Operator, Values, Tensor], np.ndarray]] = {
     "FILL": _filled,
     "PACK": _packed,
     "GATHER": _gathered,
-    "STRIDED_SLICE": _sliced,
+    "STRIDED_SLICE": sliced,
     "SLICE": _cut,
     "CONCATENATION": _joined,
     "RESHAPE": _reshaped,

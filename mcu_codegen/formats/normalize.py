@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import InputError
 from ..graph import Entry, Mean, NoOptions, Tensor
+from .variables import VARIABLES
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,20 @@ CONSTANT_ONLY: dict[str, type] = {
 }
 """Operator kinds that are accepted where all they read is constant, with the class of their options."""
 
-FILE_ONLY: dict[str, type] = CONSTANT_ONLY | {
-    "DEQUANTIZE": NoOptions,
-    "SPLIT": Split,
-    "SPLIT_V": Split,
-    "UNPACK": Unpack,
-    "SLICE": NoOptions,
-    "TILE": NoOptions,
-    "REDUCE_MAX": Mean,
-    "TRANSPOSE_CONV": TransposeConv,
-}
+FILE_ONLY: dict[str, type] = (
+    CONSTANT_ONLY
+    | VARIABLES
+    | {
+        "DEQUANTIZE": NoOptions,
+        "SPLIT": Split,
+        "SPLIT_V": Split,
+        "UNPACK": Unpack,
+        "SLICE": NoOptions,
+        "TILE": NoOptions,
+        "REDUCE_MAX": Mean,
+        "TRANSPOSE_CONV": TransposeConv,
+    }
+)
 """Operator kinds that are read and are not in any graph, with the class of their options."""
 
 

@@ -27,7 +27,9 @@ class OperatorRow:
     options: str  # table in the schema; "" where the operator has none
     inputs: tuple[int, int]  # at least, at most; those beyond "at least" may be left out as -1
     outputs: int = 1  # at most
-    fixed: dict[str, int] = dataclasses.field(default_factory=dict)  # options that are accepted with this value only
+    fixed: dict[str, int | str] = dataclasses.field(
+        default_factory=dict
+    )  # options that are accepted with this value only
     intermediates: int = 0  # tensors that LiteRT wants listed: what lies inside, all on the scale of the output
     every: bool = False  # LiteRT wants every input listed, left out or not
     # options that follow from the inputs and the output
@@ -120,6 +122,10 @@ OPERATORS: dict[str, OperatorRow] = {
         intermediates=5,
         every=True,
     ),
+    "CALL_ONCE": OperatorRow(1, "CallOnceOptions", (0, 0), outputs=0),
+    "VAR_HANDLE": OperatorRow(1, "VarHandleOptions", (0, 0), fixed={"container": ""}),
+    "READ_VARIABLE": OperatorRow(1, "", (1, 1)),
+    "ASSIGN_VARIABLE": OperatorRow(1, "", (2, 2), outputs=0),
     "SPACE_TO_BATCH_ND": OperatorRow(2, "SpaceToBatchNDOptions", (3, 3)),
     "BATCH_TO_SPACE_ND": OperatorRow(2, "BatchToSpaceNDOptions", (3, 3)),
 }
@@ -142,7 +148,7 @@ class OptionField(NamedTuple):
                 if not low <= value <= high:
                     raise InputError(f"{field} is {value}; {low}..{high} is accepted")
             # `not` also catches NaN
-            elif not self.names and not isinstance(value, bool) and not 0 < value <= MAX_OPTION:
+            elif not self.names and not isinstance(value, (bool, str)) and not 0 < value <= MAX_OPTION:
                 raise InputError(f"{field} is {value}; above 0 and up to {MAX_OPTION} is accepted")
         if self.names:
             return self.names[values[0]]
@@ -174,6 +180,8 @@ OPTION_FIELDS = {
     "axis": OptionField(("axis",), ends=(-MAX_RANK, MAX_RANK - 1)),
     "parts": OptionField(("num_splits",)),
     "count": OptionField(("num",)),
+    "subgraph": OptionField(("init_subgraph_index",), ends=(1, MAX_OPTION)),
+    "variable": OptionField(("shared_name",)),
     "begin_mask": OptionField(("begin_mask",), ends=_MASKS),
     "end_mask": OptionField(("end_mask",), ends=_MASKS),
     "shrink_axis_mask": OptionField(("shrink_axis_mask",), ends=_MASKS),

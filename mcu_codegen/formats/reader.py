@@ -7,6 +7,7 @@ for `lower` to say.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from .rewrite import rewrite
 from .tensors import Tensors, tensor_name
 from .tflite_schema import BUILTIN_OPERATORS
 from .unsigned import without_unsigned_layers
+from .variables import Variables, without_copies
+from .windows import join_windows
 
 _UNREADABLE = "unreadable"
 """The type of a tensor that could not be read, which stays in its place."""
@@ -32,19 +35,24 @@ _UNREADABLE = "unreadable"
 class Reader:
     """Reads a decoded model whose container is sound and whose contents are not trusted."""
 
-    def __init__(self, model: dict[str, Any], data: bytes) -> None:
-        """`model` is the decoded file of which `data` are the bytes."""
+    def __init__(self, model: dict[str, Any], source: Tensors, refusals: Refusals) -> None:
+        """`model` is the decoded file, of which `source` reads the tensors."""
         self.model = model
-        self.source = Tensors(model, data)
+        self.source = source
         self.tensors: list[Tensor] = []
-        self.refusals = Refusals()
+        self.refusals = refusals
+        self.variables = Variables({})
         self.listing: list[list[Listed]] = []  # by subgraph
 
     def graph(self, name: str, sha256: str) -> Graph:
         """The graph of what can be read; all of it where nothing is refused."""
         entries: list[Entry] = []
         names: set[str] = set()
+        first = {position: self._first_values(position) for position in self._called_once()}
         for position, raw in enumerate(self.model["subgraphs"]):
+            if position in first:
+                self.listing.append(first[position])
+                continue
             where = f"subgraph {position}" if position else ""
             with self.refusals.of(where):
                 entries.append(self._entry(position, raw, names, where))
@@ -65,19 +73,15 @@ class Reader:
             raise InputError("inputs, outputs or operators are missing")
         name = identifier(raw["name"] or "entry") if position else "invoke"
         entry = Entry(f"{name}_{position}" if name in names else name, inputs, outputs, [])
-        self.listing.append([])
         owners: dict[int, str] = {}  # what errors call an operator, by its output
-        for index, each in enumerate(raw["operators"]):
-            with self.refusals.of(where):
-                listed_operator = self._listed(index, each, first)
-                self.listing[-1].append(listed_operator)
-                owner = f"{where}: {listed_operator.owner}" if where else listed_operator.owner
-                owners |= dict.fromkeys(listed_operator.outputs, owner)
-                with self.refusals.of(owner):
-                    operator = self._operator(listed_operator, each)
-                    self._check_inside(operator, each["intermediates"], raw["tensors"])
-                    if all(self.tensors[i].dtype != _UNREADABLE for i in (*operator.inputs, *operator.outputs)):
-                        entry.operators.append(operator)  # others are refused with their tensor
+        self.variables.enter()
+        for operator, owner in self._operators(raw, first, where):
+            with self.refusals.of(owner):
+                parts = self.variables.resolved(self.tensors, operator)
+                owners |= {part.outputs[0]: owner for part in parts}
+                entry.operators += parts
+        self.variables.check_ends(self.tensors, entry)
+        without_copies(self.tensors, entry)
         fold_constants(self.tensors, entry)
         if len(self.refusals.found) == before:
             self._check_order(entry)
@@ -88,7 +92,49 @@ class Reader:
                 if operator.kind in CONSTANT_ONLY:
                     self.refusals.add(owners[operator.outputs[0]], "depends on an input; constants alone are accepted")
         rewrite(self.tensors, entry, owners, self.refusals)
+        if len(self.refusals.found) == before:
+            join_windows(self.tensors, entry)
         return entry
+
+    def _operators(self, raw: dict[str, Any], first: int, where: str) -> Iterator[tuple[Operator, str]]:
+        """The operators of a subgraph that can be read, and what errors call them. Others are refused."""
+        self.listing.append([])
+        for index, each in enumerate(raw["operators"]):
+            with self.refusals.of(where):
+                listed_operator = self._listed(index, each, first)
+                self.listing[-1].append(listed_operator)
+                owner = f"{where}: {listed_operator.owner}" if where else listed_operator.owner
+                with self.refusals.of(owner):
+                    operator = self._operator(listed_operator, each)
+                    self._check_inside(operator, each["intermediates"], raw["tensors"])
+                    if all(self.tensors[i].dtype != _UNREADABLE for i in (*operator.inputs, *operator.outputs)):
+                        yield operator, owner  # others are refused with their tensor
+
+    def _called_once(self) -> list[int]:
+        """Which subgraphs CALL_ONCE runs. They give variables their first values, and are no entries."""
+        codes, last = self.model["operator_codes"], len(self.model["subgraphs"]) - 1
+        called = (
+            each["builtin_options"]["init_subgraph_index"]
+            for raw in self.model["subgraphs"]
+            for each in raw["operators"]
+            if each["opcode_index"] < len(codes)
+            and _kind(codes[each["opcode_index"]]) == "CALL_ONCE"
+            and "init_subgraph_index" in (each["builtin_options"] or {})
+        )
+        return sorted({position for position in called if 0 < position <= last})
+
+    def _first_values(self, position: int) -> list[Listed]:
+        """Note what the subgraph at `position` gives to variables; its operators, without their tensors, which are in
+        no graph."""
+        raw, where = self.model["subgraphs"][position], f"subgraph {position}"
+        apart = Reader(self.model, self.source, self.refusals)
+        variables = Variables(self.variables.initial)
+        with self.refusals.of(where):
+            apart._read_tensors(raw, where)
+            for operator, owner in apart._operators(raw, 0, where):
+                with self.refusals.of(owner):
+                    variables.start(apart.tensors, operator)
+        return [Listed(each.kind, (), (), each.owner) for listing in apart.listing for each in listing]
 
     def _read_tensors(self, raw: dict[str, Any], where: str) -> None:
         """The tensors of a subgraph, the last of `tensors`. An unreadable one is refused where something uses it."""
@@ -121,8 +167,9 @@ class Reader:
         kind = _kind(codes[raw["opcode_index"]])
         owner = f"operator {position} ({kind})"
         inputs, outputs = (self._indices(raw[side], first, f"{owner} {side}") for side in ("inputs", "outputs"))
-        if outputs and outputs[0] >= 0:
-            owner = f"operator {position} ({kind}, tensor '{self.tensors[outputs[0]].name}')"
+        named = (outputs or inputs)[:1]
+        if named and named[0] >= 0:
+            owner = f"operator {position} ({kind}, tensor '{self.tensors[named[0]].name}')"
         return Listed(kind, inputs, outputs, owner)
 
     def _operator(self, found: Listed, raw: dict[str, Any]) -> Operator:
@@ -133,8 +180,11 @@ class Reader:
         least, most = row.inputs
         if not least <= len(inputs) <= most or -1 in inputs[:least]:
             raise InputError(f"inputs {raw['inputs'][: most + 1].tolist()}; {least} to {most} are accepted")
-        if not 1 <= len(outputs) <= row.outputs or -1 in outputs:
-            raise InputError(f"outputs {raw['outputs'][: row.outputs + 1].tolist()}; 1 to {row.outputs} accepted")
+        fewest = min(1, row.outputs)
+        if not fewest <= len(outputs) <= row.outputs or -1 in outputs:
+            raise InputError(
+                f"outputs {raw['outputs'][: row.outputs + 1].tolist()}; {fewest} to {row.outputs} accepted"
+            )
         if kind not in ("QUANTIZE", "DEQUANTIZE"):  # float at the edges is for `without_float_edges` to judge
             self._refuse_float(inputs, outputs)
         states = tuple(inputs[place] if place < len(inputs) else -1 for place in STATES.get(kind, ()))

@@ -16,7 +16,8 @@ from .metadata import INITIAL
 from .names import printable
 from .operators import MAX_RANK
 from .sparse import densified
-from .tflite_schema import TENSOR_TYPES
+from .tflite_schema import RESOURCE, TENSOR_TYPES
+from .variables import HANDLE
 
 # Far above what a microcontroller holds, far below what a file may make this program allocate.
 MAX_TENSOR_BYTES = 256 << 20  # all tensors together
@@ -59,6 +60,8 @@ class Tensors:
             raise InputError(f"tensor '{name}': {error}") from None
 
     def _checked(self, raw: dict[str, Any], name: str, initial: str) -> Tensor:
+        if raw["type"] == RESOURCE:
+            return Tensor(name, (1,), HANDLE)
         if raw["type"] not in TENSOR_TYPES:
             raise InputError(f"type code {raw['type']}; {', '.join(TENSOR_TYPES.values())} can be read")
         dtype = np.dtype(TENSOR_TYPES[raw["type"]]).newbyteorder("<")

@@ -18,6 +18,8 @@ from .metadata import METADATA
 from .names import identifier
 from .operators import OPERATORS
 from .reader import Reader
+from .refusals import Refusals
+from .tensors import Tensors
 from .tflite_schema import IDENTIFIER, SCHEMA, VERSION
 from .writer import write
 
@@ -47,7 +49,7 @@ def examine(data: bytes, name: str) -> Found:
             raise InputError(f"schema version {model['version']}; {VERSION} is accepted")
         if not model["subgraphs"]:
             raise InputError("no subgraph")
-        reader = Reader(model, data)
+        reader = Reader(model, Tensors(model, data), Refusals())
         graph = reader.graph(identifier(Path(name).stem), hashlib.sha256(data).hexdigest())
         return Found(graph, graph.tensors, reader.listing, reader.refusals.found, tuple(sorted(OPERATORS)))
     except InputError as error:

@@ -13,6 +13,8 @@ VERSION = 3
 
 TENSOR_TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
 """TensorType by code, for the types that have a NumPy equivalent and a fixed size."""
+RESOURCE = 13
+"""TensorType of the handles of variables."""
 
 PADDINGS = ("SAME", "VALID")
 ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
@@ -147,6 +149,8 @@ SCHEMA = Schema(
             "weights_format": Field(1, "int8"),
             "keep_num_dims": Field(2, "bool"),
         },
+        "CallOnceOptions": {"init_subgraph_index": Field(0, "int32")},
+        "VarHandleOptions": {"container": Field(0, "string"), "shared_name": Field(1, "string")},
         "SVDFOptions": {"rank": Field(0, "int32"), "fused_activation_function": Field(1, "int8")},
         "UnidirectionalSequenceLSTMOptions": {
             "fused_activation_function": Field(0, "int8"),
@@ -252,6 +256,8 @@ SCHEMA = Schema(
             89: "QuantizeOptions",
             91: "HardSwishOptions",
             99: "DensifyOptions",
+            103: "CallOnceOptions",
+            111: "VarHandleOptions",
         },
     },
 )
