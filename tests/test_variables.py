@@ -131,6 +131,9 @@ def test_kept_rows_and_new_ones_are_one_window() -> None:
     (window,) = (tensor for tensor in graph.tensors if tensor.persistent)
     assert (window.name, window.shape) == ("handle", (1, 5, 1, 4))
     np.testing.assert_array_equal(_check(data, HostExecutor)[0, 0, :3].reshape(-1), np.arange(12) + 128)
+    again = tflite.read_bytes(tflite.write(graph), "model")
+    assert [entry.operators for entry in again.entries] == [entry.operators for entry in graph.entries]
+    np.testing.assert_array_equal(next(tensor.data for tensor in again.tensors if tensor.persistent), window.data)
 
 
 def test_a_window_that_is_cut_before_it_grows() -> None:

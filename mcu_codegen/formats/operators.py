@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from ..errors import InputError
 from ..graph import OPTIONS, Tensor
 from . import flatbuffer
+from .names import printable
 from .normalize import FILE_ONLY
-from .tflite_schema import ACTIVATIONS, PADDINGS, SCHEMA, TENSOR_TYPES
+from .tflite_schema import ACTIVATIONS, BUILTIN_OPERATORS, PADDINGS, SCHEMA, TENSOR_TYPES
 
 MAX_RANK = 8
 MAX_OPERANDS = 4096  # of an operator or a subgraph
@@ -186,6 +187,16 @@ OPTION_FIELDS = {
     "end_mask": OptionField(("end_mask",), ends=_MASKS),
     "shrink_axis_mask": OptionField(("shrink_axis_mask",), ends=_MASKS),
 }
+
+
+def kind_of(code: dict[str, Any]) -> str:
+    """What errors call the operators of a code of the file."""
+    # files from before 2020 use only the first field, new codes only the second
+    builtin = max(code["deprecated_builtin_code"], code["builtin_code"])
+    if not 0 <= builtin < len(BUILTIN_OPERATORS):
+        return f"builtin operator {builtin}"
+    kind = BUILTIN_OPERATORS[builtin]
+    return f"CUSTOM '{printable(code['custom_code'])}'" if kind == "CUSTOM" else kind
 
 
 def read_options(kind: str, raw: dict[str, Any]) -> Any:

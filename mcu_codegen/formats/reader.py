@@ -17,15 +17,14 @@ from ..graph import STATES, Entry, Graph, Operator, Tensor
 from .fold import fold_constants, without_shape_inputs
 from .found import NOT_SUPPORTED, Listed
 from .metadata import METADATA, read_metadata
-from .names import identifier, printable
+from .names import identifier
 from .normalize import CONSTANT_ONLY, without_float_edges
-from .operators import MAX_OPERANDS, OPERATORS, listed, read_options
+from .operators import MAX_OPERANDS, OPERATORS, kind_of, listed, read_options
 from .refusals import Refusals
 from .rewrite import rewrite
 from .tensors import Tensors, tensor_name
-from .tflite_schema import BUILTIN_OPERATORS
 from .unsigned import without_unsigned_layers
-from .variables import Variables, without_copies
+from .variables import HANDLE, Variables, without_copies
 from .windows import join_windows
 
 _UNREADABLE = "unreadable"
@@ -118,7 +117,7 @@ class Reader:
             for raw in self.model["subgraphs"]
             for each in raw["operators"]
             if each["opcode_index"] < len(codes)
-            and _kind(codes[each["opcode_index"]]) == "CALL_ONCE"
+            and kind_of(codes[each["opcode_index"]]) == "CALL_ONCE"
             and "init_subgraph_index" in (each["builtin_options"] or {})
         )
         return sorted({position for position in called if 0 < position <= last})
@@ -141,12 +140,14 @@ class Reader:
         used = {int(i) for each in (raw, *raw["operators"]) for side in ("inputs", "outputs") for i in each[side]}
         tensors = []
         for index, each in enumerate(raw["tensors"]):
+            tensor = Tensor(tensor_name(each, index), (1,), _UNREADABLE)
             try:
-                tensors.append(self.source.read(each, index))
+                tensor = self.source.read(each, index)
             except InputError as error:
                 if index in used:
                     self.refusals.add(where, str(error))
-                tensors.append(Tensor(tensor_name(each, index), (1,), _UNREADABLE if index in used else "uint8"))
+            unused = index not in used and tensor.dtype in (_UNREADABLE, HANDLE)
+            tensors.append(Tensor(tensor.name, (1,), "uint8") if unused else tensor)
         shared = len(tensors) == len(self.tensors) and all(map(_same, tensors, self.tensors))
         self.tensors[0 if shared else len(self.tensors) :] = tensors
 
@@ -164,7 +165,7 @@ class Reader:
         codes = self.model["operator_codes"]
         if raw["opcode_index"] >= len(codes):
             raise InputError(f"operator {position}: code {raw['opcode_index']} is wanted, {len(codes)} are there")
-        kind = _kind(codes[raw["opcode_index"]])
+        kind = kind_of(codes[raw["opcode_index"]])
         owner = f"operator {position} ({kind})"
         inputs, outputs = (self._indices(raw[side], first, f"{owner} {side}") for side in ("inputs", "outputs"))
         named = (outputs or inputs)[:1]
@@ -242,12 +243,3 @@ def _same(first: Tensor, second: Tensor) -> bool:
     if first.data is None or second.data is None:
         return first.data is second.data
     return np.array_equal(first.data, second.data)
-
-
-def _kind(code: dict[str, Any]) -> str:
-    # files from before 2020 use only the first field, new codes only the second
-    builtin = max(code["deprecated_builtin_code"], code["builtin_code"])
-    if not 0 <= builtin < len(BUILTIN_OPERATORS):
-        return f"builtin operator {builtin}"
-    kind = BUILTIN_OPERATORS[builtin]
-    return f"CUSTOM '{printable(code['custom_code'])}'" if kind == "CUSTOM" else kind

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..graph import Entry, NoOptions, Operator, Tensor
+from ..graph import Concatenation, Entry, Graph, NoOptions, Operator, Tensor
 from .fold import sliced
+from .made import Made
 from .variables import places
 
 
@@ -55,3 +56,30 @@ def _with_room(state: Tensor, joined: Tensor) -> Tensor:
     assert state.data is not None
     older = [(after - before, 0) for before, after in zip(state.shape, joined.shape, strict=True)]
     return replace(joined, name=state.name, data=np.pad(state.data, older, mode="edge"), persistent=True)
+
+
+def separate_windows(graph: Graph) -> Graph:
+    """`graph` with the operators of a file in place of SHIFT_IN: `join_windows` makes it of them. What these need is
+    behind all tensors."""
+    made = Made(list(graph.tensors))
+    entries = []
+    for entry in graph.entries:
+        operators: list[Operator] = []
+        for operator in entry.operators:
+            operators += _separate(made, operator) if operator.kind == "SHIFT_IN" else [operator]
+        entries.append(replace(entry, operators=operators))
+    return replace(graph, tensors=made.tensors, entries=entries)
+
+
+def _separate(made: Made, operator: Operator) -> list[Operator]:
+    (window, rows), output = operator.inputs, operator.outputs[0]
+    whole, new = made.tensors[window].shape, made.tensors[rows].shape
+    if whole == new:
+        return [made.reshape(rows, output)]
+    axis = next(axis for axis, (old, size) in enumerate(zip(whole, new, strict=True)) if old != size)
+    begin = [size if place == axis else 0 for place, size in enumerate(new)]
+    kept = made.like(
+        window, f"{made.tensors[window].name}/kept", tuple(a - b for a, b in zip(whole, begin, strict=True))
+    )
+    cut = made.slice(window, kept, begin, whole)
+    return [cut, Operator("CONCATENATION", (kept, rows), (output,), Concatenation(axis))]

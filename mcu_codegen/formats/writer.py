@@ -15,6 +15,7 @@ from .metadata import INITIAL, METADATA
 from .operators import OPERATORS, OPTION_FIELDS, listed, options_code
 from .tensors import reset_value
 from .tflite_schema import BUILTIN_OPERATORS, IDENTIFIER, SCHEMA, TENSOR_TYPES, VERSION
+from .windows import separate_windows
 
 
 def write(graph: Graph) -> bytes:
@@ -23,8 +24,10 @@ def write(graph: Graph) -> bytes:
     Raises InputError where the format cannot say what the graph does, as it is with layers that were uint8.
 
     Reading them gives an equal graph again, with the SHA-256 of these bytes, unless an operator lists an optional input
-    as -1 at the end. So that entries can share tensors, the subgraph of each entry holds all tensors of the graph.
+    as -1 at the end, and but for tensors behind all that stand for SHIFT_IN, which no file has. So that entries can
+    share tensors, the subgraph of each entry holds all tensors of the graph.
     """
+    graph = separate_windows(graph)
     kinds = list(dict.fromkeys(operator.kind for entry in graph.entries for operator in entry.operators))
     codes = [_operator_code(kind) for kind in kinds]
     buffers: dict[bytes, int] = {b"": 0}  # content to index; buffer 0 is empty by convention
