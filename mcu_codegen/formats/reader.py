@@ -24,7 +24,7 @@ from .refusals import Refusals
 from .rewrite import rewrite
 from .tensors import Tensors, tensor_name
 from .unsigned import without_unsigned_layers
-from .variables import HANDLE, Variables, without_copies
+from .variables import HANDLE, Variables
 from .windows import join_windows
 
 _UNREADABLE = "unreadable"
@@ -79,8 +79,7 @@ class Reader:
                 parts = self.variables.resolved(self.tensors, operator)
                 owners |= {part.outputs[0]: owner for part in parts}
                 entry.operators += parts
-        self.variables.check_ends(self.tensors, entry)
-        without_copies(self.tensors, entry)
+        self.variables.finish(self.tensors, entry)
         fold_constants(self.tensors, entry)
         if len(self.refusals.found) == before:
             self._check_order(entry)

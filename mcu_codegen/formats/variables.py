@@ -82,11 +82,13 @@ class Variables:
             return self._assign(tensors, operator)
         return []
 
-    def check_ends(self, tensors: list[Tensor], entry: Entry) -> None:
-        """Inputs and outputs of the model are no handles. Raises InputError."""
+    def finish(self, tensors: list[Tensor], entry: Entry) -> None:
+        """Leave out the copies that `entry` can do without. Raises InputError where an end of the model is a handle."""
         for index in (*entry.inputs, *entry.outputs):
             if index in self._handles or (index >= 0 and tensors[index].dtype == HANDLE):
                 raise InputError(f"input or output '{tensors[index].name}' is the handle of a variable")
+        if self._handles:
+            _without_copies(tensors, entry)
 
     def _open(self, tensors: list[Tensor], index: int, name: str) -> None:
         if tensors[index].dtype != HANDLE:
@@ -143,7 +145,7 @@ def _copy(source: int, output: int) -> Operator:
     return Operator("RESHAPE", (source,), (output,), NoOptions())
 
 
-def without_copies(tensors: list[Tensor], entry: Entry) -> None:
+def _without_copies(tensors: list[Tensor], entry: Entry) -> None:
     """Leave out copies of and to persistent tensors whose bytes can be read, or written, where they lie."""
     for read in (True, False):
         place = 0
