@@ -94,14 +94,23 @@ class Layers:
     def size(self, padding: str, size: int, window: int, stride: int) -> int:
         return -(-size // stride) if padding == "SAME" else (size - window) // stride + 1
 
-    def convolution(self, source: int, channels: int, window: tuple[int, int], stride: tuple[int, int]) -> int:
+    def convolution(
+        self,
+        source: int,
+        channels: int,
+        window: tuple[int, int],
+        stride: tuple[int, int],
+        dilation: tuple[int, int] = (1, 1),
+    ) -> int:
         _, rows, columns, depth = self.tensors[source].shape
-        fits = window[0] <= rows and window[1] <= columns
+        reach = [(size - 1) * step + 1 for size, step in zip(window, dilation, strict=True)]
+        fits = reach[0] <= rows and reach[1] <= columns
         padding = "VALID" if fits and self.rng.random() < 0.4 else "SAME"
-        shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), window, stride, strict=True)]
+        shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), reach, stride, strict=True)]
         output = self.activation((1, *shape, channels))
         constants = self.constants((channels, *window, depth), 0, source, output)
-        return self.append("CONV_2D", source, output, Conv2D(padding, stride, activation=self.fused()), *constants)
+        options = Conv2D(padding, stride, dilation, self.fused())
+        return self.append("CONV_2D", source, output, options, *constants)
 
     def depthwise(
         self,
@@ -128,6 +137,12 @@ class Layers:
         source = self.input(1, self.between(1, 9), self.between(1, 9), self.one(1, 2, 3, 5, 16, 17, 40))
         window = (self.between(1, 4), self.between(2, 4))
         self.convolution(source, self.between(1, 8), window, (self.one(1, 1, 2, 3), self.one(1, 1, 2, 3)))
+
+    def any_dilated(self) -> None:
+        """Windows dilated over rows, over columns or both, many of them beyond the image."""
+        dilation = (self.one(1, 2, 2, 4), self.one(1, 1, 2, 3))
+        source = self.input(1, self.between(1, 14), self.one(1, 1, 5, 9), self.one(1, 3, 4, 16, 24))
+        self.convolution(source, self.between(2, 8), (self.between(1, 3), self.between(1, 3)), (1, 1), dilation)
 
     def any_depthwise(self) -> None:
         height, columns = self.one(3, 3, 1), self.between(1, 14)
@@ -303,6 +318,7 @@ class Layers:
 
 KINDS: dict[str, Callable[[Layers], None]] = {
     "convolution": Layers.any_convolution,
+    "dilated": Layers.any_dilated,
     "depthwise": Layers.any_depthwise,
     "depthwise window": Layers.any_depthwise_window,
     "column": Layers.any_column,

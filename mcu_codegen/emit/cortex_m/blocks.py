@@ -14,11 +14,11 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from .. import overlap
-from ..kernel import plus, times
 from ..portable.renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, fill
 from ..portable.sparse import SparseRenderer
 from .assembly import GUARD, Scaled, unscaled
 from .equivalent import equivalent
+from .gathering import WINDOW_ROW, Gathering, gathered
 from .guard import guard
 
 
@@ -35,20 +35,6 @@ class Product:
     wide_bytes: int
 
 
-@dataclass(frozen=True)
-class Gathering:
-    """C that copies windows: `start` once, `row` for every row y of output, `window` for every column x of it.
-
-    `window` writes at ``next``. ``scratch`` is theirs for `scratch_bytes`.
-    """
-
-    start: str
-    row: str
-    window: str
-    scratch_bytes: int
-    helpers: tuple[str, ...]
-
-
 class BlockRenderer(Renderer):
     """What an instruction set needs to compute convolutions in blocks: a subclass has the kernels."""
 
@@ -62,7 +48,7 @@ class BlockRenderer(Renderer):
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         super().__init__(optimize)
-        self.helpers: dict[str, Helper] = {**HELPERS, "window_row": _WINDOW_ROW, GUARD: guard(self.instruction_set)}
+        self.helpers: dict[str, Helper] = {**HELPERS, "window_row": WINDOW_ROW, GUARD: guard(self.instruction_set)}
         self.most = self.by_goal(*self.unrolled)
 
     def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
@@ -132,17 +118,18 @@ class BlockRenderer(Renderer):
             # of a single channel, nothing is left that would be depthwise
             op = replace(op, weights=np.ascontiguousarray(op.weights.transpose(3, 1, 2, 0)), depth_multiplier=0)
         channels, height, width, depth = op.weights.shape
+        op = replace(op, dilation=(op.dilation[0] if height > 1 else 1, op.dilation[1] if width > 1 else 1))
         pointwise = (height, width, op.stride, any(op.pads)) == (1, 1, (1, 1), False)
         if op.depthwise or pointwise:
             return super().convolution(op, site)
         used = height * width * depth
         window = self.filled(used)
-        obstacle = "it is dilated" if op.dilation != (1, 1) else self.obstacle(op, channels)
+        obstacle = self.obstacle(op, channels)
         if obstacle:
             return replace(super().convolution(op, site), portable=obstacle)
         row_bytes = site.inputs[0].shape[2] * depth
         pitch = op.stride[0] * row_bytes
-        whole_rows = width * depth == row_bytes and not any(op.pads)
+        whole_rows = width * depth == row_bytes and not any(op.pads) and op.dilation[0] == 1
         if whole_rows and pitch <= self.farthest:
             return self.products(op, site.output.shape[1], pitch, site)
         positions = site.output.shape[1] * site.output.shape[2]
@@ -209,64 +196,7 @@ class BlockRenderer(Renderer):
 
     def gathering(self, op: lower.Convolution, site: Site) -> Gathering:
         """How the windows of `op` are copied. What lies behind a window does not matter."""
-        _, rows, columns, depth = site.inputs[0].shape
-        _, height, width, _ = op.weights.shape
-        fits = height <= rows and width <= columns
-        copy = self.window(height, width * depth, columns * depth) if fits else None
-        parts = fill(
-            """
-            const int32_t before = column < 0 ? -column * $depth : 0;
-            const int32_t beyond = (column + $width - $columns) * $depth;
-            const int32_t after = beyond > 0 ? beyond : 0;
-
-            for (int32_t row = y * $stride_y - $top; row < y * $stride_y - $top + $height; row++) {
-                if (row < 0 || row >= $rows) {
-                    next = ${prefix}_window_row(next, input, $row_bytes, 0, 0, $zero_point);
-                } else {
-                    next = ${prefix}_window_row(next, input + ((row * $columns + column) * $depth + before),
-                                         before, $row_bytes - before - after, after, $zero_point);
-                }
-            }
-            """,
-            prefix=site.prefix,
-            stride_y=op.stride[0],
-            top=op.pads[0],
-            depth=depth,
-            width=width,
-            height=height,
-            rows=rows,
-            columns=columns,
-            row_bytes=width * depth,
-            zero_point=op.input_zero_point,
-        )
-        column = f"const int32_t column = {times('x', op.stride[1])}{plus(-op.pads[2])};\n"
-        if copy is None:
-            return Gathering("", "", column + parts, 0, ("window_row",))
-        top = f"const int32_t top = {times('y', op.stride[0])}{plus(-op.pads[0])};\n"
-        whole = f"{site.prefix}_{copy}(input + (top * {columns} + column) * {depth}, next);"
-        limits = (("top", op.pads[0], op.pads[1], rows - height), ("column", op.pads[2], op.pads[3], columns - width))
-        tests = [f"{at} >= 0" for at, before, _, _ in limits if before]
-        tests += [f"{at} <= {last}" for at, _, after, last in limits if after]
-        if not tests:
-            return Gathering("", "", top + column + whole, 0, (copy,))
-        text = fill(
-            """
-            $top
-            $column
-
-            if ($inside) {
-                $whole
-            } else {
-                $parts
-            }
-            """,
-            top=top.strip(),
-            column=column.strip(),
-            inside=" && ".join(tests),
-            whole=whole,
-            parts=parts,
-        )
-        return Gathering("", "", text, 0, ("window_row", copy))
+        return gathered(op, site, self.window)
 
     def matrix(self, op: Scaled, rows: int, site: Site) -> Kernel:
         depth = op.weights.size // len(op.weights)
@@ -354,22 +284,3 @@ class BlockRenderer(Renderer):
 def pack_name(depth: int, rows: int, pitch: int) -> str:
     """Of a helper that packs rows; their distance is in it where it matters and is not their length."""
     return f"pack_{depth}x{rows}" + (f"_{pitch}" if rows > 1 and pitch != depth else "")
-
-
-_WINDOW_ROW = Helper("""\
-/* Appends one row of a window: bytes of the image between bytes of padding. Returns the end of what it wrote. */
-static inline int8_t *${prefix}_window_row(int8_t *to, const int8_t *from, int32_t before, int32_t inside,
-                                           int32_t after, int8_t padding)
-{
-    while (before-- > 0) {
-        *to++ = padding;
-    }
-    while (inside-- > 0) {
-        *to++ = *from++;
-    }
-    while (after-- > 0) {
-        *to++ = padding;
-    }
-    return to;
-}
-""")

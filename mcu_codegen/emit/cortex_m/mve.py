@@ -23,7 +23,8 @@ from ...memory import Demand
 from ..overlap import ANYWHERE
 from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill, folded_bias
 from .assembly import Scaled, packed, unscaled, words
-from .blocks import BlockRenderer, Gathering, Product
+from .blocks import BlockRenderer, Product
+from .gathering import Gathering, row_under
 from .mve_addition import MveAddition
 from .mve_assembly import (
     ACCUMULATORS,
@@ -107,10 +108,12 @@ class MveRenderer(MveAddition, MvePooling, MveSliding, MveColumns, MvePlanes, Bl
 
     def gathering(self, op: lower.Convolution, site: Site) -> Gathering:
         """Copies the rows under one row of output into a band with padding, and windows out of the band."""
+        if op.dilation[1] > 1:
+            return super().gathering(op, site)
         _, rows, columns, depth = site.inputs[0].shape
         _, height, width, _ = op.weights.shape
         pitch = ((site.output.shape[2] - 1) * op.stride[1] + width) * depth
-        top, _, left, _ = op.pads
+        left = op.pads[2]
         band_bytes = -(-(height * pitch + VECTOR) // VECTOR) * VECTOR
         window = f"window_{height}x{width * depth}_{pitch}"
         self.helpers[window] = _window(height, width * depth, pitch).helper(window)
@@ -119,7 +122,7 @@ class MveRenderer(MveAddition, MvePooling, MveSliding, MveColumns, MvePlanes, Bl
             fill(
                 """
                 for (int32_t i = 0; i < $height; i++) {
-                    const int32_t row = y * $stride_y - $top + i;
+                    const int32_t row = $row;
                     int8_t *const to = scratch + (i * $pitch + $left);
 
                     if (row < 0 || row >= $rows) {
@@ -131,8 +134,7 @@ class MveRenderer(MveAddition, MvePooling, MveSliding, MveColumns, MvePlanes, Bl
                 """,
                 prefix=site.prefix,
                 height=height,
-                stride_y=op.stride[0],
-                top=top,
+                row=row_under(op),
                 pitch=pitch,
                 left=left * depth,
                 rows=rows,
