@@ -20,11 +20,10 @@ from transfer import FRONT_END, STUDENT, TEACHER, folds_of, run
 
 from kws.compress.learning import Lesson
 from kws.compress.transfer import Method, transfer
-from kws.data import noise
+from kws.data import noise, rooms
 from kws.data.audio import RATE
 from kws.data.corpus import Corpus
 from kws.data.task import Examples, Task, build
-from kws.listening import rooms
 from kws.training.checkpoint import Checkpoint
 from kws.training.inference import features_of, logits
 from kws.training.recipe import Augmentation, Recipe

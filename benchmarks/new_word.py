@@ -273,7 +273,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("build/new-word"))
     options = parser.parse_args()
-    recipe = replace(Recipe(), epochs=options.epochs, augmentation=Augmentation(options.views))
+    recipe = replace(Recipe(), epochs=options.epochs, augmentation=Augmentation(options.views).streamed())
     graph = base(options.data, options.model, recipe, options.out)
     print(cost(graph), flush=True)
     ear = Ear(graph)

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from kws import cli
-from kws.data import audio, augment, noise, speech_commands, task
+from kws.data import audio, augment, noise, rooms, speech_commands, task
 from kws.data.corpus import SPLITS
 from kws.data.opening import open_corpus
 from mcu_codegen.errors import InputError
@@ -426,6 +426,27 @@ def test_speed_changes_length_and_gain_the_level():
     spectrum = np.abs(np.fft.rfft(faster[0].astype(float)))
     assert abs(int(spectrum.argmax()) - 1100) <= 15
     assert abs(np.abs(faster[0, 6000:10000]).max() / (8192 * 0.5) - 0.501) < 0.01
+
+
+def test_rooms_go_on_sounding_after_the_clip():
+    given = np.zeros((6, 16000), np.int16)
+    given[:, 2000:8000] = clips(6)[:, 4000:10000]
+    heard = rooms.generated(np.random.default_rng(0))
+    echoing = augment.Waveform([], 0, rooms=heard, room_share=1.0, **QUIET)(given, np.random.default_rng(0))
+    assert echoing[:, 8200:9000].any(axis=1).all() and not echoing[:, :2000].any()
+    half = augment.Waveform([], 0, rooms=heard, room_share=0.5, **QUIET)(given, np.random.default_rng(0))
+    assert 0 < half[:, 8200:9000].any(axis=1).sum() < 6
+
+
+@pytest.mark.parametrize("length", [16000, 23680])
+def test_running_speech_has_no_pause(length: int):
+    given = np.zeros((80, 16000), np.int16)
+    given[:, 4160:8960] = np.arange(1, 81)[:, None]  # pauses before and after
+    made = augment.running_speech(given, length, np.random.default_rng(0))
+    sounds = [clip[np.flatnonzero(clip)[0] : np.flatnonzero(clip)[-1] + 1] for clip in made]
+    assert made.shape == (20, length) and all(sound.all() for sound in sounds)
+    assert {len(sound) for sound in sounds} == {min(length, 4 * 4800)}
+    assert all(len(set(sound)) >= 4 for sound in sounds)  # at 16,000 samples, three whole clips and a part at least
 
 
 def test_spec_augment_fills_with_the_floor():

@@ -18,9 +18,10 @@ from test_data import rows_for, write_corpus
 from test_stream import babble, small_pipeline, stepping_pipelines
 
 from kws import cli
+from kws.data import rooms
 from kws.data.opening import open_corpus
 from kws.demo import listening as demo
-from kws.listening import material, rooms, scenes
+from kws.listening import material, scenes
 from kws.listening.decisions import APART, candidates
 from kws.listening.hearing import Heard, Listener
 from kws.listening.recording import Recording, Spoken, read

@@ -108,8 +108,8 @@ def test_teachers_pull_towards_the_mean_of_their_answers(finished, task, tmp_pat
         train.train(task, "ds-cnn-s", "mfcc10", once, 1, tmp_path, teachers=[dataclasses.replace(best, labels=("a",))])
 
 
-def test_views_are_balanced_and_repeatable(task):
-    augmentation = QUICK.augmentation
+@pytest.mark.parametrize("augmentation", [QUICK.augmentation, QUICK.augmentation.streamed()])
+def test_views_are_balanced_and_repeatable(task, augmentation):
     made = views(task, Window("mfcc10"), augmentation, 0)
     again = views(dataclasses.replace(task, fingerprint="another cache entry"), Window("mfcc10"), augmentation, 0)
     assert np.array_equal(made.features, again.features) and np.array_equal(made.labels, again.labels)

@@ -11,12 +11,14 @@ import numpy.typing as npt
 from mcu_codegen.errors import InputError
 
 from . import noise
-from .audio import RATE, Samples
+from .audio import RATE, Samples, extent
 from .corpus import SILENCE
+from .rooms import Room, heard_in
 from .task import fitted
 
 Features = npt.NDArray[np.int8]
 _SPEED_STEP = 400  # samples: clip lengths that a Fourier transform is quick at
+TOGETHER = 4  # clips in speech that goes on
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,15 @@ class Waveform:
     gain_db: tuple[float, float] = (-10.0, 6.0)
     snr_db: tuple[float, float] = (0.0, 30.0)
     noise_share: float = 0.7  # of the clips that get noise
+    rooms: Sequence[Room] = ()
+    room_share: float = 0.0  # of the clips that are heard in one of them
 
     def __call__(self, audio: Samples, rng: np.random.Generator) -> Samples:
         """int16[B, n] to int16[B, n], n even."""
         count, length = audio.shape
         signal = self._moved(audio.astype(np.float32), rng)
+        for row in np.flatnonzero(rng.random(count) < self.room_share) if self.rooms else ():
+            signal[row] = heard_in(self.rooms[int(rng.integers(len(self.rooms)))], signal[row])[:length]
         noisy = np.flatnonzero(rng.random(count) < self.noise_share)
         if len(noisy):
             background = noise.crops(self.noises, len(noisy), length, rng)
@@ -95,6 +101,18 @@ def _masks(count: int, masks: int, width: int, length: int, rng: np.random.Gener
     starts = rng.integers(0, length - widths + 1)
     place = np.arange(length)
     return np.any((place >= starts) & (place < starts + widths), axis=1)
+
+
+def running_speech(clips: Samples, length: int, rng: np.random.Generator) -> Samples:
+    """Speech that goes on beyond a window, int16[count, length], from int16[TOGETHER * count, n]: clips one after the
+    other, without their pauses, and a stretch anywhere in them. Speech that is too short stands between zeros."""
+    count = len(clips) // TOGETHER
+    out = np.empty((count, length), np.int16)
+    for row, group in zip(out, clips[rng.permutation(len(clips))].reshape(count, TOGETHER, -1), strict=True):
+        speech = np.concatenate([clip[slice(*extent(clip))] for clip in group])
+        start = int(rng.integers(abs(len(speech) - length) + 1))
+        row[:] = np.pad(speech, max(0, length - len(speech)))[start : start + length]
+    return out
 
 
 def synthetic_unknown(

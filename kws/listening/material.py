@@ -10,10 +10,9 @@ import numpy as np
 
 from mcu_codegen.errors import InputError
 
-from ..data import audio, noise, task
+from ..data import audio, noise, rooms, task
 from ..data.corpus import SILENCE, Corpus
 from ..data.folder import FORMATS
-from . import rooms
 from .scenes import Source
 
 

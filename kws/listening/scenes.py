@@ -16,9 +16,9 @@ import numpy.typing as npt
 from mcu_codegen.errors import InputError
 
 from ..data import noise
-from ..data.audio import RATE, Samples
+from ..data.audio import RATE, Samples, extent
+from ..data.rooms import Room, heard_in
 from .recording import Recording, Spoken
-from .rooms import Room, heard_in
 
 T = TypeVar("T")
 
@@ -124,18 +124,6 @@ def render(source: Source, scene: Scene) -> Recording:
         stretch = signal[piece.start : piece.start + len(part)]
         stretch += part[: len(stretch)]
     return Recording(np.clip(np.rint(signal), -32768, 32767).astype(np.int16), tuple(spoken))
-
-
-def extent(clip: Samples) -> tuple[int, int]:
-    """From which sample to which a word sounds in its clip: all but 1 % of the energy above the noise at each end."""
-    size = RATE // 50
-    count = max(1, len(clip) // size)
-    energy = np.square(np.resize(clip, count * size).astype(np.float64)).reshape(count, size).mean(1)
-    passed = np.cumsum(np.maximum(energy - 2 * np.percentile(energy, 10), 0))
-    if passed[-1] <= 0:
-        return 0, len(clip)
-    first, last = np.searchsorted(passed, [0.01 * passed[-1], 0.99 * passed[-1]])
-    return int(first) * size, min(int(last + 1) * size, len(clip))
 
 
 def _gain(signal: npt.NDArray[np.float32], decibels: float) -> np.float32:

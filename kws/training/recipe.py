@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mcu_codegen.emit.frontend import emit_frontend
 
-from ..data import augment, noise
+from ..data import augment, noise, rooms
 from ..data.audio import cached, progress
 from ..data.corpus import SILENCE, UNKNOWN
 from ..data.task import Examples, Task
@@ -33,6 +33,13 @@ class Augmentation:
     speed: tuple[float, float] = (0.87, 1.15)
     snr_db: tuple[float, float] = (0.0, 30.0)
     noise_share: float = 0.75  # of the examples that get background noise
+    shift_ms: float = 100.0  # of the word in its window, at most, either way
+    room_share: float = 0.0  # of the examples that are heard in a room
+    running: float = 0.0  # of the unknown examples: speech that goes on beyond the window
+
+    def streamed(self) -> Augmentation:
+        """As a board hears that listens all day: words anywhere in the window, in rooms, and speech without a pause."""
+        return replace(self, shift_ms=200.0, room_share=0.4, running=0.5)
 
 
 @dataclass(frozen=True)
@@ -101,8 +108,8 @@ def view_clips(task: Task, augmentation: Augmentation, seed: int) -> npt.NDArray
     count = len(task.training) * augmentation.views
     chances, silence = _chances(task, augmentation), task.labels.index(SILENCE)
     parts = [_drawn(task, augmentation, chances, count, seed, number)[1:] for number in _chunks(count)]
-    rows, invented = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return np.where(invented | (task.training.labels[rows] == silence), -1, rows)
+    rows, invented, running = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return np.where(invented | running | (task.training.labels[rows] == silence), -1, rows)
 
 
 def _chunks(count: int) -> range:
@@ -111,13 +118,17 @@ def _chunks(count: int) -> range:
 
 def _drawn(
     task: Task, augmentation: Augmentation, chances: np.ndarray, count: int, seed: int, number: int
-) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:
+) -> tuple[np.random.Generator, np.ndarray, np.ndarray, np.ndarray]:
     """What chunk `number` of `count` examples is made of: rows of the training clips, and which of them an invented
-    word replaces. Each chunk has a random stream of its own, returned to go on with, so threads change nothing."""
+    word, or speech that goes on, replaces. Each chunk has a random stream of its own, returned to go on with, so
+    threads change nothing."""
     rng = np.random.default_rng([seed, number])
     rows = np.sort(rng.choice(len(chances), min(_CHUNK, count - number * _CHUNK), p=chances))
-    labels = task.training.labels[rows]
-    return rng, rows, (labels == task.labels.index(UNKNOWN)) & (rng.random(len(labels)) < augmentation.invented)
+    unknown = task.training.labels[rows] == task.labels.index(UNKNOWN)
+    kind = rng.random(len(rows))
+    invented = kind < augmentation.invented
+    running = ~invented & (kind < augmentation.invented + augmentation.running)
+    return rng, rows, unknown & invented, unknown & running
 
 
 def _made(
@@ -126,21 +137,36 @@ def _made(
     """(features, labels) in chunks."""
     chances = _chances(task, augmentation)
     alter = augment.Waveform(
-        task.noises, speed=augmentation.speed, snr_db=augmentation.snr_db, noise_share=augmentation.noise_share
+        task.noises,
+        augmentation.shift_ms,
+        augmentation.speed,
+        snr_db=augmentation.snr_db,
+        noise_share=augmentation.noise_share,
+        rooms=rooms.generated(np.random.default_rng(seed)) if augmentation.room_share else (),
+        room_share=augmentation.room_share,
     )
     silence, unknown = task.labels.index(SILENCE), task.labels.index(UNKNOWN)
+    clips = task.training.audio
     known = np.flatnonzero(task.training.labels > unknown)
+    others = np.flatnonzero(task.training.labels == unknown)
     backwards = 0.25 if len(task.labels) > 3 else 1.0  # of the invented words; one word cannot be joined to another
 
+    def drawn(rows: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+        return np.sort(rng.choice(rows, number))  # in the order of the file
+
     def chunk(number: int) -> tuple[np.ndarray, np.ndarray]:
-        rng, rows, invented = _drawn(task, augmentation, chances, count, seed, number)
-        audio, labels = task.training.audio[rows], task.training.labels[rows]
+        rng, rows, invented, running = _drawn(task, augmentation, chances, count, seed, number)
+        audio, labels = clips[rows], task.training.labels[rows]
         if invented.any():
-            sources = np.sort(rng.choice(known, 4 * _CHUNK))
+            sources = drawn(known, 4 * _CHUNK, rng)
             audio[invented] = augment.synthetic_unknown(
-                task.training.audio[sources], task.training.words[sources], int(invented.sum()), rng, backwards
+                clips[sources], task.training.words[sources], int(invented.sum()), rng, backwards
             )
-        audio = alter(window.surrounded(audio), rng)  # background sounds before and after the word, too
+        audio = window.surrounded(audio)  # background sounds before and after the word, too
+        if running.any():
+            sources = drawn(others, augment.TOGETHER * int(running.sum()), rng)
+            audio[running] = augment.running_speech(clips[sources], audio.shape[1], rng)
+        audio = alter(audio, rng)
         silent = labels == silence
         audio[silent] = noise.silences(task.noises, int(silent.sum()), rng, audio.shape[1])
         return extract(audio, window.preset), labels

@@ -63,7 +63,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--streaming",
         action="store_true",
-        help="the form of the network that pads no time and hears more than the second instead, for a stream",
+        help="for a board that listens all day: the form of the network that pads no time, examples in rooms and"
+        " anywhere in the window, and speech without the words that goes on",
     )
     parser.add_argument("--front-end", metavar="NAME", help="features (default: those that the network is made for)")
     parser.add_argument("--epochs", type=int, metavar="N", help=f"default: {Recipe.epochs}")
@@ -124,6 +125,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--start: goes with --gates or --exits")
     task = task_options.from_options(options)
     augmentation = Augmentation(views=min(Augmentation.views, epochs))  # an epoch takes one
+    augmentation = augmentation.streamed() if options.streaming else augmentation
     recipe = dataclasses.replace(Recipe(), epochs=epochs, augmentation=augmentation)
     gates = GateRecipe(options.keep_macs, size=options.gate_size, steps=options.gate_steps)
     preset = options.front_end or models.find(model).front_end

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from ..data.audio import RATE, Samples
+from .audio import RATE, Samples
 
 Room = npt.NDArray[np.float32]  # starts with the direct sound, energy 1
 _LONGEST = 3 * RATE // 2  # samples of a response that are used
