@@ -153,6 +153,7 @@ def main() -> None:
     parser.add_argument(
         "--round-steps", type=int, default=LESSONS.steps, metavar="N", help="of meta-training in each round"
     )
+    parser.add_argument("--epochs", type=int, default=Method.epochs, metavar="N", help="of imitation in each round")
     parser.add_argument("--tasks-per-step", type=int, default=Lessons.tasks, metavar="N", help="of meta-training")
     parser.add_argument("--criteria", type=word_list, default=[*CRITERIA, CHANNELS], metavar="A,B")
     parser.add_argument("--seeds", type=word_list, default=["0"], metavar="A,B", help="of the pruning")
@@ -175,9 +176,9 @@ def main() -> None:
     names, rounds = [], tuple(map(float, options.rounds))
     for seed in map(int, options.seeds):
         for criterion in options.criteria:
-            method = Method(criterion, rounds, depthwise=not options.spare_depthwise)
+            method = Method(criterion, rounds, depthwise=not options.spare_depthwise, epochs=options.epochs)
             if criterion == CHANNELS:
-                method = Method("anp", MAC_ROUNDS, whole_channels=True)
+                method = Method("anp", MAC_ROUNDS, whole_channels=True, epochs=options.epochs)
             names.append(f"{criterion}-{seed}")
             campaign.prune(names[-1], method, dense, seed)
     shown = [float(share) for share in options.shown]

@@ -1,6 +1,7 @@
 """Pruning that spares adaptation: inverse Hessians against brute force, rounds, what stays zero, whole channels."""
 
 import copy
+import dataclasses
 import json
 
 import pytest
@@ -34,7 +35,7 @@ from mcu_codegen.errors import InputError
 
 LEARNER = Learner("fomaml", steps=2)
 LESSONS = Lessons(steps=2, tasks=1)
-METHOD = Method("anp", (0.3, 0.6), tasks=2)
+METHOD = Method("anp", (0.3, 0.6), tasks=2, epochs=1)
 
 KINDS = {
     "pointwise": lambda: nn.Conv2d(6, 5, 1, bias=False),
@@ -178,14 +179,14 @@ def test_interrupted_pruning_ends_where_the_whole_does(pruned, start, material, 
     resumed = again.run()
     for name, value in pruned[1].state_dict.items():
         assert torch.equal(value, resumed.state_dict[name]), name
-    other = Pruning(*parts[:4], Method("obs", METHOD.rounds, tasks=2), *parts[5:])
+    other = Pruning(*parts[:4], dataclasses.replace(METHOD, criterion="obs"), *parts[5:])
     with pytest.raises(InputError, match="--resume needs the same"):
         other.restore()
 
 
 @pytest.mark.parametrize("criterion", ["obs", "magnitude", "random"])
 def test_other_criteria_take_other_weights_and_as_many(pruned, start, material, tmp_path, criterion):  # noqa: F811
-    method = Method(criterion, METHOD.rounds, tasks=2)
+    method = dataclasses.replace(METHOD, criterion=criterion)
     found = Pruning(start, LEARNER, material, SHAPE, method, LESSONS, 0, tmp_path).run()
     zeros = [[value == 0 for name, value in each.state_dict.items() if value.ndim == 4] for each in (found, pruned[1])]
     assert [int(each.sum()) for each in zeros[0]] == [int(each.sum()) for each in zeros[1]]
@@ -193,14 +194,14 @@ def test_other_criteria_take_other_weights_and_as_many(pruned, start, material, 
 
 
 def test_depthwise_layers_can_be_spared(start, material, tmp_path):  # noqa: F811
-    method = Method("magnitude", (0.5,), depthwise=False)
+    method = Method("magnitude", (0.5,), depthwise=False, epochs=1)
     found = Pruning(start, LEARNER, material, SHAPE, method, LESSONS, 0, tmp_path).run()
     for name, columns in columns_of(Adaptable(found.network())).items():
         assert bool((columns.layer.weight == 0).any()) == (columns.layer.groups == 1), name
 
 
 def test_channels_take_multiply_accumulates(start, material, tmp_path):  # noqa: F811
-    method = Method("anp", (0.3,), tasks=2, whole_channels=True)
+    method = Method("anp", (0.3,), tasks=2, whole_channels=True, epochs=1)
     found = Pruning(start, LEARNER, material, SHAPE, method, LESSONS, 0, tmp_path).run()
     frames = WINDOW.frames(16000), 40
     dense = models.build(MODEL.partition(":")[0], len(start.labels))
@@ -256,6 +257,7 @@ def _relabelled(material, labels):  # noqa: F811
         (["--rounds", "0.5,1.0"], "rising shares between 0 and 1"),
         (["--channels", "--criterion", "random"], "--channels: --criterion random knows none; anp or obs is accepted"),
         (["--hessian-tasks", "0"], "--hessian-tasks 0: 1 or more"),
+        (["--epochs", "-1"], "--epochs -1: 0 or more is accepted"),
         (["--steps", "0"], "--steps 0: 1 or more is accepted"),
         ([], "not meta-trained; a run of `kws meta train`"),
     ],

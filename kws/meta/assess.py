@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -22,19 +24,33 @@ def accuracies(
 ) -> npt.NDArray[np.float64]:
     """The share of right answers after adaptation in each of `tasks` tasks, which depend on `pool`, `shape` and `seed`
     alone: networks that are judged by the same tasks can be compared task by task."""
-    return by_steps(subject, pool, shape, learner, front_end, tasks, seed)[:, -1]
+    parts = subject, pool, shape, front_end, tasks, seed
+    return _asked(*parts, lambda clips, ways: [subject.adapt(clips, ways, learner)])[:, 0]
 
 
 def by_steps(
     subject: Adaptable, pool: Pool, shape: Shape, learner: Learner, front_end: FrontEnd, tasks: int, seed: int
 ) -> npt.NDArray[np.float64]:
     """The same after every step, [tasks, steps]."""
+    parts = subject, pool, shape, front_end, tasks, seed
+    return _asked(*parts, lambda clips, ways: subject.steps(clips, ways, learner))
+
+
+def _asked(
+    subject: Adaptable,
+    pool: Pool,
+    shape: Shape,
+    front_end: FrontEnd,
+    tasks: int,
+    seed: int,
+    taught: Callable[[Clips, int], Iterable[Adapted]],
+) -> npt.NDArray[np.float64]:
+    """Accuracy of each network that `taught` makes of the clips and the number of words of a task."""
     pool.check(shape)
     found = []
     for episode in progress(pool.draws(shape, tasks, seed), f"{shape.text()}, {pool.name}", tasks, "task"):
         support, query = clips_of(episode, front_end)
-        every = subject.steps(support, len(episode.words), learner)
-        found.append([right(subject, adapted, query) for adapted in every])
+        found.append([right(subject, adapted, query) for adapted in taught(support, len(episode.words))])
     return np.array(found)
 
 

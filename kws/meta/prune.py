@@ -48,6 +48,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tasks-per-step", type=int, default=LESSONS.tasks, metavar="N", help="default: %(default)s")
     parser.add_argument(
+        "--epochs",
+        type=int,
+        default=Method.epochs,
+        metavar="N",
+        help="of imitation of the whole network before that (default: %(default)s)",
+    )
+    parser.add_argument(
         "--hessian-tasks",
         type=int,
         default=Method.tasks,
@@ -65,9 +72,8 @@ def run(options: argparse.Namespace) -> int:
     for name in ("steps", "tasks_per_step"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)}: 1 or more is accepted")
-    method = Method(
-        options.criterion, options.rounds, options.hessian_tasks, options.channels, not options.spare_depthwise
-    )
+    parts = options.rounds, options.hessian_tasks, options.channels, not options.spare_depthwise, options.epochs
+    method = Method(options.criterion, *parts)
     path = checkpoint.of_run(options.checkpoint)
     held = checkpoint.load(path)
     learner, lessons = learner_of(held, path), Lessons(options.steps, options.tasks_per_step)

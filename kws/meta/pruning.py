@@ -18,6 +18,7 @@ from ..training import checkpoint
 from ..training.checkpoint import BEST, Checkpoint
 from . import channels
 from .assess import accuracies
+from .imitation import imitated
 from .learners import Adaptable, Adapted, Clips, Learner
 from .lessons import Lessons, MetaTraining, clips_of
 from .saliency import Columns, columns_of, hessians, prune_by_hessian, prune_by_score
@@ -38,13 +39,15 @@ STATE, ROUNDS = "last.pt", "rounds.json"
 @dataclass(frozen=True)
 class Method:
     """`rounds` are shares of each layer's weights that are gone by then, or, of `whole_channels`, of the network's
-    multiply-accumulates. A Hessian is of so many `tasks`. Depthwise layers can be spared: C keeps them dense."""
+    multiply-accumulates. A Hessian is of so many `tasks`. Depthwise layers can be spared: C keeps them dense. Before
+    the lessons of a round the body imitates the whole one for so many `epochs`."""
 
     criterion: str = "anp"
     rounds: tuple[float, ...] = PAPER_ROUNDS
     tasks: int = 20
     whole_channels: bool = False
     depthwise: bool = True
+    epochs: int = 30
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
@@ -56,6 +59,8 @@ class Method:
             raise InputError(f"--channels: --criterion {self.criterion} knows none; {' or '.join(HESSIAN)} is accepted")
         if self.tasks < 1:
             raise InputError(f"--hessian-tasks {self.tasks}: 1 or more is accepted")
+        if self.epochs < 0:
+            raise InputError(f"--epochs {self.epochs}: 0 or more is accepted")
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class Pruning:
         for pool in (material.training, material.validation):
             pool.check(shape)
         self.held, self.learner, self.material, self.shape = held, learner, material, shape
+        self.whole = held
         self.method, self.lessons, self.seed, self.out = method, lessons, seed, out
         self.front_end = held.window.front_end
         self.rounds: list[Round] = []
@@ -118,6 +124,8 @@ class Pruning:
         for number, share in list(enumerate(self.method.rounds))[len(self.rounds) :]:
             if not self.lesson:
                 self._remove(number, share)
+                if self.method.epochs:
+                    self._imitate(number)
             subject = Adaptable(self.held.network())
             self._teach(subject, number)
             self._finish(subject, share)
@@ -155,6 +163,11 @@ class Pruning:
                 yield subject.adapt(support, ways, self.learner), support
             else:
                 yield subject.unadapted(ways), support
+
+    def _imitate(self, number: int) -> None:
+        title = f"round {number + 1}/{len(self.method.rounds)}, imitation"
+        parts = self.material.views, self.method.epochs, (self.seed, 1 + number), title
+        self.held = imitated(self.held, self.whole, *parts)
 
     def _teach(self, subject: Adaptable, number: int) -> None:
         parts = self.material.training, self.shape, self.learner, self.lessons, self.front_end

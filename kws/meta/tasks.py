@@ -21,7 +21,7 @@ from ..data import task as corpus_tasks
 from ..data.audio import cache_folder
 from ..data.corpus import Corpus
 from ..features import Window, cached
-from ..training.recipe import Augmentation, view_clips, views
+from ..training.recipe import Augmentation, Views, view_clips, views
 from .splits import with_test_speakers, word_splits
 
 KINDS = ("words", "speakers")
@@ -139,11 +139,15 @@ class Material:
         self.task = corpus_tasks.build(self.corpus, self.words["training"], others, length=window.length)
 
     @cached_property
+    def views(self) -> Views:
+        """Augmented examples of the ordinary task."""
+        return views(self.task, self.window, self.augmentation, self.seed)
+
+    @cached_property
     def training(self) -> Pool:
-        """Of augmented examples."""
-        made = views(self.task, self.window, self.augmentation, self.seed)
+        """Of the same examples."""
         held, clips = self.task.training, view_clips(self.task, self.augmentation, self.seed)
-        return Pool(f"{self.task.name}, training", held.words, held.speakers, made.features, clips)
+        return Pool(f"{self.task.name}, training", held.words, held.speakers, self.views.features, clips)
 
     @cached_property
     def validation(self) -> Pool:
