@@ -176,9 +176,10 @@ def main() -> None:
     names, rounds = [], tuple(map(float, options.rounds))
     for seed in map(int, options.seeds):
         for criterion in options.criteria:
-            method = Method(criterion, rounds, depthwise=not options.spare_depthwise, epochs=options.epochs)
             if criterion == CHANNELS:
                 method = Method("anp", MAC_ROUNDS, whole_channels=True, epochs=options.epochs)
+            else:
+                method = Method(criterion, rounds, depthwise=not options.spare_depthwise, epochs=options.epochs)
             names.append(f"{criterion}-{seed}")
             campaign.prune(names[-1], method, dense, seed)
     shown = [float(share) for share in options.shown]

@@ -34,7 +34,7 @@ SHAPE = Shape(3, 2)
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
     patch = pytest.MonkeyPatch()
-    patch.setenv("KWS_CACHE", str(tmp_path_factory.mktemp("cache")))
+    patch.setenv("KWS_CACHE", str(tmp_path_factory.getbasetemp() / "few_shot"))  # made once for all modules
     found = Material(few_shot_corpus.corpus(), WINDOW, Augmentation(views=1, noise_share=0.0), 0)
     assert found.training and found.validation and found.testing
     yield found
@@ -238,6 +238,12 @@ def test_meta_training_improves_on_its_tasks(start, material, tmp_path):
     run.run("", lambda: None)
     assert accuracies(subject, material.training, SHAPE, learner, spec, 30, 5).mean() > before + 0.05
     assert [row["step"] for row in run.history] == [30]
+
+
+def test_lessons_that_diverge_say_so(subject, material):
+    run = MetaTraining(subject, material.training, SHAPE, Learner(rate=1e30), LESSONS, WINDOW.front_end, (0,))
+    with pytest.raises(InputError, match="step 1 of meta-training: the loss is no number"):
+        run.run("", lambda: None)
 
 
 class Interrupted(Exception):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mcu_codegen.errors import InputError
 from mcu_codegen.listen.frontend import FrontEnd
 
 from ..training.inference import real
@@ -85,7 +86,7 @@ class MetaTraining:
         self.history = state["history"]
 
     def _step(self, number: int) -> np.ndarray:
-        """Mean loss and accuracy on the query clips, float64[2]."""
+        """Mean loss and accuracy on the query clips, float64[2]. Raises InputError where the loss is no number."""
         total: dict[str, Tensor] = {}
         found = np.zeros(2)
         for task in range(self.lessons.tasks):
@@ -94,6 +95,11 @@ class MetaTraining:
             gradient, loss, right = self.subject.meta_gradient(support, query, len(episode.words), self.learner)
             total = {name: total[name] + each if total else each for name, each in gradient.items()}
             found += loss, right
+        if not np.isfinite(found[0]):
+            raise InputError(
+                f"step {number + 1} of meta-training: the loss is no number, adaptation has diverged; a smaller"
+                " --inner-rate (kws meta train) or fewer weights removed (--rounds) are worth trying"
+            )
         rate = self.lessons.learning_rate * ramp(number, _WARMUP * self.lessons.steps, self.lessons.steps)
         sizes = self.subject.sizes()
         for group in self.optimizer.param_groups:
