@@ -175,7 +175,8 @@ def run(options: argparse.Namespace) -> int:
         files.write_whole(enrolment_of(options.output), tflite.write(quantized.enrolment))
     if options.qat_epochs:
         state.unlink()
-    comparison = quantized.compare(features_of(task.testing, held.window), task.testing.labels)
+    judges = task.testing or task.validation  # a corpus of two splits has no others
+    comparison = quantized.compare(features_of(judges, held.window), judges.labels)
     print(json.dumps(asdict(comparison)) if options.json else f"{options.output}\n{comparison.text()}")
     return 0
 
