@@ -3,7 +3,7 @@
     python benchmarks/few_shot.py --data FOLDER [--criteria anp,obs,magnitude,random,channels] [--seeds 0,1,2]
 
 Trains an ordinary network of the words to learn from, meta-trains it (OUT/dense), prunes that by every criterion with
-equal meta-retraining (OUT/CRITERION-SEED, OUT/channels-SEED), and judges every network by the same test tasks: 5-way
+equal retraining (OUT/CRITERION-SEED, OUT/channels-SEED), and judges every network by the same test tasks: 5-way
 5-shot, 5-way 1-shot, and one speaker's words (5-way 3-shot). Intervals are over tasks (bootstrap, 95 %), differences
 paired. With --int8 N the networks of 0 and 85 % are also quantised after adaptation to each of N tasks. What is
 finished in --out is not done again, what was interrupted goes on.
