@@ -118,7 +118,8 @@ class Listened:
 
     def heard(self, graph: Graph, row: Row) -> Heard:
         scores = head_with(graph, [row]).scores(self.codes)
-        return Heard(scores, STRIDE_HOPS, self.hops, _hop(graph) / audio.RATE, self.words)
+        after = np.arange(STRIDE_HOPS, self.hops + 1, STRIDE_HOPS)
+        return Heard(scores, after, self.hops, _hop(graph) / audio.RATE, self.words)
 
 
 class Ear:
