@@ -12,7 +12,14 @@
 
 #define FRAME KWS_FRONTEND_COEFFICIENTS
 
-#if KWS_MODEL_OUTPUT_BYTES != KWS_DECISION_LABELS || KWS_MODEL_INPUT_BYTES % FRAME != 0
+#ifdef KWS_MODEL_OUTPUT_2_BYTES /* what words are learnt from: the network hears those of a user, too */
+#include "kws_model_teaching.h"
+#define SCORES KWS_MODEL_TEACHING_SCORES
+#else
+#define SCORES KWS_MODEL_OUTPUT_BYTES
+#endif
+
+#if SCORES != KWS_DECISION_LABELS || KWS_MODEL_INPUT_BYTES % FRAME != 0
 #error "front end, network and decision were not generated from one model"
 #endif
 
@@ -30,6 +37,20 @@ static void copy(int8_t *to, const int8_t *from, uint32_t bytes)
     for (uint32_t i = 0; i < bytes; i++) {
         to[i] = from[i];
     }
+}
+#endif
+
+#ifdef KWS_MODEL_OUTPUT_2_BYTES
+static const kws_model_user nobody; /* who has taught no words */
+static const kws_model_user *user = &nobody;
+
+void stream_listen_for(const kws_model_user *whom)
+{
+    uint8_t labels[(SCORES + 7) / 8];
+
+    user = whom;
+    kws_model_user_allowed(user, labels);
+    kws_decision_allow(labels);
 }
 #endif
 
@@ -107,7 +128,9 @@ static void hear(const int8_t *frame)
 
 static void answer(void)
 {
-#ifdef KWS_MODEL_INPUT_REUSABLE
+#ifdef KWS_MODEL_OUTPUT_2_BYTES
+    kws_model_user_invoke(user, frames, scores);
+#elif defined KWS_MODEL_INPUT_REUSABLE
     copy(kws_model_input(), frames, sizeof frames);
     kws_model_invoke();
     copy(scores, kws_model_output(), sizeof scores);
