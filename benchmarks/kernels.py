@@ -39,6 +39,7 @@ from mcu_codegen.targets import TARGETS
 HERE = Path(__file__).resolve().parent
 BASELINE = HERE / "kernels.json"
 MODELS = HERE.parents[1] / "shared" / "models"
+TRIALS = MODELS.parent / "trials"
 CMSIS_NN = json.loads((HERE / "cmsis_nn.json").read_text())["instructions"]
 LAYERS = (
     "pointwise_all_alive",
@@ -141,7 +142,7 @@ def main() -> int:
     action.add_argument("--update", action="store_true", help="write the baseline")
     options = parser.parse_args()
     default = [*sorted(MODELS.glob("*.tflite")), *sorted(MODELS.glob("others/*.tflite"))]
-    default += [MODELS.parent / "trials" / f"{name}.tflite" for name in LAYERS]
+    default += [TRIALS / f"{name}.tflite" for name in LAYERS]
     models = [tflite.read(path) for path in options.models or default]
     if not options.models:
         models += residual.MODELS

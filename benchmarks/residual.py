@@ -28,10 +28,12 @@ FRAMES, FEATURES, LABELS = 74, 40, 12
 
 def residual(channels: int, blocks: int, kernel: int, stem: int, stride: int) -> Graph:
     """The network of `channels`, whose stem takes `stem` frames every `stride`."""
-    return _Builder().network(f"residual_{channels}x{blocks}_k{kernel}", channels, blocks, kernel, stem, stride)
+    return Builder().network(f"residual_{channels}x{blocks}_k{kernel}", channels, blocks, kernel, stem, stride)
 
 
-class _Builder:
+class Builder:
+    """Tensors and operators of a graph, one after the other; weights are seeded, and fill the range of codes."""
+
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
         self.tensors: list[Tensor] = []
@@ -41,7 +43,7 @@ class _Builder:
         first = value = self.activation(1, FRAMES, FEATURES, 1)
         value = self.convolution(value, channels, (stem, FEATURES), stride, "RELU")
         for _ in range(blocks):
-            inner = self.convolution(self.depthwise(value, kernel), channels, (1, 1), 1, "NONE")
+            inner = self.convolution(self.depthwise(value, (kernel, 1)), channels, (1, 1), 1, "NONE")
             cropped = self.crop(value, inner)
             self.tensors[inner].quantization = Quantization((0.04,), (11,))
             output = self.activation(*self.shape(inner), zero_point=-128)
@@ -88,11 +90,12 @@ class _Builder:
         weights = self.weights(channels, *window, depth)
         return self.append("CONV_2D", output, Conv2D("VALID", (stride, 1), (1, 1), activation), source, *weights)
 
-    def depthwise(self, source: int, kernel: int) -> int:
+    def depthwise(self, source: int, window: tuple[int, int], padding: str = "VALID") -> int:
         _, rows, columns, channels = self.shape(source)
-        output = self.activation(1, rows - kernel + 1, columns, channels)
-        weights = self.weights(1, kernel, 1, channels, axis=3)
-        return self.append("DEPTHWISE_CONV_2D", output, DepthwiseConv2D("VALID"), source, *weights)
+        inside = (rows - window[0] + 1, columns - window[1] + 1)
+        output = self.activation(1, *(inside if padding == "VALID" else (rows, columns)), channels)
+        weights = self.weights(1, *window, channels, axis=3)
+        return self.append("DEPTHWISE_CONV_2D", output, DepthwiseConv2D(padding), source, *weights)
 
     def crop(self, source: int, like: int) -> int:
         """The middle of `source`, as long as `like`."""
