@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.formats import tflite
-from mcu_codegen.graph import Elementwise, Entry, Graph, Operator, Pool2D
+from mcu_codegen.graph import Elementwise, Entry, Graph, Operator, Pool2D, Tensor
 from mcu_codegen.prove.measure import measure
 from mcu_codegen.report import Table
 from mcu_codegen.targets import TARGETS
@@ -69,7 +69,8 @@ CORES = ("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 
 def together(models: Sequence[Graph]) -> Graph:
     """The layers of all `models`, in their order, as branches of one network that share nothing."""
-    tensors, operators = [], []
+    tensors: list[Tensor] = []
+    operators: list[Operator] = []
     inputs: list[int] = []
     outputs: list[int] = []
     for model in models:
