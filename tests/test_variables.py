@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_trials import shared
 
+from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emulate.host_executor import HostExecutor
 from mcu_codegen.errors import InputError
 from mcu_codegen.execute import litert_executor
@@ -167,6 +168,19 @@ def test_one_variable_becomes_what_another_was() -> None:
     ]
     once = [*FIRST, ("VAR_HANDLE", "", "other", {"shared_name": "u"}), ("ASSIGN_VARIABLE", "other first", "", {})]
     _check(file.bytes(steps, once), HostExecutor)
+
+
+@pytest.mark.parametrize(("source", "rows", "arena"), [("joined", 5, 32), ("old", 3, 48)])
+def test_state_under_another_name_is_copied_where_it_changes_later(source: str, rows: int, arena: int) -> None:
+    """The window has changed when it is renamed; what was kept has not yet, and is read when it has."""
+    file = File()
+    file.tensors |= {"flat": ("int8", (1, 4 * rows), None), "y": ("uint8", (1, 4 * rows), None)}
+    file.tensors["shape"] = ("int32", (2,), np.array([1, 4 * rows], np.int32))
+    rename: Step = ("RESHAPE", f"{source} shape", "flat", {})
+    steps = [ONCE, HANDLE, READ, *([rename] if source == "old" else []), JOIN, CUT, ASSIGN]
+    data = file.bytes([*steps, *([rename] if source == "joined" else []), ("QUANTIZE", "flat", "y", {})], FIRST)
+    assert compile_plan(tflite.read_bytes(data, "model")).memory.arena_bytes == arena
+    _check(data, HostExecutor)
 
 
 REFUSED: dict[str, tuple[list[Step], list[Step], str]] = {

@@ -261,8 +261,9 @@ def _fixed_places(
     alias: dict[int, tuple[int, int]] = {}
     aliases: dict[int, int] = {}
     for position, source, target, part in parts:
-        # a persistent tensor may change while its former value is still read under the other name, so it is copied
-        if part % ALIGNMENT or source in persistent:
+        # a persistent tensor that changes later may still be read, as it was, under the other name: so it is copied
+        later = entry.operators[position + 1 :]
+        if part % ALIGNMENT or (source in persistent and any(source in each.outputs for each in later)):
             continue
         if target in places:
             if places.get(source) == places[target]:
@@ -271,7 +272,7 @@ def _fixed_places(
             root, start = alias.get(source, (source, 0))
             alias[target] = root, start + part
             aliases[position] = part
-        elif part == 0:  # the caller's memory is known by its start
-            places[target] = places[source]
-            aliases[position] = 0
+        elif part == 0 or places[source].memory == "arena":  # the caller's memory is known by its start
+            places[target] = replace(places[source], at=places[source].at + part)
+            aliases[position] = part
     return places, alias, aliases
