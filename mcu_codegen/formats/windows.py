@@ -38,7 +38,11 @@ def _moves_on(tensors: list[Tensor], operator: Operator, cut: Operator) -> bool:
     (kept, rows), joined = (tuple(tensors[index] for index in operator.inputs), tensors[operator.outputs[0]])
     if cut.kind != "STRIDED_SLICE" or cut.inputs[0] != operator.outputs[0] or kept.persistent == joined.persistent:
         return False
-    axis = range(len(joined.shape))[operator.options.axis]
+    axis = operator.options.axis % len(joined.shape)
+    if kept.shape[:axis] + kept.shape[axis + 1 :] != joined.shape[:axis] + joined.shape[axis + 1 :]:
+        return False
+    if len(kept.shape) != len(joined.shape) or kept.elements + rows.elements != joined.elements:
+        return False  # `lower` says that they do not fit each other, and how
     same = all((each.dtype, each.quantization) == ("int8", joined.quantization) for each in (kept, rows, joined))
     if not same or rows.data is not None or math.prod(joined.shape[:axis]) != 1:  # SHIFT_IN moves bytes
         return False
@@ -48,7 +52,7 @@ def _moves_on(tensors: list[Tensor], operator: Operator, cut: Operator) -> bool:
         found = sliced(cut, [numbered, *(data for data in where if data is not None)], kept)
     except (ValueError, IndexError):  # they do not fit each other: `lower` says how
         return False
-    return np.array_equal(found.reshape(-1), numbered.reshape(-1)[-kept.elements :])
+    return found.shape == kept.shape and np.array_equal(found.reshape(-1), numbered.reshape(-1)[-kept.elements :])
 
 
 def _with_room(state: Tensor, joined: Tensor) -> Tensor:
