@@ -38,12 +38,14 @@ def _moves_on(tensors: list[Tensor], operator: Operator, cut: Operator) -> bool:
     (kept, rows), joined = (tuple(tensors[index] for index in operator.inputs), tensors[operator.outputs[0]])
     if cut.kind != "STRIDED_SLICE" or cut.inputs[0] != operator.outputs[0] or kept.persistent == joined.persistent:
         return False
-    axis = operator.options.axis % len(joined.shape)
-    if kept.shape[:axis] + kept.shape[axis + 1 :] != joined.shape[:axis] + joined.shape[axis + 1 :]:
-        return False
-    if len(kept.shape) != len(joined.shape) or kept.elements + rows.elements != joined.elements:
+    axis = operator.options.axis % max(len(joined.shape), 1)
+    others = {each.shape[:axis] + each.shape[axis + 1 :] for each in (kept, rows, joined)}
+    if len(others) > 1 or len({len(each.shape) for each in (kept, rows, joined)}) > 1:
         return False  # `lower` says that they do not fit each other, and how
-    same = all((each.dtype, each.quantization) == ("int8", joined.quantization) for each in (kept, rows, joined))
+    whole = kept.elements + rows.elements == joined.elements
+    same = whole and all(
+        (each.dtype, each.quantization) == ("int8", joined.quantization) for each in (kept, rows, joined)
+    )
     if not same or rows.data is not None or math.prod(joined.shape[:axis]) != 1:  # SHIFT_IN moves bytes
         return False
     where = [tensors[index].data for index in cut.inputs[1:]]
