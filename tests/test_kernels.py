@@ -131,6 +131,9 @@ SUMS = {
     "far apart": ("ADD", (1.0, 0.0003, 0.9), (0, 1, -1)),
     "most saturate": ("ADD", (1.0, 0.7, 0.01), (-10, 20, 3)),
     "few codes": ("ADD", (0.01013, 0.01917, 1.0), (-128, 127, 0)),
+    "entries": ("ADD", (0.26, 0.45, 0.16), (5, 5, 127)),
+    "entries, of which most saturate": ("SUB", (0.6, 0.7, 0.04), (-77, -128, 127)),
+    "entries and a great shift": ("SUB", (0.5, 0.3, 1.0), (0, -77, 0)),
 }
 """Kind, scales and zero points of the inputs and of the output."""
 
@@ -150,7 +153,8 @@ def test_sums_of_all_pairs_of_codes(core: str, compiler: str) -> None:
     # in eight samples, which fit the RAM of every core
     pairs = [each.reshape(8, 1, 32, 256) for each in np.meshgrid(codes, codes, indexing="ij")]
     graph, renderer = layers.graph(), RENDERERS[TARGETS[core].instruction_set]()
-    assert all(layer.kernel.helpers[0].startswith("add_") for layer in compile_plan(graph, renderer).layers)
+    for layer, name in zip(compile_plan(graph, renderer).layers, SUMS, strict=True):
+        assert layer.kernel.helpers[0].startswith("add_entries_" if "entries" in name else "add_"), name
     inputs = pairs * len(SUMS)
     got, expected = executor(graph, core, compiler, renderer).run(inputs), NumpyExecutor(graph).run(inputs)
     for operator, name in zip(graph.entries[0].operators, SUMS, strict=True):

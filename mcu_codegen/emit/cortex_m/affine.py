@@ -15,10 +15,10 @@ import numpy as np
 from ... import arithmetic, lower
 
 _LOW, _HIGH = -128, 127
-_CODES = np.arange(_LOW, _HIGH + 1, dtype=np.int64)
-_MOST_SHIFT = 24  # two narrowing shifts of MVE, by 16 and by 8
+CODES = np.arange(_LOW, _HIGH + 1, dtype=np.int64)
+MOST_SHIFT = 24  # two narrowing shifts of MVE, by 16 and by 8
 _TRIED = 18  # how many units each factor is moved at most, both ways; 64 found no more of 3,000 draws
-_UNBOUNDED = 2**40  # beyond every addend
+_UNBOUNDED = 2**40  # beyond every sum
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,9 @@ def affine(op: lower.Add) -> Affine | None:
     scaling = op.requantization
     if (scaling.low, scaling.high) != (_LOW, _HIGH):
         return None
-    first, second = (
-        arithmetic.requantize((_CODES - zero_point) << op.left_shift, multiplier, shift)
-        for zero_point, multiplier, shift in zip(op.zero_points, op.multipliers, op.shifts, strict=True)
-    )
-    output = scaling(first[:, None] + op.sign * second[None, :]).astype(np.int64)
-    real = _real_factors(op)
-    for shift in range(_MOST_SHIFT, 1, -1):
+    output = codes_of_pairs(op)
+    real = real_factors(op)
+    for shift in range(MOST_SHIFT, 1, -1):
         first_factor, second_factor = (round(factor * 2.0**shift) for factor in real)
         # half a code, so that the shift rounds; and where both inputs have their zero points, the output has its own
         addend = (2 * scaling.zero_point + 1) << (shift - 1)
@@ -52,11 +48,33 @@ def affine(op: lower.Add) -> Affine | None:
         start = Affine((first_factor, second_factor), addend, shift)
         if _fits(start):
             found = _moved(start, output)
-            return found if found is not None and _equals(found, output) else None
+            return found if found and _fits(found) and equal(_sums(found), shift, output) else None
     return None
 
 
-def _real_factors(op: lower.Add) -> tuple[float, float]:
+def codes_of_pairs(op: lower.Add) -> np.ndarray:
+    """The code of every pair of `CODES`, int64 (256, 256)."""
+    first, second = (
+        arithmetic.requantize((CODES - zero_point) << op.left_shift, multiplier, shift)
+        for zero_point, multiplier, shift in zip(op.zero_points, op.multipliers, op.shifts, strict=True)
+    )
+    return op.requantization(first[:, None] + op.sign * second[None, :]).astype(np.int64)
+
+
+def borders(output: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest sum that becomes each code of `output`; saturated codes have one border."""
+    least = np.where(output > _LOW, output << shift, -_UNBOUNDED)
+    return least, np.where(output < _HIGH, ((output + 1) << shift) - 1, _UNBOUNDED)
+
+
+def equal(sums: np.ndarray, shift: int, output: np.ndarray) -> bool:
+    """The proof: whatever led to `sums`, this is what kernels compute of them, and it is `output`. A code more than the
+    sums fits int32, too."""
+    fits = int(np.abs(sums).max()) + (1 << shift) <= arithmetic.INT32_MAX
+    return fits and np.array_equal(np.clip(sums >> shift, _LOW, _HIGH), output)
+
+
+def real_factors(op: lower.Add) -> tuple[float, float]:
     """Codes of the output by which a code of either input counts."""
     scaling = op.requantization
     outer = float(scaling.multiplier[0]) * 2.0 ** (int(scaling.shift[0]) - 31 + op.left_shift)
@@ -66,7 +84,7 @@ def _real_factors(op: lower.Add) -> tuple[float, float]:
 
 def _sums(form: Affine) -> np.ndarray:
     """Before the shift, int64 (256, 256)."""
-    return form.factors[0] * _CODES[:, None] + form.factors[1] * _CODES + form.addend
+    return form.factors[0] * CODES[:, None] + form.factors[1] * CODES + form.addend
 
 
 def _fits(form: Affine) -> bool:
@@ -75,25 +93,19 @@ def _fits(form: Affine) -> bool:
     return int(np.abs(_sums(form)).max()) + (1 << form.shift) <= arithmetic.INT32_MAX
 
 
-def _equals(form: Affine, output: np.ndarray) -> bool:
-    """The proof: whatever led to `form`, this is what kernels compute of it."""
-    return _fits(form) and np.array_equal(np.clip(_sums(form) >> form.shift, _LOW, _HIGH), output)
-
-
 def _moved(start: Affine, output: np.ndarray) -> Affine | None:
     """`start` with factors and addend moved by a trace, so that every sum lies between the borders of its code."""
     sums = _sums(start)
-    # what may be added to a sum without its leaving the output's code; saturated codes have one border
-    least = np.where(output > _LOW, (output << start.shift) - sums, -_UNBOUNDED)
-    most = np.where(output < _HIGH, ((output + 1) << start.shift) - 1 - sums, _UNBOUNDED)
+    # what may be added to a sum without its leaving the output's code
+    least, most = (border - sums for border in borders(output, start.shift))
     # no sum moves by more than 2 * 128 * _TRIED, so that no other pair becomes the tightest
     reach = 4 * 128 * _TRIED
     below = np.nonzero(least >= least.max() - reach)
     above = np.nonzero(most <= most.min() + reach)
     steps = np.arange(-_TRIED, _TRIED + 1)
     for step in sorted(steps, key=abs):
-        low = (least[below] - step * _CODES[below[0]] - steps[:, None] * _CODES[below[1]]).max(axis=1)
-        high = (most[above] - step * _CODES[above[0]] - steps[:, None] * _CODES[above[1]]).min(axis=1)
+        low = (least[below] - step * CODES[below[0]] - steps[:, None] * CODES[below[1]]).max(axis=1)
+        high = (most[above] - step * CODES[above[0]] - steps[:, None] * CODES[above[1]]).min(axis=1)
         widest = int(np.argmax(high - low))
         if low[widest] <= high[widest]:
             factors = (start.factors[0] + int(step), start.factors[1] + int(steps[widest]))

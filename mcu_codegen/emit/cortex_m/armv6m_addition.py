@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .addition import PARAMETERS, Addition, about
-from .armv6m_assembly import Armv6mAssembly
+from .addition import PARAMETERS, TABLE, Addition, about, about_entries
+from .armv6m_assembly import Armv6mAssembly, constant
 
 
 class Armv6mAddition(Addition):
@@ -12,42 +12,52 @@ class Armv6mAddition(Addition):
     added = (4, 1)
 
     def add_codes(self, shift: int, elements: int) -> Armv6mAssembly:
-        """r0, r1 and r2 are the ends of the arrays, and r3 counts up to zero; r4, r5, r8 the stream's constants."""
-        lines, saturated = [], []
-        for at in range(elements):
-            lines += [
-                "ldrsb r6, [r0, r3]",
-                "ldrsb r7, [r1, r3]",
-                "muls r6, r4, r6",
-                "muls r7, r5, r7",
-                "adds r6, r6, r7",
-                "add r6, r8",
-                f"asrs r6, r6, #{shift}",
-                "sxtb r7, r6",
-                "cmp r6, r7",
-                f"bne {10 + at}f",
-                f"{20 + at}:",
-                "strb r6, [r2, r3]",
-                "adds r3, #1",
-            ]
-            saturated += [f"{10 + at}:", "asrs r6, r6, #31", "movs r7, #127", "eors r6, r7", f"b {20 + at}b"]
-        return Armv6mAssembly(
-            about(shift),
-            PARAMETERS,
-            [
-                "push {r4-r7, lr}",
-                "mov r4, r8",
-                "push {r4}",
-                "ldm r3!, {r4, r5, r6, r7}",
-                "mov r8, r6",
-                *(f"adds {pointer}, {pointer}, r7" for pointer in ("r0", "r1", "r2")),
-                "rsbs r3, r7, #0",
-                "1:",
-                *lines,
-                "bne 1b",
-                "pop {r4}",
-                "mov r8, r4",
-                "pop {r4-r7, pc}",
-                *saturated,
-            ],
-        )
+        """r4, r5 and r8 are the stream's constants."""
+        products = ["muls r6, r4, r6", "muls r7, r5, r7", "adds r6, r6, r7", "add r6, r8"]
+        once = ["ldm r3!, {r4, r5, r6, r7}", "mov r8, r6"]
+        return _loop(about(shift), once, "ldrsb", products, shift, elements)
+
+    def add_entries(self, shift: int, elements: int) -> Armv6mAssembly:
+        """r4 and r5 are the tables."""
+        sums = ["lsls r6, r6, #2", "lsls r7, r7, #2", "ldr r6, [r4, r6]", "ldr r7, [r5, r7]", "adds r6, r6, r7"]
+        once = ["ldm r3!, {r7}", "movs r4, r3", *constant("r5", TABLE), "adds r5, r5, r3"]
+        return _loop(about_entries(shift), once, "ldrb", sums, shift, elements)
+
+
+def _loop(what: str, once: list[str], load: str, sums: list[str], shift: int, elements: int) -> Armv6mAssembly:
+    """`once` leaves the count in r7. `sums` makes r6 of the codes in r6 and r7. r0, r1 and r2 are the ends of the
+    arrays, and r3 counts up to zero."""
+    lines, saturated = [], []
+    for at in range(elements):
+        lines += [
+            f"{load} r6, [r0, r3]",
+            f"{load} r7, [r1, r3]",
+            *sums,
+            f"asrs r6, r6, #{shift}",
+            "sxtb r7, r6",
+            "cmp r6, r7",
+            f"bne {10 + at}f",
+            f"{20 + at}:",
+            "strb r6, [r2, r3]",
+            "adds r3, #1",
+        ]
+        saturated += [f"{10 + at}:", "asrs r6, r6, #31", "movs r7, #127", "eors r6, r7", f"b {20 + at}b"]
+    return Armv6mAssembly(
+        what,
+        PARAMETERS,
+        [
+            "push {r4-r7, lr}",
+            "mov r4, r8",
+            "push {r4}",
+            *once,
+            *(f"adds {pointer}, {pointer}, r7" for pointer in ("r0", "r1", "r2")),
+            "rsbs r3, r7, #0",
+            "1:",
+            *lines,
+            "bne 1b",
+            "pop {r4}",
+            "mov r8, r4",
+            "pop {r4-r7, pc}",
+            *saturated,
+        ],
+    )

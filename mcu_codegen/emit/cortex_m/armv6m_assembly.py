@@ -30,7 +30,7 @@ _FORMS = """
     ldrb strb                 L, [L, #0..31]
     ldrb strb ldrh strh       L, [L]
     ldrh strh                 L, [L, #0..62/2]
-    ldr str ldrsb strb        L, [L, L]
+    ldr str ldrsb ldrb strb   L, [L, L]
     ldm stm                   L!, {L}
     add sub                   sp, #0..508/4
     push                      {L, lr}

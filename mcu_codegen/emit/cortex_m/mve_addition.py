@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .addition import PARAMETERS, Addition, about
+from .addition import PARAMETERS, TABLE, Addition, about, about_entries
 from .mve_assembly import MveAssembly
 
 
@@ -12,19 +12,13 @@ class MveAddition(Addition):
     added = (1, 1)
 
     def add_codes(self, shift: int, elements: int) -> MveAssembly:
-        """r4, r5 and r6 are the stream's constants, lr counts.
-
-        The shift goes in two steps that saturate. They round, for GNU as (seen in 2.40) takes VQSHRNB for VQRSHRNB, and
-        the addend makes up for it.
-        """
-        steps = (min(shift - 1, 16), max(1, shift - 16))
+        """r4, r5 and r6 are the stream's constants, lr counts."""
         return MveAssembly(
             about(shift),
             PARAMETERS,
             [
                 "push {r4-r6, lr}",
                 "ldm r3, {r4, r5, r6, r12}",
-                *(f"sub r6, r6, #{1 << (bits - 1)}" for bits in (steps[0], shift)),
                 "vdup.32 q2, r4",
                 "wlstp.32 lr, r12, 2f",
                 "1:",
@@ -32,10 +26,42 @@ class MveAddition(Addition):
                 "vldrb.s32 q1, [r1], #4",
                 "vmlas.s32 q0, q2, r6",
                 "vmla.s32 q0, q1, r5",
-                *(f"vqrshrnb.s{size} q0, q0, #{step}" for size, step in zip((32, 16), steps, strict=True)),
-                "vstrb.32 q0, [r2], #4",
-                "letp lr, 1b",
-                "2:",
+                *_stored(shift),
                 "pop {r4-r6, pc}",
             ],
         )
+
+    def add_entries(self, shift: int, elements: int) -> MveAssembly:
+        """r3 and r12 are the tables, lr counts. Offsets and what they fetch need two registers."""
+        return MveAssembly(
+            about_entries(shift),
+            PARAMETERS,
+            [
+                "push {r4, lr}",
+                "ldr r4, [r3], #4",
+                f"add r12, r3, #{TABLE}",
+                "wlstp.32 lr, r4, 2f",
+                "1:",
+                "vldrb.u32 q1, [r0], #4",
+                "vldrb.u32 q2, [r1], #4",
+                "vldrw.u32 q0, [r3, q1, uxtw #2]",
+                "vldrw.u32 q3, [r12, q2, uxtw #2]",
+                "vadd.i32 q0, q0, q3",
+                *_stored(shift),
+                "pop {r4, pc}",
+            ],
+        )
+
+    def added_by_shift(self, shift: int) -> int:
+        return sum(1 << (bits - 1) for bits in (_steps(shift)[0], shift))
+
+
+def _steps(shift: int) -> tuple[int, int]:
+    """The shift goes in two steps that saturate. They round, for GNU as (seen in 2.40) takes VQSHRNB for VQRSHRNB."""
+    return min(shift - 1, 16), max(1, shift - 16)
+
+
+def _stored(shift: int) -> list[str]:
+    """The codes of q0's sums, and the loop's end."""
+    narrowed = (f"vqrshrnb.s{size} q0, q0, #{step}" for size, step in zip((32, 16), _steps(shift), strict=True))
+    return [*narrowed, "vstrb.32 q0, [r2], #4", "letp lr, 1b", "2:"]

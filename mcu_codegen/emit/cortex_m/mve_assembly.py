@@ -82,7 +82,7 @@ _FORMS = """
     vqrshrnb.s32                     Q, Q, #1..16
     vldrb.u8 vldrb.u16 vldrb.s16 vldrb.s32  Q, [R]
     vldrb.u8 vldrb.s32               Q, [R, #-127..127]
-    vldrb.u8 vldrb.s16 vldrb.s32     Q, [R], #-127..127
+    vldrb.u8 vldrb.s16 vldrb.s32 vldrb.u32  Q, [R], #-127..127
     vldrb.u16 vldrbt.u16             Q, [R, Q]
     vldrbt.u8                        Q, [R]
     vldrbt.u8                        Q, [R], #-127..127
@@ -94,6 +94,7 @@ _FORMS = """
     vst21.32                         {q0, q1}, [R]!
     vldrd.u64                        Q, [Q, #-1016..1016/8]!
     vstrd.64                         Q, [Q, #-1016..1016/8]
+    vldrw.u32                        Q, [R, Q, uxtw #2]
     vldrw.u32                        Q, [R, #-508..508/4]
     vldrw.u32                        Q, [R], #-508..508/4
     vstrb.8 vstrb.16 vstrb.32        Q, [R], #-127..127

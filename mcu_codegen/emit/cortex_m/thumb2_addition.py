@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .addition import PARAMETERS, Addition, about
+from .addition import PARAMETERS, TABLE, Addition, about, about_entries
 from .thumb2_assembly import Thumb2Assembly
 
 
@@ -15,36 +15,54 @@ class Thumb2Addition(Addition):
 
     def add_codes(self, shift: int, elements: int) -> Thumb2Assembly:
         """r3, r4 and r5 are the stream's constants, lr counts. Up to four elements together, so that loads and stores
-        come in a row; those of the round's first element come last and move the pointers on."""
+        come in a row."""
         lines: list[str] = []
-
-        def each(operation: str, registers: Sequence[str], pointer: str, group: Sequence[int]) -> list[str]:
-            return [
-                f"{operation} {register}, [{pointer}" + (f", #{at}]" if at else f"], #{elements}")
-                for register, at in zip(registers, group, strict=True)
-            ]
-
-        for start in reversed(range(0, elements, 4)):
-            group = [*range(start + 1, min(start + 4, elements)), start]
+        for group in _groups(elements):
             sums = ["r6", "r7", "r8", "r9"][: len(group)]
             codes = ["r10", "r11", "r12", "r10"][: len(group)]
-            loads = each("ldrsb", codes, "r1", group)
-            lines += each("ldrsb", sums, "r0", group) + loads[:3]
+            loads = _each("ldrsb", codes, "r1", group, elements)
+            lines += _each("ldrsb", sums, "r0", group, elements) + loads[:3]
             lines += [f"mla {total}, {total}, r3, r5" for total in sums]
             products = [f"mla {total}, {code}, r4, {total}" for total, code in zip(sums, codes, strict=True)]
             lines += [*products[:1], *loads[3:], *products[1:]]
-            lines += [f"ssat {total}, #8, {total}, asr #{shift}" for total in sums]
-            lines += each("strb", sums, "r2", group)
-        return Thumb2Assembly(
-            about(shift),
-            PARAMETERS,
-            [
-                "push {r4-r11, lr}",
-                "ldm r3, {r3, r4, r5, lr}",
-                "1:",
-                *lines,
-                f"subs lr, lr, #{elements}",
-                "bne 1b",
-                "pop {r4-r11, pc}",
-            ],
-        )
+            lines += _stored(sums, shift, group, elements)
+        return _loop(about(shift), ["ldm r3, {r3, r4, r5, lr}"], lines, elements)
+
+    def add_entries(self, shift: int, elements: int) -> Thumb2Assembly:
+        """r3 and r4 are the tables, lr counts."""
+        lines: list[str] = []
+        for group in _groups(elements):
+            sums = ["r5", "r6", "r7", "r8"][: len(group)]
+            codes = ["r9", "r10", "r11", "r12"][: len(group)]
+            lines += _each("ldrb", sums, "r0", group, elements) + _each("ldrb", codes, "r1", group, elements)
+            for table, registers in (("r3", sums), ("r4", codes)):
+                lines += [f"ldr {register}, [{table}, {register}, lsl #2]" for register in registers]
+            lines += [f"add {total}, {total}, {other}" for total, other in zip(sums, codes, strict=True)]
+            lines += _stored(sums, shift, group, elements)
+        once = ["ldr lr, [r3], #4", f"add r4, r3, #{TABLE}"]
+        return _loop(about_entries(shift), once, lines, elements)
+
+
+def _groups(elements: int) -> list[list[int]]:
+    """Up to four elements each; the round's first one comes last, and moves the pointers on."""
+    starts = reversed(range(0, elements, 4))
+    return [[*range(start + 1, min(start + 4, elements)), start] for start in starts]
+
+
+def _each(operation: str, registers: Sequence[str], pointer: str, group: Sequence[int], elements: int) -> list[str]:
+    """Loads or stores of a group's elements."""
+    return [
+        f"{operation} {register}, [{pointer}" + (f", #{at}]" if at else f"], #{elements}")
+        for register, at in zip(registers, group, strict=True)
+    ]
+
+
+def _stored(sums: Sequence[str], shift: int, group: Sequence[int], elements: int) -> list[str]:
+    """The codes of a group's sums."""
+    return [f"ssat {total}, #8, {total}, asr #{shift}" for total in sums] + _each("strb", sums, "r2", group, elements)
+
+
+def _loop(what: str, once: list[str], lines: list[str], elements: int) -> Thumb2Assembly:
+    """A round of `lines` for so many elements."""
+    counted = ["1:", *lines, f"subs lr, lr, #{elements}", "bne 1b"]
+    return Thumb2Assembly(what, PARAMETERS, ["push {r4-r11, lr}", *once, *counted, "pop {r4-r11, pc}"])

@@ -42,6 +42,7 @@ FORMS = """
     ssat                       R, #1..32, R
     ssat                       R, #1..32, R, asr #1..31
     ldr ldrb ldrh ldrsb ldrsh  R, [R]
+    ldr                        R, [R, R, lsl #0..3]
     ldr ldrb ldrh ldrsb ldrsh  R, [R, #-255..4095]
     ldr ldrb ldrh ldrsb ldrsh  R, [R], #-255..255
     str strb strh              R, [R]
