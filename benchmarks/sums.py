@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from random_layers import Layers  # noqa: E402
+from random_layers import Layers
 
-from mcu_codegen.emulate import toolchain  # noqa: E402
-from mcu_codegen.graph import Elementwise, Graph, Quantization  # noqa: E402
-from mcu_codegen.prove.measure import measure  # noqa: E402
-from mcu_codegen.targets import TARGETS  # noqa: E402
+from mcu_codegen.emulate import toolchain
+from mcu_codegen.graph import Elementwise, Graph, Quantization
+from mcu_codegen.prove.measure import measure
+from mcu_codegen.targets import TARGETS
 
 KINDS = {
     "affine": ((0.05, 0.05, 0.081), (-4, -4, 7)),
     "two tables": ((0.26, 0.45, 0.16), (5, 5, 127)),
-    "neither": ((0.3, 0.9, 0.6), (-128, 127, 0)),
+    "rescaled": ((0.3, 0.9, 0.6), (-128, 127, 0)),
 }
 """Scales and zero points of both inputs and of the output."""
 

@@ -14,14 +14,12 @@ from ..portable.elementwise import broadcast_strides, same_shape
 from ..portable.renderer import Kernel, Renderer, Site
 from .affine import affine
 from .assembly import Assembly, divisor, words
-from .tabled import tabled
+from .tabled import requantized, tabled
 
 PARAMETERS = ("const int8_t *first", "const int8_t *second", "int8_t *output", "const uint32_t *stream")
 
 TABLE = 4 * 256
 """Bytes of a table."""
-
-NOT_AFFINE = "no affine function of both codes equals it for all of them"
 
 
 class Addition(Renderer):
@@ -34,9 +32,9 @@ class Addition(Renderer):
         code, the addend, and how many elements there are."""
         raise NotImplementedError
 
-    def add_entries(self, shift: int, elements: int) -> Assembly:
-        """The loop, `elements` a round. Parameters: `PARAMETERS`. The stream: how many elements there are, then the
-        entries of the first and the second code, as unsigned bytes."""
+    def add_entries(self, shift: int, elements: int, scaled: bool) -> Assembly | None:
+        """The loop, `elements` a round. Parameters: `PARAMETERS`. The stream: how many elements there are; where sums
+        are `scaled`, multiplier and addend; then the entries of the first and the second code, as unsigned bytes."""
         raise NotImplementedError
 
     def added_by_shift(self, shift: int) -> int:
@@ -50,19 +48,10 @@ class Addition(Renderer):
         if not found or found[-1][1:] != (1, 1, 1):
             return replace(super().add(op, site), portable="an input is repeated along channels")
         together = found.pop()[0]
-        elements = divisor(together, self.by_goal(*self.added))
-        if form := affine(op):
-            name = f"add_{elements}_{form.shift}"
-            assembly = self.add_codes(form.shift, elements)
-            constants = (*form.factors, form.addend - self.added_by_shift(form.shift), together)
-        elif self.optimize == "size":
-            return replace(super().add(op, site), portable=f"{NOT_AFFINE}, and tables of 2 KB are not for size")
-        elif entries := tabled(op):
-            name = f"add_entries_{elements}_{entries.shift}"
-            assembly = self.add_entries(entries.shift, elements)
-            constants = (together, *(entries.first - self.added_by_shift(entries.shift)), *entries.second)
-        else:
-            return replace(super().add(op, site), portable=f"{NOT_AFFINE}, and no sum of two tables")
+        loop = self._loop(op, together)
+        if isinstance(loop, str):
+            return replace(super().add(op, site), portable=f"no affine function of both codes equals it, {loop}")
+        name, assembly, constants = loop
         self.helpers[name] = assembly.helper(name)
         places = (
             f"{pointer} + {place(found, number)}" if found else pointer
@@ -76,10 +65,29 @@ class Addition(Renderer):
             helpers=(name,),
         )
 
+    def _loop(self, op: lower.Add, together: int) -> tuple[str, Assembly, tuple[int, ...]] | str:
+        """Name, loop and stream for so many elements; or why there is none."""
+        elements = divisor(together, self.by_goal(*self.added))
+        if form := affine(op):
+            addend = form.addend - self.added_by_shift(form.shift)
+            assembly = self.add_codes(form.shift, elements)
+            return f"add_{elements}_{form.shift}", assembly, (*form.factors, addend, together)
+        if self.optimize == "size":
+            return "and tables of 2 KB are not for size"
+        entries = tabled(op) or requantized(op)
+        if entries is None:
+            return "and kernels do not take its shift or its clamp"
+        scaled = entries.multiplier > 0
+        loop = self.add_entries(entries.shift, elements, scaled)
+        if loop is None:
+            return "no sum of two tables either, and this core has no product of 64 bits"
+        name = f"add_{'scaled_' * scaled}entries_{elements}_{entries.shift}"
+        return name, loop, (together, *entries.constants(self.added_by_shift(entries.shift)))
+
 
 def about(shift: int) -> str:
     return f"Sums of two codes times a factor each and an addend, shifted right by {shift}."
 
 
-def about_entries(shift: int) -> str:
-    return f"Sums of a table's entry for either code, shifted right by {shift}."
+def about_entries(shift: int, scaled: bool) -> str:
+    return f"Sums of a table's entry for either code{', rescaled' * scaled}, shifted right by {shift}."

@@ -54,11 +54,17 @@ def affine(op: lower.Add) -> Affine | None:
 
 def codes_of_pairs(op: lower.Add) -> np.ndarray:
     """The code of every pair of `CODES`, int64 (256, 256)."""
+    first, second = rescaled(op)
+    return op.requantization(first[:, None] + second).astype(np.int64)
+
+
+def rescaled(op: lower.Add) -> tuple[np.ndarray, np.ndarray]:
+    """What `CODES` of either input add to the accumulator, int64 (256)."""
     first, second = (
         arithmetic.requantize((CODES - zero_point) << op.left_shift, multiplier, shift)
         for zero_point, multiplier, shift in zip(op.zero_points, op.multipliers, op.shifts, strict=True)
     )
-    return op.requantization(first[:, None] + op.sign * second[None, :]).astype(np.int64)
+    return first, op.sign * second
 
 
 def borders(output: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:

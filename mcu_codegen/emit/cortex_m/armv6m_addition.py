@@ -17,11 +17,13 @@ class Armv6mAddition(Addition):
         once = ["ldm r3!, {r4, r5, r6, r7}", "mov r8, r6"]
         return _loop(about(shift), once, "ldrsb", products, shift, elements)
 
-    def add_entries(self, shift: int, elements: int) -> Armv6mAssembly:
-        """r4 and r5 are the tables."""
+    def add_entries(self, shift: int, elements: int, scaled: bool) -> Armv6mAssembly | None:
+        """r4 and r5 are the tables. A product of 64 bits is a function of its own here."""
+        if scaled:
+            return None
         sums = ["lsls r6, r6, #2", "lsls r7, r7, #2", "ldr r6, [r4, r6]", "ldr r7, [r5, r7]", "adds r6, r6, r7"]
         once = ["ldm r3!, {r7}", "movs r4, r3", *constant("r5", TABLE), "adds r5, r5, r3"]
-        return _loop(about_entries(shift), once, "ldrb", sums, shift, elements)
+        return _loop(about_entries(shift, scaled), once, "ldrb", sums, shift, elements)
 
 
 def _loop(what: str, once: list[str], load: str, sums: list[str], shift: int, elements: int) -> Armv6mAssembly:

@@ -83,6 +83,9 @@ class DspRenderer(DspAcross, DspPooling, Thumb2Renderer):
     ) -> list[str]:
         return requantize(registers, multiplier, twice_addend, shift, clamp)
 
+    def high_product(self, total: str) -> list[str]:
+        return [f"smmulr {total}, {total}, r11"]
+
     def tap(self, pointer: str, offset: int) -> list[str]:
         lines = [f"ldr r8, [{pointer}, #{offset}]", "ldr r9, [r1], #4"]
         for word, odd in (("r8", "r10"), ("r9", "r12")):

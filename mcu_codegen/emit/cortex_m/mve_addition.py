@@ -31,24 +31,29 @@ class MveAddition(Addition):
             ],
         )
 
-    def add_entries(self, shift: int, elements: int) -> MveAssembly:
-        """r3 and r12 are the tables, lr counts. Offsets and what they fetch need two registers."""
+    def add_entries(self, shift: int, elements: int, scaled: bool) -> MveAssembly:
+        """r3 and r12 are the tables, q3 and r5 multiplier and addend, lr counts. Offsets and what they fetch need two
+        registers."""
+        constants = ["ldr r5, [r3], #4", "vdup.32 q3, r5", "ldr r5, [r3], #4"] if scaled else []
+        product = ["vrmulh.s32 q0, q0, q3", "vshr.s32 q2, q0, #31", "vadd.i32 q0, q0, q2", "vadd.i32 q0, q0, r5"]
         return MveAssembly(
-            about_entries(shift),
+            about_entries(shift, scaled),
             PARAMETERS,
             [
-                "push {r4, lr}",
+                "push {r4-r6, lr}",
                 "ldr r4, [r3], #4",
+                *constants,
                 f"add r12, r3, #{TABLE}",
                 "wlstp.32 lr, r4, 2f",
                 "1:",
                 "vldrb.u32 q1, [r0], #4",
-                "vldrb.u32 q2, [r1], #4",
                 "vldrw.u32 q0, [r3, q1, uxtw #2]",
-                "vldrw.u32 q3, [r12, q2, uxtw #2]",
-                "vadd.i32 q0, q0, q3",
+                "vldrb.u32 q1, [r1], #4",
+                "vldrw.u32 q2, [r12, q1, uxtw #2]",
+                "vadd.i32 q0, q0, q2",
+                *(product if scaled else []),
                 *_stored(shift),
-                "pop {r4, pc}",
+                "pop {r4-r6, pc}",
             ],
         )
 

@@ -64,7 +64,7 @@ _FORMS = """
     vmlaldava.u32                    r4, r5, Q, Q
     vqrdmladh.s32 vqrdmladhx.s32     Q, Q, Q
     vqrdmlsdh.s32 vqrdmlsdhx.s32     Q, Q, Q
-    vqrdmulh.s32                     Q, Q, Q
+    vqrdmulh.s32 vrmulh.s32          Q, Q, Q
     vqrdmulh.s32                     Q, Q, R
     vrshl.s32                        Q, Q, Q
     vrshl.s32                        Q, R

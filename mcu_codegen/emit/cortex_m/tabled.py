@@ -1,5 +1,7 @@
 """ADD and SUB as a sum of two table entries, for scales whose sums no affine function follows.
 
+Entries that are TFLite's own rescaled codes always do, but their sums are requantised.
+
 With scales such as 0.1, 0.2 and 0.3 many sums are halves of a code. TFLite's roundings take each of them to one side,
 now and then in an order that no straight line has. Entries of their own for each code of either input may follow:
 whether there are some is a system of difference constraints, two for each of the 65,536 pairs, which relaxation solves.
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ... import arithmetic, lower
-from .affine import CODES, MOST_SHIFT, borders, codes_of_pairs, equal, real_factors
+from .affine import CODES, MOST_SHIFT, borders, codes_of_pairs, equal, real_factors, rescaled
 
 _ROUNDS = 200  # of 144 draws that had a solution, none took more than 110
 
@@ -21,12 +23,21 @@ _ROUNDS = 200  # of 144 draws that had a solution, none took more than 110
 class Tabled:
     """(first[a] + second[b]) >> shift, saturated to int8, of codes a and b as unsigned bytes.
 
-    The sum fits int32 with a code of the output, 1 << shift, to spare.
+    The sum fits int32 with a code of the output, 1 << shift, to spare. With a multiplier it is twice an accumulator of
+    the short requantisation (`assembly`).
     """
 
     first: np.ndarray  # int64 (256)
     second: np.ndarray
     shift: int  # 2 to 24
+    multiplier: int = 0
+    addend: int = 0  # of the short requantisation
+
+    def constants(self, added: int) -> tuple[int, ...]:
+        """The stream of a loop whose shift adds `added` to a sum by itself."""
+        if self.multiplier:
+            return (self.multiplier, self.addend - added, *self.first, *self.second)
+        return (*(self.first - added), *self.second)
 
 
 def tabled(op: lower.Add) -> Tabled | None:
@@ -47,8 +58,25 @@ def tabled(op: lower.Add) -> Tabled | None:
     found = _solved(start[0], start[1], output, shift)
     if found is None or not equal(found[0][:, None] + found[1], shift, output):
         return None
-    first, second = (np.roll(each, 128) for each in found)  # as unsigned bytes, codes begin with 0
-    return Tabled(first, second, shift)
+    return Tabled(_by_byte(found[0]), _by_byte(found[1]), shift)
+
+
+def requantized(op: lower.Add) -> Tabled | None:
+    """`op` as it is defined; None where the short requantisation is not proven."""
+    scaling = op.requantization
+    shift = -int(scaling.shift[0])
+    first, second = rescaled(op)
+    if (scaling.low, scaling.high) != (CODES[0], CODES[-1]) or not 2 <= shift <= 23:
+        return None
+    if int(np.abs(first).max() + np.abs(second).max()) >= 1 << 30:
+        return None
+    addend = (2 * scaling.zero_point + 1) << (shift - 1)
+    return Tabled(_by_byte(2 * first), _by_byte(2 * second), shift, int(scaling.multiplier[0]), addend)
+
+
+def _by_byte(entries: np.ndarray) -> np.ndarray:
+    """Of codes from the lowest on, by codes as unsigned bytes."""
+    return np.roll(entries, 128)
 
 
 def _solved(

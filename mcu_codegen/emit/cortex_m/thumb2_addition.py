@@ -28,19 +28,33 @@ class Thumb2Addition(Addition):
             lines += _stored(sums, shift, group, elements)
         return _loop(about(shift), ["ldm r3, {r3, r4, r5, lr}"], lines, elements)
 
-    def add_entries(self, shift: int, elements: int) -> Thumb2Assembly:
-        """r3 and r4 are the tables, lr counts."""
+    def add_entries(self, shift: int, elements: int, scaled: bool) -> Thumb2Assembly:
+        """r3 and r4 are the tables, r11 and r12 multiplier and addend, lr counts."""
         lines: list[str] = []
         for group in _groups(elements):
             sums = ["r5", "r6", "r7", "r8"][: len(group)]
-            codes = ["r9", "r10", "r11", "r12"][: len(group)]
-            lines += _each("ldrb", sums, "r0", group, elements) + _each("ldrb", codes, "r1", group, elements)
-            for table, registers in (("r3", sums), ("r4", codes)):
-                lines += [f"ldr {register}, [{table}, {register}, lsl #2]" for register in registers]
-            lines += [f"add {total}, {total}, {other}" for total, other in zip(sums, codes, strict=True)]
+            lines += _each("ldrb", sums, "r0", group, elements)
+            lines += [f"ldr {total}, [r3, {total}, lsl #2]" for total in sums]
+            for pair in (slice(0, 2), slice(2, 4)):
+                codes = ["r9", "r10"][: len(sums[pair])]
+                lines += _each("ldrb", codes, "r1", group[pair], elements)
+                lines += [f"ldr {code}, [r4, {code}, lsl #2]" for code in codes]
+                lines += [f"add {total}, {total}, {code}" for total, code in zip(sums[pair], codes, strict=True)]
+            for total in sums if scaled else []:
+                # half away from zero; the addend rounds the shift
+                lines += [
+                    *self.high_product(total),
+                    f"add {total}, {total}, {total}, asr #31",
+                    f"add {total}, {total}, r12",
+                ]
             lines += _stored(sums, shift, group, elements)
-        once = ["ldr lr, [r3], #4", f"add r4, r3, #{TABLE}"]
-        return _loop(about_entries(shift), once, lines, elements)
+        constants = ["ldr r11, [r3], #4", "ldr r12, [r3], #4"] if scaled else []
+        once = ["ldr lr, [r3], #4", *constants, f"add r4, r3, #{TABLE}"]
+        return _loop(about_entries(shift, scaled), once, lines, elements)
+
+    def high_product(self, total: str) -> list[str]:
+        """The high half of `total` times r11, rounded half up. Spoils r9."""
+        return [f"smull r9, {total}, {total}, r11", f"add {total}, {total}, r9, lsr #31"]
 
 
 def _groups(elements: int) -> list[list[int]]:
