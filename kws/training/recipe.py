@@ -20,6 +20,7 @@ from ..data.corpus import SILENCE, UNKNOWN
 from ..data.task import Examples, Task
 from ..features import Window, extract
 
+_VERSION = 1  # of the way views are made; part of the cache's name
 _CHUNK = 256  # clips that one thread augments at a time: what fits a core's cache is quickest
 
 
@@ -85,7 +86,7 @@ def views(task: Task, window: Window, augmentation: Augmentation, seed: int) -> 
     """The views of `task`'s training clips, from the cache where they were made before."""
     size = len(task.training)
     front_end_c = sorted(emit_frontend(window.front_end).items())
-    identity = [task.fingerprint, front_end_c, window.context, augmentation, seed]
+    identity = [_VERSION, task.fingerprint, front_end_c, window.context, augmentation, seed]
 
     def write(folder: Path) -> None:
         count, at = size * augmentation.views, 0
