@@ -41,6 +41,7 @@ FORMS = """
     smull smlal umlal          R, R, R, R
     ssat                       R, #1..32, R
     ssat                       R, #1..32, R, asr #1..31
+    usat                       R, #0..31, R
     ldr ldrb ldrh ldrsb ldrsh  R, [R]
     ldr                        R, [R, R, lsl #0..3]
     ldr ldrb ldrh ldrsb ldrsh  R, [R, #-255..4095]
