@@ -60,7 +60,7 @@ MODELS = (
     _pool("max_pool_2x2_32", "MAX_POOL_2D", 16, 16, 32, (2, 2)),
     _pool("average_pool_2x2_32", "AVERAGE_POOL_2D", 16, 16, 32, (2, 2)),
     _add("add_32", 16, 16, 32, (0.0471, 0.0625, 0.0813)),
-    # ratios of 5/8 and 25/32: sums halfway between two codes are frequent, and our kernel declines
+    # ratios of 5/8 and 25/32: sums halfway between two codes are frequent, and no affine function follows them
     _add("add_of_ties_32", 16, 16, 32, (0.05, 0.0625, 0.08)),
 )
 
