@@ -258,7 +258,9 @@ def test_no_warnings(tmp_path: Path, compiler: str) -> None:
         assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
-@pytest.mark.parametrize("compiler", [("g++",), (*ZIG, "c++")], ids=["g++", "clang++"])
+@pytest.mark.parametrize(
+    "compiler", [("g++",), pytest.param((*ZIG, "c++"), marks=pytest.mark.slow)], ids=["g++", "clang++"]
+)
 def test_usable_from_cpp(tmp_path: Path, compiler: tuple[str, ...]) -> None:
     graph = every_operator()
     graph.metadata["labels"] = ["_silence_", 'quo"te', "naïve", "??/", "go"]

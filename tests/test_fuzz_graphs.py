@@ -10,7 +10,8 @@ from fuzz_graphs import CORES, TOGETHER, differing
 from mcu_codegen.emulate import toolchain
 
 
-@pytest.mark.parametrize("graphs", [range(20), pytest.param(range(TOGETHER, TOGETHER + 25), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("graphs", [range(20), range(TOGETHER, TOGETHER + 25)])
 def test_random_graphs_on_cores(graphs: range) -> None:
     if not any(isinstance(compiler, toolchain.Toolchain) for compiler in toolchain.available().values()):
         pytest.skip(f"no cross compiler: {toolchain.available()}")

@@ -68,7 +68,7 @@ def agree(graph: Graph, seed: int, core: str, compiler: str, renderer: Renderer)
         np.testing.assert_array_equal(got[tensor], values, f"seed {seed}, {graph.tensors[tensor].name}")
 
 
-@pytest.mark.parametrize("compiler", toolchain.NAMES)
+@pytest.mark.parametrize("compiler", [toolchain.NAMES[0], pytest.param(toolchain.NAMES[1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("core", REACHED)
 def test_kernels_equal_numpy(core: str, compiler: str) -> None:
     compare(1, core, compiler, 6)
@@ -97,7 +97,10 @@ def test_right_shift_by_a_product() -> None:
         np.testing.assert_array_equal(np.clip(product, -256, 256), np.clip(shifted, -256, 256), f"shift {shift}")
 
 
-@pytest.mark.parametrize("core", TARGETS)
+@pytest.mark.parametrize(
+    "core",
+    [pytest.param(core, marks=() if core in ("cortex-m0", "cortex-m4") else pytest.mark.slow) for core in TARGETS],
+)
 def test_residual_networks_equal_numpy(core: str) -> None:
     """The kernels of networks over time, on every core that has them."""
     layers = Layers(1)

@@ -49,6 +49,7 @@ def test_every_kind_beside_onnx_runtime(dtype: str) -> None:
         assert np.mean(distance[2] == 0) > 0.7, name  # the least where a mean is rounded, then rescaled
 
 
+@pytest.mark.slow
 def test_every_kind_as_c() -> None:
     assert_same(read(all_cases("uint8")), HostExecutor)
 

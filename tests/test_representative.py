@@ -28,6 +28,7 @@ def test_every_network_exports(name):
     assert shares.size == 4 and abs(shares.sum() - 256) <= 4
 
 
+@pytest.mark.slow
 def test_the_wide_network_gives_the_same_bytes_everywhere():
     graph = exported("res1d-wide:8,8,12,16")
     executors = parity.executors(graph, [targets.find("cortex-m4"), targets.find("cortex-m0")])

@@ -54,7 +54,7 @@ def _same(executor: HostExecutor | CoreExecutor, model: Graph, opened: gates.Gat
 
 @pytest.mark.parametrize(
     "number",
-    [pytest.param(number, marks=() if number in (0, 5, 7, 11) else pytest.mark.slow) for number in range(len(SHAPES))],
+    [pytest.param(number, marks=() if number in (0, 7) else pytest.mark.slow) for number in range(len(SHAPES))],
 )
 def test_portable(number: int) -> None:
     model, opened = _case(number)
