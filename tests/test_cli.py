@@ -186,6 +186,7 @@ def test_emission_needs_nothing_but_numpy_and_flatbuffers(model, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_an_interrupt_in_the_middle_of_training(tmp_path):
     """A real SIGINT to the real command: status 130, no traceback, whole files only, and --resume finishes."""
     folder, out = write_folder(tmp_path / "corpus", ("yes", "no", "later"), 12), tmp_path / "run"

@@ -61,6 +61,7 @@ def test_numpy_equals_litert(kind: str) -> None:
         np.testing.assert_array_equal(found, expected, str(graph), strict=True)
 
 
+@pytest.mark.slow
 def test_c_equals_numpy() -> None:
     """Five graphs of each operator in one library, each with a self-test of random codes."""
     sources: dict[str, str] = {}

@@ -293,6 +293,7 @@ def test_measure(name: str) -> None:
     assert found.clips.macs == np.mean([[*(each.macs for each in found.exits), found.macs][at] for at in taken])
 
 
+@pytest.mark.slow
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     graph = chain()
     model, plain, clips = (tmp_path / name for name in ("model.tflite", "plain.tflite", "clips.npy"))

@@ -28,6 +28,7 @@ def test_every_truncation_is_refused() -> None:
         assert not examine(ONE_ENTRY[:length]), length
 
 
+@pytest.mark.slow
 def test_bit_flips() -> None:
     """Two thousand single bits; `examine` raises on anything but acceptance or a one-line refusal."""
     accepted = 0
