@@ -100,10 +100,8 @@ def main() -> None:
         for compiler in compilers:
             measurement = measure(network, TARGETS[core], compiler)
             for model, layer in zip(models, measurement.layers, strict=True):
-                theirs, way = (
-                    kernels.CMSIS_NN[model.name][core],
-                    "portable" if layer.name in measurement.portable else "kernel",
-                )
+                theirs = kernels.CMSIS_NN[model.name][core]
+                way = "portable" if layer.name in measurement.portable else "kernel"
                 ratio = f"{theirs / layer.instructions:.2f}"
                 rows.append((model.name, core, compiler.name, layer.instructions, theirs, ratio, way))
     print(Table(("layer", "core", "compiler", "ours", "CMSIS-NN", "CMSIS-NN / ours", "as"), sorted(rows)).text())
