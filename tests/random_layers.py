@@ -288,8 +288,10 @@ class Layers:
         shape = [self.size(padding, n, w, s) for n, w, s in zip((rows, columns), window, stride, strict=True)]
         source = self.input(1, rows, columns, channels)
         output = self.new((1, *shape, channels), "int8", self.tensors[source].quantization or Quantization((), ()))
-        kind = ("MAX_POOL_2D", "AVERAGE_POOL_2D")[self.between(0, 1)]
-        self.append(kind, source, output, Pool2D(padding, stride, window, self.fused()))
+        kind, half_up = (("MAX_POOL_2D", False), ("AVERAGE_POOL_2D", False), ("AVERAGE_POOL_2D", True))[
+            self.between(0, 2)
+        ]
+        self.append(kind, source, output, Pool2D(padding, stride, window, self.fused(), half_up))
 
     def any_add(self) -> None:
         """Equal scales, and scales far apart."""

@@ -13,6 +13,7 @@ from mcu_codegen import arithmetic
 from mcu_codegen.emit.cortex_m.affine import affine
 from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS, WIDE
 from mcu_codegen.emit.cortex_m.mve_assembly import LONGEST
+from mcu_codegen.emit.cortex_m.pooling import PoolingKernels, share
 from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emit.portable.renderer import OPTIMIZE, Renderer
 from mcu_codegen.emulate import toolchain
@@ -25,13 +26,13 @@ from mcu_codegen.lower.elementwise import Add
 from mcu_codegen.targets import TARGETS
 
 REACHED = {
-    "cortex-m0": {"multiply", "rows", "column", "add"},
-    "cortex-m3": {"multiply", "rows", "column", "add", "max"},
-    "cortex-m4": {"multiply", "rows", "column", "across", "add"},
-    "cortex-m55": {"multiply", "rows", "column", "across", "add", "sums"},
+    "cortex-m0": {"multiply", "rows", "column", "add", "max", "average"},
+    "cortex-m3": {"multiply", "rows", "column", "add", "max", "average"},
+    "cortex-m4": {"multiply", "rows", "column", "across", "add", "max", "average"},
+    "cortex-m55": {"multiply", "rows", "column", "across", "add", "sums", "max", "average"},
 }
 """By core, how the names of its kernels begin: matrices, depthwise rows and columns, depthwise across channels (of MVE
-sixteen together), sums of two codes, sums over an image."""
+sixteen together), sums of two codes, sums over an image, pooled windows."""
 
 
 def executor(graph: Graph, core: str, compiler: str, renderer: Renderer) -> CoreExecutor:
@@ -95,6 +96,18 @@ def test_right_shift_by_a_product() -> None:
         product = arithmetic.doubling_high_multiply(values, 2 ** (31 - shift) + 1)
         shifted = arithmetic.rounding_right_shift(values, shift)
         np.testing.assert_array_equal(np.clip(product, -256, 256), np.clip(shifted, -256, 256), f"shift {shift}")
+
+
+@pytest.mark.parametrize("half_up", [False, True])
+def test_means_of_windows(half_up: bool) -> None:
+    """Every sum of as many codes as kernels have instructions for: by a factor of 16 bits, and MVE's product."""
+    for taps in range(1, max(PoolingKernels.pooled) + 1):
+        assert share(taps, half_up, 255), taps
+        sums = np.arange(-128 * taps, 127 * taps + 1)
+        moved = 128 if half_up else 0
+        if taps > 1:
+            product = arithmetic.doubling_high_multiply(sums + moved * taps, 2**31 // taps + 1) - moved
+            np.testing.assert_array_equal(product, arithmetic.average(sums, taps, half_up), f"{taps} taps")
 
 
 @pytest.mark.parametrize(

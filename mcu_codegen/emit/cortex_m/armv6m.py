@@ -21,6 +21,7 @@ from .armv6m_addition import Armv6mAddition
 from .armv6m_assembly import RESTORE, SAVE, SUMS, Armv6mAssembly, advance, constant, moved, saturate, take_apart
 from .armv6m_columns import Armv6mColumns
 from .armv6m_copy import COPY
+from .armv6m_pooling import Armv6mPooling
 from .assembly import (
     Scaled,
     divisor,
@@ -42,7 +43,7 @@ _PITCH = 14  # the widest row of a plane three of which lie within the reach of 
 _TOGETHER = 16  # columns of a row that are computed without a jump, at most: a branch reaches over them
 
 
-class Armv6mRenderer(Armv6mAddition, Armv6mColumns, BlockRenderer):
+class Armv6mRenderer(Armv6mAddition, Armv6mColumns, Armv6mPooling, BlockRenderer):
     """Cortex-M0, M0+."""
 
     instruction_set = "armv6m"

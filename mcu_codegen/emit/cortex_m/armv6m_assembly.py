@@ -37,7 +37,7 @@ _FORMS = """
     pop                       {L, pc}
     bx                        lr
     b                         @-2048..2046
-    beq bne bcs bcc bls       @-256..254
+    beq bne bcs bcc bls ble   @-256..254
 """
 
 SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")
@@ -91,10 +91,11 @@ def constant(register: str, value: int) -> list[str]:
 
 
 def advance(register: str, bytes_: int, spare: str) -> list[str]:
-    """Add a positive constant, 255 at a time where that is short; `spare` may be lost."""
-    if bytes_ > 4 * 255:
-        return [*constant(spare, bytes_), f"adds {register}, {register}, {spare}"]
-    return [f"adds {register}, #{min(255, bytes_ - done)}" for done in range(0, bytes_, 255)]
+    """Add a constant, 255 at a time where that is short; `spare` may be lost."""
+    operation, size = ("adds", bytes_) if bytes_ > 0 else ("subs", -bytes_)
+    if size > 4 * 255:
+        return [*constant(spare, size), f"{operation} {register}, {register}, {spare}"]
+    return [f"{operation} {register}, #{min(255, size - done)}" for done in range(0, size, 255)]
 
 
 class Armv6mAssembly(Assembly):

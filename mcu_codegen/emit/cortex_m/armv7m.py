@@ -11,14 +11,13 @@ from functools import partial
 
 import numpy as np
 
-from .armv7m_pooling import Armv7mPooling
 from .assembly import divisor, gap
 from .clamp import Clamp
 from .thumb2 import Thumb2Renderer, pair_product, row_loop, sums
 from .thumb2_assembly import Thumb2Assembly, add_to, to_codes
 
 
-class Armv7mRenderer(Armv7mPooling, Thumb2Renderer):
+class Armv7mRenderer(Thumb2Renderer):
     """Cortex-M3."""
 
     instruction_set = "armv7m"

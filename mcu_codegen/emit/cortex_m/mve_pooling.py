@@ -21,20 +21,23 @@ class MvePooling(PoolingKernels):
     def max_windows(self, windows: Windows) -> MveAssembly:
         return _windows("The largest codes", windows, 8, ["vmax.s8 q0, q0, q1"], [], [])
 
-    def average_windows(self, windows: Windows) -> MveAssembly | None:
+    def average_windows(self, windows: Windows, half_up: bool) -> MveAssembly | None:
         if windows.taps == 1 or windows.channels % 2:
             return None  # 2**31 / taps is an int32 no more; predication would cut a 32-bit lane in two
         mean = ["vmovlb.s16 q1, q0", "vmovlt.s16 q0, q0", "vqrdmulh.s32 q1, q1, r5", "vqrdmulh.s32 q0, q0, r5"]
         mean += ["vmovnt.i32 q1, q0", "vmov q0, q1"]
-        share = constant("r5", 2**31 // windows.taps + 1)
-        return _windows("The means", windows, 16, ["vadd.i16 q0, q0, q1"], mean, share)
+        once = constant("r5", 2**31 // windows.taps + 1)
+        if half_up:  # of codes from 0 on, whose halves away from zero go up
+            once += [*constant("r3", 128 * windows.taps), *constant("r12", -128 & 0xFFFF)]
+            mean = ["vadd.i16 q0, q0, r3", *mean, "vadd.i16 q0, q0, r12"]
+        return _windows("The means", windows, 16, ["vadd.i16 q0, q0, q1"], mean, once)
 
 
 def _windows(
     what: str, windows: Windows, bits: int, take: Sequence[str], finish: Sequence[str], once: Sequence[str]
 ) -> MveAssembly:
     """q0 gets the first code and, by `take`, each further one from q1, in lanes of `bits`; `finish` makes codes of it.
-    `once` prepares r5."""
+    `once` prepares r3, r5 and r12."""
     height, width = windows.filter
     channels, clamp = windows.channels, windows.clamp
     lanes = 8 * VECTOR // bits

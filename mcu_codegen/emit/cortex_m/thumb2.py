@@ -31,6 +31,7 @@ from .thumb2_addition import Thumb2Addition
 from .thumb2_assembly import Thumb2Assembly, add_to, constant
 from .thumb2_columns import Thumb2Columns, widen
 from .thumb2_copy import COPY
+from .thumb2_pooling import Thumb2Pooling
 
 _COLUMNS = 5  # columns that a depthwise kernel computes at a time, at most
 
@@ -38,7 +39,7 @@ Requantize = Callable[[Sequence[str]], list[str]]
 """Turns accumulators in registers into int8 codes; r2 is the multiplier, r3 twice the addend, r12 the shift."""
 
 
-class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, BlockRenderer):
+class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, Thumb2Pooling, BlockRenderer):
     """Convolutions two channels and up to four rows at a time; depthwise convolutions by 3 x 3 and 1 x 3 plane by
     plane."""
 

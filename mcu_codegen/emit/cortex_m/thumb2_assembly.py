@@ -113,7 +113,13 @@ def _to_code(twice_addend: str, shift: str, clamp: Clamp) -> list[str]:
     ]
     if clamp.whole or clamp.rectified:
         return lines + ([f"sub =, =, #{clamp.top}"] if clamp.top else [])
-    return [*lines, f"sub =, =, #{clamp.top + clamp.bottom}", "ssat =, #8, =", f"add =, =, #{clamp.bottom}"]
+    return [*lines, *narrowed("=", clamp)]
+
+
+def narrowed(register: str, clamp: Clamp) -> list[str]:
+    """What clamps a code that is moved up by `clamp.top` and saturated to int8, and moves it back."""
+    sub = f"sub {register}, {register}, #{clamp.top + clamp.bottom}"
+    return [sub, f"ssat {register}, #8, {register}", f"add {register}, {register}, #{clamp.bottom}"]
 
 
 class Thumb2Assembly(Assembly):
