@@ -149,7 +149,9 @@ def _average_pool(step: lower.AveragePool, source: Tensor) -> Tensor:
 
 def _max_pool(step: lower.MaxPool, source: Tensor) -> Tensor:
     top, bottom, left, right = step.pads
-    image = source.squeeze(1).permute(0, 3, 1, 2).pad(((0, 0), (0, 0), (top, bottom), (left, right)), value=-32768)
+    sides = ((0, 0), (0, 0), (top, bottom), (left, right))
+    # `low` is as good as anything below, and a code: tinygrad may pad before the cast to int32 (seen in 0.14)
+    image = source.squeeze(1).permute(0, 3, 1, 2).pad(sides, value=step.low)
     largest = cast("Tensor", image.max_pool2d(step.filter, step.stride))  # indices come with it only on request
     return largest.permute(0, 2, 3, 1).clip(step.low, step.high)
 
