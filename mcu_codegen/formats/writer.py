@@ -46,18 +46,18 @@ def write(graph: Graph) -> bytes:
     if graph.metadata:
         content = json.dumps(graph.metadata, sort_keys=True, allow_nan=False).encode()
         metadata.append({"name": METADATA, "buffer": buffer(content)})
-    subgraphs = []
-    for entry in graph.entries:
-        operators, inside = _operators(graph, entry, kinds)
-        subgraphs.append(
-            {
-                "tensors": [*tensors, *inside],
-                "inputs": entry.inputs,
-                "outputs": entry.outputs,
-                "operators": operators,
-                "name": entry.name,
-            }
-        )
+    inside: list[dict[str, Any]] = []
+    operators = [_operators(graph, entry, kinds, inside) for entry in graph.entries]
+    subgraphs = [
+        {
+            "tensors": [*tensors, *inside],
+            "inputs": entry.inputs,
+            "outputs": entry.outputs,
+            "operators": of_entry,
+            "name": entry.name,
+        }
+        for entry, of_entry in zip(graph.entries, operators, strict=True)
+    ]
     return flatbuffer.write(
         {
             "version": VERSION,
@@ -79,17 +79,16 @@ def _operator_code(kind: str) -> dict[str, Any]:
     return {"deprecated_builtin_code": min(code, 127), "builtin_code": code, "version": OPERATORS[kind].version}
 
 
-def _operators(graph: Graph, entry: Entry, kinds: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The operators of `entry`, and tensors behind those of the graph that they list as intermediates."""
+def _operators(graph: Graph, entry: Entry, kinds: list[str], inside: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The operators of `entry`. What they list as intermediates joins `inside`, tensors behind those of the graph."""
     operators: list[dict[str, Any]] = []
-    inside: list[dict[str, Any]] = []
     for operator in entry.operators:
         operators.append(_operator(graph, operator, kinds))
         if count := OPERATORS[operator.kind].intermediates:
             first, output = len(graph.tensors) + len(inside), graph.tensors[operator.outputs[0]]
             operators[-1]["intermediates"] = list(range(first, first + count))
             inside += [_tensor(Tensor("inside", (1,), output.dtype, output.quantization), 0)] * count
-    return operators, inside
+    return operators
 
 
 def _operator(graph: Graph, operator: Operator, kinds: list[str]) -> dict[str, Any]:
