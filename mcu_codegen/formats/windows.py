@@ -46,7 +46,7 @@ def _moves_on(tensors: list[Tensor], operator: Operator, cut: Operator) -> bool:
     same = whole and all(
         (each.dtype, each.quantization) == ("int8", joined.quantization) for each in (kept, rows, joined)
     )
-    if not same or rows.data is not None or math.prod(joined.shape[:axis]) != 1:  # SHIFT_IN moves bytes
+    if not same or rows.constant or math.prod(joined.shape[:axis]) != 1:  # SHIFT_IN moves bytes
         return False
     where = [tensors[index].data for index in cut.inputs[1:]]
     numbered = np.arange(joined.elements).reshape(joined.shape)
