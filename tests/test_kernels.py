@@ -15,12 +15,12 @@ from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS, WIDE
 from mcu_codegen.emit.cortex_m.mve_assembly import LONGEST
 from mcu_codegen.emit.cortex_m.pooling import PoolingKernels, share
 from mcu_codegen.emit.plan import compile_plan
-from mcu_codegen.emit.portable.renderer import OPTIMIZE, Renderer
+from mcu_codegen.emit.portable.renderer import HELPERS, OPTIMIZE, Renderer
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.emulate.core_executor import CoreExecutor
 from mcu_codegen.emulate.machines import machines
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
-from mcu_codegen.graph import Elementwise, Graph, Pool2D, Quantization
+from mcu_codegen.graph import Elementwise, FullyConnected, Graph, Pool2D, Quantization
 from mcu_codegen.lower.common import Requantization
 from mcu_codegen.lower.elementwise import Add
 from mcu_codegen.targets import TARGETS
@@ -187,6 +187,22 @@ def test_sums_without_an_affine_form() -> None:
     assert affine(Add(20, (84, -68), (1073741824, 1592169305), (0, -4), 1, scaling)) is None
     wraps = replace(scaling, shift=np.array([30]))
     assert affine(Add(20, (84, -68), (1073741824, 1592169305), (0, -4), 1, wraps)) is None
+
+
+@pytest.mark.parametrize("instruction_set", RENDERERS)
+def test_kernels_leave_portable_helpers_their_names(instruction_set: str) -> None:
+    """A model may need both: one of them is then called in place of the other."""
+    layers = Layers(0)
+    for draw in KINDS.values():
+        draw(layers)
+    source = layers.input(1, 16)
+    output = layers.activation((1, 4))
+    layers.append("FULLY_CONNECTED", source, output, FullyConnected(), *layers.constants((4, 16), 0, source, output))
+    for optimize in OPTIMIZE:
+        renderer = RENDERERS[instruction_set](optimize)
+        portable = {name: renderer.helpers[name] for name in HELPERS}
+        compile_plan(layers.graph(), renderer)
+        assert all(renderer.helpers[name] is helper for name, helper in portable.items())
 
 
 def test_portable_layers_say_why() -> None:

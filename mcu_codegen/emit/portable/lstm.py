@@ -109,10 +109,10 @@ static void ${prefix}_gate(int16_t *to, const int8_t *from, int32_t count, const
 """,
         ("dot4", "requantize", "saturate_16"),
     ),
-    "multiply_16": Helper(
+    "product_16": Helper(
         """\
 /* a * b / 2^15, rounded half up. */
-static inline int32_t ${prefix}_multiply_16(int32_t a, int32_t b)
+static inline int32_t ${prefix}_product_16(int32_t a, int32_t b)
 {
     return ${prefix}_saturate_16((a * b + 16384) >> 15);
 }
@@ -127,15 +127,15 @@ static int32_t ${prefix}_exp_16(int32_t a, int32_t integer_bits)
     static const int16_t factors[7] = { $factors };
     const int32_t fraction_bits = 15 - integer_bits, quarter = 1 << (fraction_bits - 2);
     const int32_t fraction = (a & (quarter - 1)) - quarter, rest = fraction - a;
-    const int32_t x = fraction * (1 << integer_bits) + 4096, x2 = ${prefix}_multiply_16(x, x);
-    const int32_t x3 = ${prefix}_multiply_16(x2, x), x4 = ${prefix}_multiply_16(x2, x2);
-    const int32_t tail = ${prefix}_multiply_16(${prefix}_rounding_shift(x4, 2) + x3, 10923) + x2;
-    int32_t result = 28918 + ${prefix}_multiply_16(x + ${prefix}_rounding_shift(tail, 1), 28918);
+    const int32_t x = fraction * (1 << integer_bits) + 4096, x2 = ${prefix}_product_16(x, x);
+    const int32_t x3 = ${prefix}_product_16(x2, x), x4 = ${prefix}_product_16(x2, x2);
+    const int32_t tail = ${prefix}_product_16(${prefix}_rounding_shift(x4, 2) + x3, 10923) + x2;
+    int32_t result = 28918 + ${prefix}_product_16(x + ${prefix}_rounding_shift(tail, 1), 28918);
 
     result = ${prefix}_saturate_16(result);
     for (int32_t step = 0; step < 7 && step < integer_bits + 2; step++) {
         if ((rest >> (fraction_bits + step - 2) & 1) != 0) {
-            result = ${prefix}_multiply_16(result, factors[step]);
+            result = ${prefix}_product_16(result, factors[step]);
         }
     }
     if (integer_bits > 5 && a < -(32 * (1 << fraction_bits))) {
@@ -144,7 +144,7 @@ static int32_t ${prefix}_exp_16(int32_t a, int32_t integer_bits)
     return a == 0 ? 32767 : result;
 }
 """.replace("$factors", "25520, 19875, 12055, 4435, 600, 11, 0"),
-        ("multiply_16", "rounding_shift", "saturate_16"),
+        ("product_16", "rounding_shift", "saturate_16"),
     ),
     "inverse_16": Helper(
         """\
@@ -152,15 +152,15 @@ static int32_t ${prefix}_exp_16(int32_t a, int32_t integer_bits)
 static int32_t ${prefix}_inverse_16(int32_t a)
 {
     const int32_t half = (a + 32768) >> 1;
-    int32_t x = 23130 + ${prefix}_multiply_16(half, -15420); /* 48/17 - 32/17 * half */
+    int32_t x = 23130 + ${prefix}_product_16(half, -15420); /* 48/17 - 32/17 * half */
 
     for (int step = 0; step < 3; step++) {
-        x += ${prefix}_saturate_16(${prefix}_multiply_16(x, 8192 - ${prefix}_multiply_16(half, x)) * 4);
+        x += ${prefix}_saturate_16(${prefix}_product_16(x, 8192 - ${prefix}_product_16(half, x)) * 4);
     }
     return x;
 }
 """,
-        ("multiply_16", "saturate_16"),
+        ("product_16", "saturate_16"),
     ),
     "logistic_16": Helper(
         """\
