@@ -1,5 +1,6 @@
-"""Random graphs on emulated cores: many in one program, every layer compared with the NumPy executor. Every core's C of
-them is built, by each compiler, for speed and for size.
+"""Random graphs on emulated cores: many in one program, every layer compared with the NumPy executor, in a few steps
+that carry state, and where there is state, once more after a reset. Every core's C of them is built, by each compiler,
+for speed and for size.
 
     python tests/fuzz_graphs.py --count 2000 [--seed 0] [--target CORE ...]
 
@@ -91,7 +92,8 @@ def differing(seeds: Sequence[int], cores: Iterable[str]) -> tuple[list[str], li
         values = random_inputs(graph, len(found) + seeds[0], entry=entry.name)
         reference.reset()
         expected = reference.run(values, entry.name)
-        for executor in executors:
+        carries = any(graph.tensors[index].persistent for each in entry.operators for index in each.outputs)
+        for executor, _ in itertools.product(executors, range(1 + carries)):
             executor.reset()
             got = executor.run(values, entry.name)
             found += [

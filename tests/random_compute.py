@@ -146,7 +146,9 @@ class Computing(Builder):
         scale = larger * (1.0 if self.chance(0.3) else 2.0 ** self.rng.uniform(-4, 8))
         return Quantization((float32(scale),), self.quantization().zero_point)
 
-    def softmax(self, source: int, _values: list[int]) -> int:
+    def softmax(self, source: int, _values: list[int]) -> int | None:
+        if self.tensors[source].shape[-1] > 4095:
+            return None
         output = self.activation(self.tensors[source].shape, Quantization((1 / 256,), (-128,)))
         beta = float32(self.one([1, 1, 2, 10]) * (0.5 if self.chance(0.2) else 1.0))
         return self.append("SOFTMAX", (source,), output, Softmax(beta))

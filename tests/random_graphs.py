@@ -2,7 +2,8 @@
 
 All operators, options and quantisations that `lower` accepts occur, on shapes so small that thousands run in seconds.
 One graph in eight is large along some axis, for there the ranges of instructions end: offsets, constants, branches. One
-in five has further operators beside the others, each with inputs of its own: with a state, on int16, or DIV.
+in five keeps state between the others, and has further operators beside them, each with inputs of its own: with a
+state, on int16, or DIV.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from int16_operators import INT16
 from random_compute import Computing
 from random_movement import Moving
+from random_states import Keeping
 from single_operators import OPERATORS, Draw
 from stateful_operators import STATEFUL
 
@@ -62,8 +64,8 @@ _FURTHER: dict[str, Callable[[Draw], Graph]] = {
 }
 
 
-class _Graphs(Computing, Moving):
-    """Draws entries of drawn operators. What comes from `further` changes nothing of what others draw."""
+class _Graphs(Computing, Moving, Keeping):
+    """Draws entries of drawn operators. `further` decides which of them are extended, and changes nothing of others."""
 
     def __init__(self, rng: np.random.Generator, large: bool, further: np.random.Generator) -> None:
         super().__init__(rng, large)
@@ -96,6 +98,7 @@ class _Graphs(Computing, Moving):
             inputs.append(self.activation(self.image()))
         values = [*self.states, *inputs, *(index for index in renamed.values() if index in written)]
         values = [index for index in values if self.tensors[index].dtype == "int8"]  # positions are no codes
+        self.begin()
         draws = [self.convolution, self.depthwise, self.fully_connected, self.pool, self.mean]
         draws += [self.pairwise, self.softmax, self.rename, self.update_state]
         draws += [self.function, self.transpose, self.strided_slice, self.concatenation, self.pad]
@@ -107,6 +110,9 @@ class _Graphs(Computing, Moving):
             output = draws[self.rng.choice(len(draws), p=often)](source, values)
             if output is not None and output not in values and self.tensors[output].dtype == "int8":
                 values.append(output)
+            if self.extended and self.draw.integer(0, 3) == 0:
+                values.append(self.keep(values))
+        self.end()
         for _ in range(self.draw.integer(1, 3) if self.extended else 0):
             inputs += self.further()
         read = {index for operator in self.operators for index in operator.inputs}

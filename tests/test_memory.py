@@ -36,7 +36,7 @@ def random_demands(graph: Graph, seed: int) -> dict[int, Demand]:
         return at - at % memory.ALIGNMENT if rng.random() < 0.7 else at
 
     def over(operator: Operator) -> Over | None:
-        if operator.kind == "ADD":
+        if operator.kind in ("ADD", "SHIFT_IN"):
             return Over(0)  # it may update a persistent tensor
         kinds = (None, Over(-int(rng.integers(400))), Over(every=int(rng.integers(1, 40))), Over(-16, 16, 0))
         return kinds[rng.integers(len(kinds))]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
+from random_graphs import random_graph, random_inputs
 from test_trials import shared
 
 from mcu_codegen.emit.plan import compile_plan
@@ -146,6 +148,35 @@ def test_a_window_that_is_cut_before_it_grows() -> None:
     data = file.bytes([ONCE, HANDLE, READ, cut, join, ASSIGN, ("QUANTIZE", "new", "y", {})], FIRST)
     assert _kinds(tflite.read_bytes(data, "model")) == ["SHIFT_IN", "QUANTIZE"]
     _check(data)
+
+
+def test_state_of_random_graphs_comes_back_from_a_file() -> None:
+    """Windows and copies among other operators; four steps, and again after a reset."""
+    kinds: Counter[str] = Counter()
+    for seed in range(120):
+        graph = random_graph(seed)
+        updates = _updates(graph)
+        if not {"SHIFT_IN", "RESHAPE"} & set(updates):
+            continue
+        kinds.update(updates)
+        again = tflite.read_bytes(tflite.write(graph), "model")
+        assert _updates(again) == updates, seed
+        executors = NumpyExecutor(graph), NumpyExecutor(again)
+        for _ in range(2):
+            for entry, read in zip(graph.entries, again.entries, strict=True):
+                inputs = random_inputs(graph, seed, entry=entry.name)
+                expected, found = (executor.run(inputs, entry.name) for executor in executors)
+                for before, after in zip(entry.outputs, read.outputs, strict=True):
+                    np.testing.assert_array_equal(found[after], expected[before], f"seed {seed}")
+            for executor in executors:
+                executor.reset()
+    assert kinds["SHIFT_IN"] > 5 and kinds["RESHAPE"] > 5, kinds
+
+
+def _updates(graph: Graph) -> list[str]:
+    """The kinds of what writes persistent tensors."""
+    operators = (operator for entry in graph.entries for operator in entry.operators)
+    return [operator.kind for operator in operators if graph.tensors[operator.outputs[0]].persistent]
 
 
 def test_rows_that_are_not_the_newest_stay_a_copy() -> None:
