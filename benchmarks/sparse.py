@@ -2,8 +2,8 @@
 
     python benchmarks/sparse.py MODEL.tflite [--removed 0.85 ...] [--target CORE ...]
 
-Of every convolution that is not depthwise, and of every fully connected layer, the share `--removed` of the codes
-becomes zero, the smallest first. That says nothing of accuracy, for which pruned networks are trained again.
+Of every convolution and every fully connected layer the share `--removed` of the codes becomes zero, the smallest
+first. That says nothing of accuracy, for which pruned networks are trained again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from mcu_codegen import targets
 from mcu_codegen.emit.cortex_m.instruction_sets import DENSE, RENDERERS
-from mcu_codegen.emit.sparse import saved
+from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
@@ -31,7 +31,7 @@ def pruned(graph: Graph, removed: float) -> Graph:
     """`graph` without the smallest codes of each layer."""
     tensors = list(graph.tensors)
     for operator in (each for entry in graph.entries for each in entry.operators):
-        if operator.kind in ("CONV_2D", "FULLY_CONNECTED"):
+        if operator.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
             weights = tensors[operator.inputs[1]]
             assert weights.data is not None
             order = np.argsort(np.abs(weights.data.astype(int)), axis=None, kind="stable")
@@ -54,13 +54,14 @@ def main() -> int:
     rows: list[tuple[object, ...]] = []
     for removed in options.removed:
         thin = pruned(graph, removed)
-        entries, weights = (sum(each) for each in zip(*saved(thin).values(), strict=True))
         for name in options.target:
             target = targets.find(name)
+            plan = compile_plan(thin, RENDERERS[target.instruction_set]())
+            kept_bytes, weights = (sum(each) for each in zip(*plan.sparse.values(), strict=True))
             kinds = (DENSE, RENDERERS)
             dense, kept = (measure(thin, target, compiler, kind[target.instruction_set]()) for kind in kinds)
             ratios = (f"{kept.instructions / dense.instructions:.2f}", f"{kept.flash:,} / {dense.flash:,}")
-            share = f"{entries / weights:.3f}"
+            share = f"{kept_bytes / weights:.3f}"
             rows.append((f"{removed:.0%}", name, share, kept.instructions, *ratios, f"{kept.ram:,} / {dense.ram:,}"))
     print(f"{graph.name}, {compiler.version} -O2\n")
     header = ("removed", "core", "bytes of weights", "instructions", "of dense", "flash / dense", "RAM / dense")

@@ -30,7 +30,8 @@ from kws.models.count import count
 from kws.models.layers import SameConv2d
 from kws.quantization.quantize import quantize
 from kws.training import checkpoint
-from mcu_codegen.emit import sparse
+from mcu_codegen.emit.plan import compile_plan
+from mcu_codegen.emit.portable.sparse import SparseRenderer
 from mcu_codegen.errors import InputError
 
 LEARNER = Learner("fomaml", steps=2)
@@ -240,7 +241,7 @@ def test_pruned_weights_are_zero_codes_after_adaptation(material, tmp_path):  # 
     held = checkpoint.Checkpoint(held.model, labels, held.front_end, subject.network.state_dict())
     adapted = subject.adapt(clips(6, 3, 1), 3, LEARNER)
     graph = quantize(adapted_checkpoint(held, adapted, labels[2:5]), _relabelled(material, labels[2:5])).graph
-    saved = sparse.saved(graph)
+    saved = compile_plan(graph, SparseRenderer()).sparse
     assert len(saved) == 5  # stem and pointwise layers
     assert sum(kept for kept, _ in saved.values()) <= 0.3 * sum(dense for _, dense in saved.values())
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import files, targets
-from ..emit import sparse
 from ..emit.activity import emit_activity
 from ..emit.decision import emit_decision
 from ..emit.frontend import emit_frontend
@@ -82,10 +81,9 @@ def run(options: argparse.Namespace) -> int:
     files.write_all(folder, sources)
     for name, text in sources.items():
         print(f"{folder / name}  {len(text.encode()):,} bytes")
-    kept = sparse.saved(graph) if renderer.weights == "sparse" else {}
-    if kept:
-        entries, weights = (sum(each) for each in zip(*kept.values(), strict=True))
-        print(f"sparse weights in {len(kept)} layers: {entries:,} bytes instead of {weights:,}")
+    if plan.sparse:
+        kept, weights = (sum(each) for each in zip(*plan.sparse.values(), strict=True))
+        print(f"sparse weights in {len(plan.sparse)} layers: {kept:,} bytes instead of {weights:,}")
     print(ram_line(plan.memory.arena_bytes, plan.memory.persistent_bytes, plan.callers_bytes, plan.least_bytes))
     for layer, reason in plan.portable.items():
         print(f"portable C: {layer}: {reason}")

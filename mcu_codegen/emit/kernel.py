@@ -22,6 +22,7 @@ class Array:
     role: str
     ctype: str
     values: np.ndarray
+    kept: int | None = None  # of weights that lie in it sparse, the bytes
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,15 @@ class Kernel:
     helpers: tuple[str, ...] = ()  # keys of Renderer.helpers
     macs: int = 0  # multiply-accumulates of one call, padded positions included
     portable: str = ""  # why an instruction set with kernels leaves it to portable C; "" where it does not
+
+
+@dataclass(frozen=True)
+class ChannelLoop:
+    """A loop over channels, in whose body ``row`` points at the channel's constants."""
+
+    head: str
+    stream: Array  # the array that it reads
+    helpers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

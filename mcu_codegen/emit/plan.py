@@ -54,6 +54,21 @@ class Plan:
         }
 
     @property
+    def sparse(self) -> dict[str, tuple[int, int]]:
+        """By layer whose weights are kept sparse: the bytes that are kept of them, and of all its weights."""
+        return {
+            layer.name: (array.kept, self.graph.tensors[layer.operator.inputs[1]].bytes)
+            for layer in self.layers
+            for array in layer.kernel.arrays
+            if array.kept is not None
+        }
+
+    @property
+    def weights(self) -> str:
+        """As which weights lie in flash."""
+        return "int8" if self.renderer.weights == "sparse" and not self.sparse else self.renderer.weights
+
+    @property
     def callers_bytes(self) -> int:
         """Inputs and outputs of the main entry, where they are the caller's."""
         main = self.graph.main

@@ -11,16 +11,20 @@ eight.
 
 All of it little-endian and without padding. A kernel takes the products of the entries alone, so that a sparse layer
 saves instructions as well as flash.
+
+A depthwise layer has too few weights a channel for that. Its kernels read the constants that they read anyway, which
+are unpacked before (`masked`): of every eight bytes a mask, the first byte's bit the highest, then those that are not
+zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from .. import lower
-from ..graph import Graph
 from .kernel import Array
 
 SHARE = 0.5
@@ -28,6 +32,12 @@ SHARE = 0.5
 
 HEADER = 2
 """Bytes of a layer before its first channel."""
+
+_MOSTLY = 1 / 3
+"""Of what is mostly zero, no more is not."""
+
+_OUTPUTS = 8
+"""Weights of a depthwise layer are unpacked for no fewer outputs."""
 
 _GAP = 15
 
@@ -57,7 +67,7 @@ def entries(weights: np.ndarray) -> np.ndarray | None:
 def channels(weights: np.ndarray) -> list[np.ndarray] | None:
     """`entries` of each channel of int8 weights (channels, ...); None where the layer is better left dense."""
     rows = weights.reshape(len(weights), -1)
-    if rows.dtype != np.int8 or 1.5 * np.count_nonzero(rows) > SHARE * rows.size:
+    if rows.dtype != np.int8 or np.count_nonzero(rows) > _MOSTLY * rows.size:
         return None
     found = [each for each in map(entries, rows) if each is not None]
     small = sum(each.size for each in found) <= SHARE * rows.size and all(len(each) < 1 << 16 for each in found)
@@ -75,22 +85,49 @@ def stream(
     for own, first, multiplier, shift in zip(pairs, bias, multipliers, shifts, strict=True):
         parts += [np.array([first], "<i4").tobytes(), np.array([len(own)], "<u2").tobytes(), own.tobytes()]
         parts += [np.array([multiplier], "<i4").tobytes(), np.array([-shift], np.int8).tobytes()]
-    return Array("stream", "uint8_t", np.frombuffer(b"".join(parts), np.uint8))
+    octets = np.frombuffer(b"".join(parts), np.uint8)
+    return Array("stream", "uint8_t", octets, sum(each.size for each in pairs))
 
 
-def kept_as(weights: str, graph: Graph) -> str:
-    """As which the weights of `graph` lie in flash, where its renderer's `weights` are those."""
-    return "int8" if weights == "sparse" and not saved(graph) else weights
+@dataclass(frozen=True)
+class Masked:
+    """Rows of constants as the helper ``unpack`` takes them: of each `before`, `masked` and `behind` words."""
+
+    before: int
+    masked: int
+    behind: int
+    array: Array
+
+    @property
+    def words(self) -> int:
+        """Of a row."""
+        return self.before + self.masked + self.behind
 
 
-def saved(graph: Graph) -> dict[str, tuple[int, int]]:
-    """By layer whose weights are kept sparse: the bytes of its entries, and of all its weights."""
-    found = {}
-    for entry in graph.entries:
-        for layer, operator in graph.layers(entry):
-            op = lower.lower(graph, operator, layer)
-            if isinstance(op, lower.FullyConnected | lower.Convolution) and not getattr(op, "depthwise", False):
-                pairs = channels(op.weights)
-                if pairs is not None:
-                    found[layer] = sum(each.size for each in pairs), op.weights.size
-    return found
+def masked(weights: np.ndarray, constants: np.ndarray, outputs: int, most: float = SHARE) -> Masked | None:
+    """`constants`, 32 bits (rows, words), with int8 `weights` of a depthwise convolution among them, each of which
+    takes part in so many `outputs`. A word of which more than `most` would be left stays whole: it is quicker copied.
+
+    None where they are better left dense."""
+    if outputs < _OUTPUTS or np.count_nonzero(weights) > _MOSTLY * weights.size:
+        return None
+    rows, words = constants.shape
+    octets = np.ascontiguousarray(constants).view(np.uint8).reshape(rows, words, 4)
+    codes = np.concatenate([[0], np.cumsum(np.count_nonzero(octets, axis=(0, 2)))])
+    first, end = np.triu_indices(words + 1, 1)  # of every run of words
+    kept = codes[end] - codes[first] + rows * -(-(end - first) // 2)
+    size = 4 * rows * (end - first)
+    best = int(np.argmin(kept - most * size))
+    if size[best] - kept[best] < SHARE * weights.size:
+        return None
+    begin, stop = int(first[best]), int(end[best])
+    parts = []
+    for row in octets:
+        parts.append(row[:begin].tobytes())
+        eights = np.pad(row[begin:stop].reshape(-1), (0, (stop - begin) % 2 * 4)).reshape(-1, 8)
+        parts += [np.packbits(eight != 0).tobytes() + eight[eight != 0].tobytes() for eight in eights]
+        parts.append(row[stop:].tobytes())
+    elsewhere = max(weights.size - int(size[best]), 0)  # weights in words that stay whole
+    packed = np.frombuffer(b"".join(parts), np.uint8)
+    array = Array("stream", "uint8_t", packed, int(kept[best]) + elsewhere)
+    return Masked(begin, stop - begin, words - stop, array)

@@ -13,7 +13,6 @@ from ..emit.cortex_m.instruction_sets import RENDERERS
 from ..emit.model import emit_plan
 from ..emit.plan import INPUTS, Plan, compile_plan
 from ..emit.portable.renderer import Renderer
-from ..emit.sparse import kept_as
 from ..emulate import exchange, harness, observers
 from ..emulate.build import RUNTIME, build, stubs
 from ..emulate.machine import Count
@@ -102,7 +101,7 @@ def measure(
         graph.name,
         target.name,
         f"{toolchain.version} {OPTIMIZE[renderer.optimize]}",
-        kept_as(renderer.weights, graph),
+        plan.weights,
         machine.name,
         total.instructions[0],
         total.cycles[0] if timed and total.cycles else None,

@@ -112,13 +112,14 @@ class Across(Renderer):
                 name=name,
                 channels=channels,
             )
-        return Kernel(
+        kernel = Kernel(
             _each(call, edge, (first_row, end_row), (first, run), (output_rows, output_columns)),
             Demand(over=(_over(op, site, bool(edge)),)),
             arrays=(self.across_stream(op), *(padding_of(op, channels) if edge else ())),
             helpers=tuple(helpers),
             macs=positions(site) * op.weights.size,
         )
+        return self.with_constants(op, kernel, site)
 
 
 def _over(op: lower.Convolution, site: Site, edge: bool) -> Over:

@@ -103,7 +103,7 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, Armv6mPooling, BlockRenderer
         zero = f"(uint32_t){op.input_zero_point}" if op.input_zero_point >= 0 else f"(uint32_t)({op.input_zero_point})"
         bias = folded_bias(op, op.weights.reshape(-1, channels).T)
         stream = words(windows(op, _rounding(op)), bias[:, None], scaling(op, channels)[0][:, None])
-        constants = f"stream + {stream.values.shape[1]} * channel"
+        loop = self.channel_loop(op, stream, rows * columns, site, "input++", "output++")
         clamp = clamp_of(op.requantization)
         names, calls = [], []
         for start in range(0, columns, _TOGETHER):
@@ -113,7 +113,7 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, Armv6mPooling, BlockRenderer
             kernel = _depthwise_rows(height, size, columns, channels, op.stride, clamp)
             self.helpers[names[-1]] = kernel.helper(names[-1])
             plane, output = f"plane{plus(start * stride)}", f"output{plus(start * channels)}"
-            calls.append(f"{site.prefix}_{names[-1]}({plane}, {constants}, {output}, {rows});")
+            calls.append(f"{site.prefix}_{names[-1]}({plane}, row, {output}, {rows});")
         return Kernel(
             fill(
                 """
@@ -142,7 +142,7 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, Armv6mPooling, BlockRenderer
                 elements=plane_rows * pitch,
                 padding=f"{(op.input_zero_point + (op.input_zero_point << 16)) & 0xFFFFFFFF}u",
                 channels=channels,
-                each_channel=self.each_channel(channels, "input++", "output++"),
+                each_channel=loop.head,
                 first=top * pitch + left,
                 inside_rows=min(input_rows, plane_rows - top),
                 # the pairs of which one lies in the padding
@@ -161,8 +161,8 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, Armv6mPooling, BlockRenderer
             ),
             # a channel's output reaches only that channel's input, which has been copied
             Demand(4 * plane_rows * pitch, (Over(every=channels),)),
-            arrays=(stream,),
-            helpers=tuple(dict.fromkeys(names)),
+            arrays=(loop.stream,),
+            helpers=(*dict.fromkeys(names), *loop.helpers),
             macs=rows * columns * op.weights.size,
         )
 

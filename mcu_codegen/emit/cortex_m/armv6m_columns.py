@@ -53,7 +53,7 @@ class Armv6mColumns(Columns):
         tail = (folded_bias(op, taps), high + (shifts + 11 << 26), 2 * low + (rounding(op, moved(signals.clamp)) << 16))
         return words(packed(weights), np.stack(tail, axis=1))
 
-    def column(self, signals: Signals, row: str, prefix: str) -> Column:
+    def column(self, signals: Signals, prefix: str) -> Column:
         half = -(-signals.outputs // 2)
         fitting = 1 + (_REACH + 1 - signals.taps) // signals.stride
         pairs = min(len(SUMS) // 2, half, fitting)
@@ -88,7 +88,7 @@ class Armv6mColumns(Columns):
         name = f"column_{pairs}_{signals.taps}_{signals.stride}_{signals.distance}{signals.clamp.suffix}"
         helpers[name] = _column(signals, pairs)
         back = (apart - pairs) * signals.distance
-        calls.append(f"{prefix}_{name}(plane, {row}, output, {half // pairs}, {back});")
+        calls.append(f"{prefix}_{name}(plane, row, output, {half // pairs}, {back});")
         return Column(
             fill(
                 "uint32_t *const plane = (uint32_t *)(void *)scratch;\n\n$pads",

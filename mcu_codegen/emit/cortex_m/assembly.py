@@ -37,6 +37,7 @@ class Assembly:
     about: str
     parameters: tuple[str, ...]
     instructions: Sequence[str]
+    result: str = "void "
 
     def helper(self, name: str) -> Helper:
         """The function as a helper called `name`. Raises Unencodable where a line is no instruction of these cores."""
@@ -46,7 +47,7 @@ class Assembly:
         lines = "\n".join(f'        "{line}\\n"' for line in (".syntax unified", *instructions))
         return Helper(
             f"/* {self.about} */\n"
-            f"__attribute__((naked, noinline)) static void ${{prefix}}_{name}(\n    {signature})\n"
+            f"__attribute__((naked, noinline)) static {self.result}${{prefix}}_{name}(\n    {signature})\n"
             f"{{\n    __asm__ volatile(\n{lines}\n    );\n}}\n",
             (GUARD,),
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ... import lower
 from ...memory import Demand, Over
-from ..kernel import Array, Kernel, Site, fill, times
+from ..kernel import Array, Kernel, Site, fill
 from ..portable.renderer import Renderer
 from .assembly import Assembly, requantizes, undilated
 from .clamp import Clamp, clamp_of
@@ -63,8 +63,8 @@ class Column:
 class Columns(Renderer):
     """Instruction sets that have such kernels."""
 
-    def column(self, signals: Signals, row: str, prefix: str) -> Column:
-        """How one signal is convolved; `row` is a C pointer to its constants, a row of `column_stream`."""
+    def column(self, signals: Signals, prefix: str) -> Column:
+        """How one signal is convolved; ``row`` points at its constants, a row of `column_stream`."""
         raise NotImplementedError
 
     def column_stream(self, op: lower.Convolution, signals: Signals) -> Array:
@@ -99,26 +99,24 @@ class Columns(Renderer):
             or not self.computes_columns(op, signals)
         ):
             return super().depthwise(whole, site)
-        stream = self.column_stream(op, signals)
-        column = self.column(signals, f"stream + {times('channel', stream.values.shape[1])}", site.prefix)
+        column = self.column(signals, site.prefix)
         self.helpers |= {name: assembly.helper(name) for name, assembly in column.helpers.items()}
-        channel_loop = fill(
+        loop = self.channel_loop(whole, self.column_stream(op, signals), rows, site, "input++", "output++")
+        body = fill(
             """
             $each_channel
                 $each
             }
             """,
-            each_channel=self.each_channel(channels, "input++", "output++"),
+            each_channel=loop.head,
             each=column.each,
         )
         if columns > 1:
-            channel_loop = fill(
-                "for (int32_t x = 0; x < $columns; x++) {\n    $inside\n}", columns=columns, inside=channel_loop
-            )
+            body = fill("for (int32_t x = 0; x < $columns; x++) {\n    $inside\n}", columns=columns, inside=body)
         return Kernel(
-            f"{column.once}\n{channel_loop}".lstrip(),
+            f"{column.once}\n{body}".lstrip(),
             Demand(column.scratch_bytes, (Over(every=signals.distance),)),
-            arrays=(stream,),
-            helpers=tuple(column.helpers),
+            arrays=(loop.stream,),
+            helpers=(*column.helpers, *loop.helpers),
             macs=rows * columns * whole.weights.size,
         )

@@ -71,33 +71,31 @@ class MveColumns(MveAcross):
         coding = coding_of(op)
         name = f"column_{taps}_{stride}_{top}_{channels}{coding.suffix}"
         self.helpers[name] = _column(taps, stride, top, channels, coding).helper(name)
-        stream = _column_stream(op)
+        loop = self.channel_loop(op, _column_stream(op), outputs, site, "input++", "output++")
         # eight outputs are computed at a time, and a window is read as a vector
         strip_bytes = ((-(-outputs // 8) * 8 - 1) * stride // VECTOR + 2) * VECTOR
         body = fill(
             """
             $each_channel
-                ${prefix}_$name(input, scratch, stream + $words * channel, output, $inside, $outputs,
-                    $addend);
+                ${prefix}_$name(input, scratch, row, output, $inside, $outputs, $addend);
             }
             """,
             prefix=site.prefix,
             name=name,
-            each_channel=self.each_channel(channels, "input++", "output++"),
-            words=stream.values.shape[1],
+            each_channel=loop.head,
             inside=min(site.inputs[0].shape[1], (outputs - 1) * stride + taps - top),
             outputs=outputs,
             addend=coding.addend,
         )
-        helpers: tuple[str, ...] = (name,)
+        helpers = (name, *loop.helpers)
         if any(op.pads):
             body = f"{site.prefix}_fill(scratch, {op.input_zero_point}, {strip_bytes});\n{body}"
-            helpers = ("fill", name)
+            helpers = ("fill", *helpers)
         return Kernel(
             body,
             # a channel's output reaches only that channel's input, which has been copied
             Demand(strip_bytes, (Over(every=channels),)),
-            arrays=(stream,),
+            arrays=(loop.stream,),
             helpers=helpers,
         )
 

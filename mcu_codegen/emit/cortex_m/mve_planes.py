@@ -73,11 +73,12 @@ class MvePlanes(MveAcross):
                     helpers[name] = kernel.assembly(taken)
                     calls.append(
                         f"{site.prefix}_{name}(scratch + {strip * strip_bytes + done * op.stride[0] * _PITCH},"
-                        f" stream + 9 * channel, output + {(done * output_columns + start) * channels}, {times});"
+                        f" row, output + {(done * output_columns + start) * channels}, {times});"
                     )
                     done += taken * times
         self.helpers |= {name: assembly.helper(name) for name, assembly in helpers.items()}
         scratch_bytes = len(gathers) * strip_bytes
+        loop = self.channel_loop(op, _depthwise_stream(op), outputs, site, "input++", "output++")
         return Kernel(
             fill(
                 """
@@ -90,14 +91,14 @@ class MvePlanes(MveAcross):
                 prefix=site.prefix,
                 scratch_bytes=scratch_bytes,
                 zero_point=op.input_zero_point,
-                each_channel=self.each_channel(channels, "input++", "output++"),
+                each_channel=loop.head,
                 gathers="\n".join(gathers),
                 calls="\n".join(calls),
             ),
             # a channel's output reaches only that channel's input, which has been copied
             Demand(scratch_bytes, (Over(every=channels),)),
-            arrays=(_depthwise_stream(op),),
-            helpers=("fill", *helpers),
+            arrays=(loop.stream,),
+            helpers=("fill", *helpers, *loop.helpers),
             macs=positions(site) * op.weights.size,
         )
 

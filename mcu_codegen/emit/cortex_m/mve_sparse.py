@@ -6,12 +6,14 @@ to C: a vector would be nearly empty.
 
 from __future__ import annotations
 
+from ..portable.renderer import OPTIMIZE
 from .assembly import Scaled
 from .clamp import Clamp, clamp_of
 from .mve import MveRenderer
 from .mve_assembly import OFFSETS, MveAssembly, codes, coding_of, requantize, spread
 from .sparse import SparseBlocks
 from .thumb2_assembly import add_to, constant
+from .thumb2_unpack import UNPACK
 
 _ROWS = 16  # of a block
 _FEWEST = 3  # rows that vectors are used for
@@ -19,6 +21,10 @@ _FEWEST = 3  # rows that vectors are used for
 
 class SparseMveRenderer(SparseBlocks, MveRenderer):
     """Cortex-M55."""
+
+    def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
+        super().__init__(optimize)
+        self.helpers["unpack"] = UNPACK.helper("unpack")
 
     def rows_together(self, op: Scaled, pitch: int) -> int:
         reached = _ROWS * max(pitch, len(op.weights)) < OFFSETS

@@ -8,7 +8,6 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand, Over
-from ..kernel import times
 from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill, folded_bias
 from .assembly import (
     REACH,
@@ -146,16 +145,14 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, Thumb2Pooling,
         inside = min(input_columns, pitch - left)
         widen_name = f"widen_{inside}_{channels}_{input_columns * channels}_{pitch}"
         helpers: dict[str, Assembly] = {widen_name: widen(self.element_bytes, inside, channels, input_columns, pitch)}
-        stream = self._depthwise_stream(op)
-        constants = f"stream + {times('channel', stream.values.shape[1])}"
+        loop = self.channel_loop(op, self._depthwise_stream(op), rows * columns, site, "input++", "output++")
         calls = []
         for start, size in chunks:
             name = f"rows_{height}_{size}_{columns * channels}_{pitch}_{channels}_{op.stride[0]}_{op.stride[1]}"
             name += clamp.suffix
             helpers[name] = self.depthwise_rows(height, size, columns * channels, pitch, channels, op.stride, clamp)
             calls.append(
-                f"{site.prefix}_{name}(plane + {start * op.stride[1]}, {constants},"
-                f" output + {start * channels}, {rows});"
+                f"{site.prefix}_{name}(plane + {start * op.stride[1]}, row, output + {start * channels}, {rows});"
             )
         self.helpers |= {name: assembly.helper(name) for name, assembly in helpers.items()}
         return Kernel(
@@ -174,7 +171,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, Thumb2Pooling,
                 element=f"int{8 * self.element_bytes}_t",
                 elements=plane_rows * pitch,
                 zero_point=op.input_zero_point,
-                each_channel=self.each_channel(channels, "input++", "output++"),
+                each_channel=loop.head,
                 prefix=site.prefix,
                 widen=widen_name,
                 first=top * pitch + left,
@@ -183,8 +180,8 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, Thumb2Pooling,
             ),
             # a channel's output reaches only that channel's input, which has been copied
             Demand(self.element_bytes * plane_rows * pitch, (Over(every=channels),)),
-            arrays=(stream,),
-            helpers=tuple(helpers),
+            arrays=(loop.stream,),
+            helpers=(*helpers, *loop.helpers),
             macs=rows * columns * op.weights.size,
         )
 

@@ -84,7 +84,7 @@ class Thumb2Columns(Columns):
         tail = np.stack([2 * folded_bias(op, taps), multipliers, shifts], axis=1)
         return words(packed(self.group(weights)), tail)
 
-    def column(self, signals: Signals, row: str, prefix: str) -> Column:
+    def column(self, signals: Signals, prefix: str) -> Column:
         table = self._table(signals)
         together = next(count for count in (4, 2, 1) if self._fits(self._uses(signals, count)))
         helpers: dict[str, Assembly] = {}
@@ -105,7 +105,7 @@ class Thumb2Columns(Columns):
                     str(rows),
                 )
                 done += positions * rows
-        call(f"tabulate_{signals.taps}_{table.kinds}", self._tabulate(table), row, "scratch")
+        call(f"tabulate_{signals.taps}_{table.kinds}", self._tabulate(table), "row", "scratch")
         done = 0
         for outputs, rounds in ((together, signals.outputs // together), (signals.outputs % together, 1)):
             if outputs and rounds:

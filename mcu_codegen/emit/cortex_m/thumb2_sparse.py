@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from ..portable.renderer import OPTIMIZE
 from .armv7m import Armv7mRenderer
 from .assembly import Scaled
 from .clamp import clamp_of
@@ -11,12 +12,17 @@ from .dsp import DspRenderer
 from .sparse import SparseBlocks
 from .thumb2 import Requantize, Thumb2Renderer
 from .thumb2_assembly import Thumb2Assembly, add_to
+from .thumb2_unpack import UNPACK
 
 
 class _SparseThumb2(SparseBlocks, Thumb2Renderer):
     """Inputs are doubled while packing, so that accumulators arrive as the requantisation of `dsp` wants them."""
 
     sparse_scale = 2
+
+    def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
+        super().__init__(optimize)
+        self.helpers["unpack"] = UNPACK.helper("unpack")
 
     def sparse_bytes(self, rows: int) -> int:
         return self.element_bytes * _lanes(rows)

@@ -100,6 +100,44 @@ static inline int32_t ${prefix}_word(const uint8_t *from)
     return (int32_t)(from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24);
 }
 """),
+    "unpack": Helper(
+        """\
+/* Constants as a kernel reads them: so many words before; words of which only bytes that are not zero are there, of
+   every eight behind a mask of them; so many words behind. Returns where the next ones begin. */
+static inline const uint8_t *${prefix}_unpack(const uint8_t *from, void *constants, int32_t before, int32_t masked,
+                                              int32_t behind)
+{
+    uint32_t *to = (uint32_t *)constants;
+    uint8_t *eight;
+
+    for (; before > 0; before--) {
+        *to++ = (uint32_t)${prefix}_word(from);
+        from += 4;
+    }
+    eight = (uint8_t *)to;
+    for (int32_t i = 0; i < masked; i++) {
+        *to++ = 0;
+    }
+    for (; masked > 0; masked -= 2) {
+        uint8_t *at = eight;
+
+        for (uint32_t mask = *from++; mask != 0; mask = mask << 1 & 255) {
+            if (mask & 128) {
+                *at = *from++;
+            }
+            at++;
+        }
+        eight += 8;
+    }
+    for (; behind > 0; behind--) {
+        *to++ = (uint32_t)${prefix}_word(from);
+        from += 4;
+    }
+    return from;
+}
+""",
+        ("word",),
+    ),
     "dot4": _dot4("dot4", "int8_t"),
     "dot4_wide": _dot4("dot4_wide", "int16_t"),
     "sum4": Helper("""\

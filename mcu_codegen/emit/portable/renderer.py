@@ -20,7 +20,7 @@ from ... import lower
 from ...graph import Graph, Tensor
 from ...memory import Demand
 from .. import overlap
-from ..kernel import Array, Helper, Kernel, Site, ctype, fill, in_fours, plus, positions, times
+from ..kernel import Array, ChannelLoop, Helper, Kernel, Site, ctype, fill, in_fours, plus, positions, times
 from ..text import Origin
 from . import lstm
 from .elementwise import Elementwise
@@ -213,7 +213,7 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping, SvdfKernel, lstm
         _, height, width, channels = op.weights.shape
         copies = op.depth_multiplier
         code, arrays = self.quantize(op.requantization, "sum", site)
-        return Kernel(
+        kernel = Kernel(
             fill(
                 """
                 for (int32_t y = 0; y < $rows; y++) {
@@ -252,6 +252,20 @@ class Renderer(Pooling, Elementwise, Movement, Heads, Stepping, SvdfKernel, lstm
             helpers=("quantize",),
             macs=positions(site) * op.weights.size,
         )
+        return self.with_constants(op, kernel, site)
+
+    def with_constants(self, op: lower.Convolution, kernel: Kernel, site: Site) -> Kernel:
+        """`kernel` of a depthwise convolution, without scratch, which reads its first array throughout: with that array
+        as it lies in flash."""
+        return kernel
+
+    def channel_loop(
+        self, op: lower.Convolution, stream: Array, outputs: int, site: Site, *advances: str
+    ) -> ChannelLoop:
+        """`each_channel` of `op`, whose constants are the rows of `stream`; one round computes `outputs`."""
+        channels, words = stream.values.shape
+        row = f"const uint32_t *const row = stream + {times('channel', words)};"
+        return ChannelLoop(f"{self.each_channel(channels, *advances)}\n    {row}\n", stream)
 
     def each_channel(self, channels: int, *advances: str) -> str:
         """The head of a loop over the channels of a depthwise convolution; `advances` move pointers to the next one."""

@@ -1,0 +1,55 @@
+"""Unpacking sparse constants on Cortex-M3, M4, M7 and M33, and on M55: the next byte that is not zero is counted to."""
+
+from __future__ import annotations
+
+from .thumb2_assembly import Thumb2Assembly
+
+UNPACK = Thumb2Assembly(
+    "Words as they are; words of which only bytes that are not zero are there, of every eight behind a mask of them;"
+    " words as they are.",
+    ("const uint8_t *from", "void *constants", "int32_t before", "int32_t masked", "int32_t behind"),
+    [
+        "push {r4-r6, lr}",
+        "1:",
+        "subs r2, #1",
+        "bcc 2f",
+        "ldr r4, [r0], #4",
+        "str r4, [r1], #4",
+        "b 1b",
+        "2:",
+        "mov r5, r1",
+        "mov r2, r3",
+        "mov r4, #0",
+        "3:",
+        "str r4, [r1], #4",
+        "subs r2, #1",
+        "bne 3b",
+        "4:",
+        "ldrb r2, [r0], #1",
+        "mov r4, r5",
+        "lsls r2, r2, #24",
+        "beq 6f",
+        "5:",
+        "clz r12, r2",
+        "lsl r2, r2, r12",
+        "add r4, r4, r12",
+        "ldrb r12, [r0], #1",
+        "strb r12, [r4], #1",
+        "lsls r2, r2, #1",
+        "bne 5b",
+        "6:",
+        "adds r5, #8",
+        "subs r3, #2",
+        "bgt 4b",
+        "ldr r2, [sp, #16]",
+        "7:",
+        "subs r2, #1",
+        "bcc 8f",
+        "ldr r4, [r0], #4",
+        "str r4, [r1], #4",
+        "b 7b",
+        "8:",
+        "pop {r4-r6, pc}",
+    ],
+    "const uint8_t *",
+)
