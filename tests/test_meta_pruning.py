@@ -242,7 +242,7 @@ def test_pruned_weights_are_zero_codes_after_adaptation(material, tmp_path):  # 
     adapted = subject.adapt(clips(6, 3, 1), 3, LEARNER)
     graph = quantize(adapted_checkpoint(held, adapted, labels[2:5]), _relabelled(material, labels[2:5])).graph
     saved = compile_plan(graph, SparseRenderer()).sparse
-    assert len(saved) == 5  # stem and pointwise layers
+    assert len(saved) == 9  # stem, depthwise and pointwise layers
     assert sum(kept for kept, _ in saved.values()) <= 0.3 * sum(dense for _, dense in saved.values())
 
 

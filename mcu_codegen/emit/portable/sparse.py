@@ -54,7 +54,7 @@ class SparseRenderer(Renderer):
         words, most = dense.values, sparse.SHARE
         if dense.ctype == "int8_t":  # nothing but weights
             words, most = np.pad(words.reshape(1, -1), ((0, 0), (0, -words.size % 4))).view("<u4"), 1.0
-        if words.ndim == 1 or words.nbytes > _ROOM or self.optimize == "ram":
+        if words.ndim == 1 or words.nbytes > _ROOM or self.optimize == "ram":  # of one dimension: not in rows
             return kernel
         kept = sparse.masked(op.weights, words, positions(site), most)
         if kept is None:
