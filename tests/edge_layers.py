@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from random_layers import Layers
 
-from mcu_codegen.graph import Elementwise, FullyConnected, Graph, Pool2D, Quantization
+from mcu_codegen.graph import Elementwise, Graph, Pool2D, Quantization
 
 INPUTS = (1, 3, 255, 561, 1020, 1024, 1028, 1364, 1368, 2704, 4095, 4096, 8192, 10_000)
 CHANNELS = (1, 2, 60, 256, 257, 344, 520, 820, 1023, 1028, 1364, 1366, 1500)
@@ -36,12 +36,6 @@ COLUMNS = (
 )
 
 
-def fully_connected(layers: Layers, inputs: int, outputs: int = 3) -> None:
-    source, output = layers.input(1, inputs), layers.activation((1, outputs))
-    constants = layers.constants((outputs, inputs), 0, source, output)
-    layers.append("FULLY_CONNECTED", source, output, FullyConnected(), *constants)
-
-
 def pool(layers: Layers, rows: int, columns: int, channels: int) -> None:
     source = layers.input(1, rows, columns, channels)
     output = layers.new((1, 1, 1, channels), "int8", layers.tensors[source].quantization or Quantization((), ()))
@@ -56,7 +50,8 @@ def add(layers: Layers, elements: int) -> None:
 def inputs() -> Graph:
     layers = Layers(1)
     for each in INPUTS:
-        fully_connected(layers, each)
+        layers.fully_connected(each, 3)
+        layers.fully_connected(each, 1)
     for elements in (1, 1021, 10_000):
         add(layers, elements)
     return layers.graph()

@@ -131,6 +131,11 @@ class Layers:
         options = DepthwiseConv2D(padding, stride, dilation, self.fused(), multiplier)
         return self.append("DEPTHWISE_CONV_2D", source, output, options, *constants)
 
+    def fully_connected(self, depth: int, outputs: int) -> int:
+        source, output = self.input(1, depth), self.activation((1, outputs))
+        constants = self.constants((outputs, depth), 0, source, output)
+        return self.append("FULLY_CONNECTED", source, output, FullyConnected(self.fused()), *constants)
+
     # What one test draws many times
 
     def any_convolution(self) -> None:
@@ -231,10 +236,17 @@ class Layers:
         self.convolution(source, self.between(1, 10), window, (1, 1))
 
     def any_fully_connected(self) -> None:
-        depth, outputs = self.one(1, 15, 64, 200, 700), self.between(1, 10)
-        source, output = self.input(1, depth), self.activation((1, outputs))
-        constants = self.constants((outputs, depth), 0, source, output)
-        self.append("FULLY_CONNECTED", source, output, FullyConnected(self.fused()), *constants)
+        self.fully_connected(self.one(1, 15, 64, 200, 700), self.between(1, 10))
+
+    def any_single(self) -> None:
+        """A single channel of one row or many where they lie, or of windows, whole rows of the image or gathered."""
+        if self.one(0, 1):
+            self.fully_connected(self.one(1, 2, 3, 4, 15, 48, 300, 301, 700, 1088), 1)
+            return
+        columns = self.between(1, 7)
+        source = self.input(1, self.between(3, 9), columns, self.one(1, 3, 7, 16, 48, 65))
+        window = (self.between(1, 3), self.one(1, 2, columns))
+        self.convolution(source, 1, window, (self.one(1, 1, 2), self.one(1, 1, 2)))
 
     def any_column_of_many(self) -> None:
         """A depthwise convolution over one column of pixels: few outputs and many, one after another in place; weights
@@ -338,5 +350,6 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "repeated": Layers.any_repeated,
     "step": Layers.any_step,
     "five rows": Layers.five_rows,
+    "single": Layers.any_single,
 }
 """By name, what draws one or more layers."""

@@ -11,7 +11,7 @@ from random_layers import KINDS, Layers
 
 from mcu_codegen import arithmetic
 from mcu_codegen.emit.cortex_m.affine import affine
-from mcu_codegen.emit.cortex_m.instruction_sets import RENDERERS, WIDE
+from mcu_codegen.emit.cortex_m.instruction_sets import DENSE, RENDERERS, WIDE
 from mcu_codegen.emit.cortex_m.mve_assembly import LONGEST
 from mcu_codegen.emit.cortex_m.pooling import PoolingKernels, share
 from mcu_codegen.emit.plan import compile_plan
@@ -27,12 +27,12 @@ from mcu_codegen.targets import TARGETS
 
 REACHED = {
     "cortex-m0": {"multiply", "rows", "column", "add", "max", "average"},
-    "cortex-m3": {"multiply", "rows", "column", "add", "max", "average"},
-    "cortex-m4": {"multiply", "rows", "column", "across", "add", "max", "average"},
-    "cortex-m55": {"multiply", "rows", "column", "across", "add", "sums", "max", "average"},
+    "cortex-m3": {"multiply", "dot", "rows", "column", "add", "max", "average"},
+    "cortex-m4": {"multiply", "dot", "rows", "column", "across", "add", "max", "average"},
+    "cortex-m55": {"multiply", "dot", "rows", "column", "across", "add", "sums", "max", "average"},
 }
-"""By core, how the names of its kernels begin: matrices, depthwise rows and columns, depthwise across channels (of MVE
-sixteen together), sums of two codes, sums over an image, pooled windows."""
+"""By core, how the names of its kernels begin: matrices, those of a single channel, depthwise rows and columns,
+depthwise across channels (of MVE sixteen together), sums of two codes, sums over an image, pooled windows."""
 
 
 def executor(graph: Graph, core: str, compiler: str, renderer: Renderer) -> CoreExecutor:
@@ -207,14 +207,38 @@ def test_kernels_leave_portable_helpers_their_names(instruction_set: str) -> Non
 
 def test_portable_layers_say_why() -> None:
     layers = Layers(0)
-    layers.convolution(layers.input(1, 4, 4, 8), 1, (2, 2), (1, 1))
+    output = layers.convolution(layers.input(1, 4, 4, 8), 1, (2, 2), (1, 1))
+    source, weights, _ = layers.operators[-1].inputs
+    scale = 1.5 * layers.tensors[output].scale / layers.tensors[source].scale
+    layers.tensors[weights].quantization = Quantization((scale,), (0,), 0)
     layers.any_mean()
-    renderer = RENDERERS["dsp"]()
-    assert compile_plan(layers.graph(), renderer).portable == {
-        "00_conv_2d": "kernels compute channels in pairs, and it has one",
-        "01_mean": "no kernel of dsp for this operator or its shape",
-    }
-    assert not compile_plan(layers.graph(), Renderer()).portable
+    graph = layers.graph()
+    portable = compile_plan(graph, RENDERERS["dsp"]()).portable
+    assert portable.pop("00_conv_2d").startswith("channel 0 has a right shift of -1 and accumulators up to ")
+    assert portable == {"01_mean": "no kernel of dsp for this operator or its shape"}
+    assert not compile_plan(graph, Renderer()).portable
+
+
+def singles(seed: int) -> Graph:
+    layers = Layers(seed)
+    for _ in range(30):
+        layers.any_single()
+    return layers.graph()
+
+
+@pytest.mark.parametrize("instruction_set", [each for each in DENSE if each != "portable"])
+def test_a_single_channel_has_a_kernel(instruction_set: str) -> None:
+    """Such as the last layer of a wake word has."""
+    for optimize in ("speed", "size"):
+        for kinds in (DENSE, WIDE):
+            if instruction_set in kinds:
+                assert not compile_plan(singles(1), kinds[instruction_set](optimize)).portable
+
+
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("core", ["cortex-m3", "cortex-m4", "cortex-m55"])
+def test_single_channels_equal_numpy(core: str, compiler: str) -> None:
+    agree(singles(2), 2, core, compiler, RENDERERS[TARGETS[core].instruction_set]())
 
 
 def test_dead_channels_and_clamps_have_kernels() -> None:

@@ -37,6 +37,8 @@ def sparse_layers(seed: int, keep: float) -> Graph:
         layers.convolution(source, layers.between(2, 30), (1, 1), (1, 1))
     layers.convolution(layers.input(1, 5, 5, 8), 6, (3, 3), (1, 1))
     layers.convolution(layers.input(1, 40, 1, 20), 6, (4, 1), (2, 1))
+    for rows in (1, 9):
+        layers.convolution(layers.input(1, rows, 1, 260), 1, (1, 1), (1, 1))
     layers.depthwise(layers.input(1, 5, 5, 8))
     return thinned(layers, keep)
 
@@ -168,7 +170,7 @@ def test_emit_says_which_weights_are_sparse(tmp_path: Path, capsys: pytest.Captu
     graph = replace(sparse_layers(1, 0.15), metadata={})
     model.write_bytes(tflite.write(graph))
     assert cli.main(["emit", str(model), "-o", str(tmp_path / "out")]) == 0
-    assert "sparse weights in 11 layers" in capsys.readouterr().out
+    assert "sparse weights in 13 layers" in capsys.readouterr().out
     assert cli.main(["emit", str(model), "--weights", "int8", "-o", str(tmp_path / "out")]) == 0
     assert "sparse" not in capsys.readouterr().out
     model.write_bytes(tflite.write(random_graph(5)))

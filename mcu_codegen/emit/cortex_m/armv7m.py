@@ -13,8 +13,9 @@ import numpy as np
 
 from .assembly import divisor, gap
 from .clamp import Clamp
-from .thumb2 import Thumb2Renderer, pair_product, row_loop, sums
-from .thumb2_assembly import Thumb2Assembly, add_to, to_codes
+from .thumb2 import Thumb2Renderer, pair_product, sums
+from .thumb2_assembly import Thumb2Assembly, add_to, row_loop, to_codes
+from .thumb2_dot import ONE
 
 
 class Armv7mRenderer(Thumb2Renderer):
@@ -25,6 +26,7 @@ class Armv7mRenderer(Thumb2Renderer):
     multiply_add = "mla"
     scale = 1
     unrolled = (16, 4)  # inputs
+    four = ONE * 4
 
     def interleave(self, weights: np.ndarray) -> np.ndarray:
         """By turns."""

@@ -27,12 +27,14 @@ class Product:
     """Two helpers of an instruction set. `pack` (input, wide) lays rows of input out as `multiply` wants them; where it
     is "", `multiply` reads a row where it lies.
 
-    `multiply` (wide, stream, output, rounds) gives the codes of the channels of so many rounds of the stream.
+    `multiply` (wide, stream, output, rounds) gives the codes of the channels of so many rounds of the stream; where
+    `rows` is not 0, (wide, stream, output, rows) those of so many rows, of a layer with a single channel.
     """
 
     pack: str
     multiply: str
     wide_bytes: int
+    rows: int = 0
 
 
 class BlockRenderer(Renderer):
@@ -138,13 +140,16 @@ class BlockRenderer(Renderer):
         together = self._together(op, window)
         rest = positions % together
         block, last = (self.product(op, window, channels, rows, window) for rows in (together, rest or together))
+        wide_at = gathering.scratch_bytes + together * window
+        buffers = [f"int8_t *const windows = scratch + {gathering.scratch_bytes};"]
+        if block.pack:
+            buffers.append(f"void *const wide = scratch + {wide_at};")
         # windows are counted: where `next` was compared with the end of `windows`, gcc 12 took the address that holds
         # behind the comparison for one that always holds
         return Kernel(
             fill(
                 """
-                int8_t *const windows = scratch + $windows_at;
-                void *const wide = scratch + $wide_at;
+                $buffers
                 int32_t filled = 0; /* windows */
 
                 $start
@@ -164,8 +169,7 @@ class BlockRenderer(Renderer):
                 $rest
                 """,
                 prefix=site.prefix,
-                windows_at=gathering.scratch_bytes,
-                wide_at=gathering.scratch_bytes + together * window,
+                buffers="\n".join(buffers),
                 start=gathering.start,
                 output_rows=site.output.shape[1],
                 gather_row=gathering.row,
@@ -177,11 +181,9 @@ class BlockRenderer(Renderer):
                 window=window,
                 rest=self.calls(last, stream, "windows", channels, site) if rest else "",
             ).rstrip(),
-            Demand(
-                gathering.scratch_bytes + together * window + block.wide_bytes, (overlap.windows(op, site, together),)
-            ),
+            Demand(wide_at + block.wide_bytes, (overlap.windows(op, site, together),)),
             arrays=(stream,),
-            helpers=(*gathering.helpers, block.pack, block.multiply, last.pack, last.multiply),
+            helpers=(*gathering.helpers, *_helpers(block, last)),
             macs=positions * op.weights.size,
         )
 
@@ -214,7 +216,7 @@ class BlockRenderer(Renderer):
         blocks, rest = divmod(rows, together)
 
         parts, products = [], []
-        lying = self.lying(op, depth, channels) if rows == 1 else ""
+        lying = self.lying(op, depth, channels) if rows == 1 and channels >= self.together else ""
         if lying:
             products.append(Product("", lying, 0))
             parts.append(self.calls(products[0], stream, "input", channels, site))
@@ -239,14 +241,15 @@ class BlockRenderer(Renderer):
         if rest:
             products.append(self.product(op, depth, channels, rest, pitch))
             parts.append(self.calls(products[-1], stream, "input", channels, site))
+        packed = bool(products[0].pack)
         return Kernel(
-            "\n".join([*([] if lying else ["void *const wide = scratch;", ""]), *parts]),
+            "\n".join([*(["void *const wide = scratch;", ""] if packed else []), *parts]),
             Demand(
                 max(each.wide_bytes for each in products),
-                (overlap.rows(rows, pitch, channels, 0 if lying else together),),
+                (overlap.rows(rows, pitch, channels, together if packed else 0),),
             ),
             arrays=(stream,),
-            helpers=tuple(name for each in products for name in (each.pack, each.multiply) if name),
+            helpers=_helpers(*products),
             macs=rows * op.weights.size,
         )
 
@@ -255,7 +258,7 @@ class BlockRenderer(Renderer):
         together with channels that are computed twice. Rows are filled up to `granule`."""
         channels = len(weights)
         weights = np.pad(weights, ((0, 0), (0, self.filled(weights.shape[1]) - weights.shape[1])))
-        if channels % self.together:
+        if channels > 1 and channels % self.together:
             whole = channels - channels % self.together
             order = np.r_[:whole, channels - self.together : channels]
             scaling = op.requantization
@@ -270,6 +273,8 @@ class BlockRenderer(Renderer):
 
     def calls(self, product: Product, stream: Array, source: str, channels: int, site: Site) -> str:
         """C that takes the rows at `source` to codes at ``output``."""
+        if product.rows:
+            return f"{site.prefix}_{product.multiply}({source}, stream, output, {product.rows});"
         rounds, words = stream.values.shape
         wide = "wide" if product.pack else source
         lines = [f"{site.prefix}_{product.pack}({source}, wide);"] if product.pack else []
@@ -279,6 +284,10 @@ class BlockRenderer(Renderer):
             at, first = whole * words, channels - self.together
             lines.append(f"{site.prefix}_{product.multiply}({wide}, stream + {at}, output + {first}, 1);")
         return "\n".join(lines)
+
+
+def _helpers(*products: Product) -> tuple[str, ...]:
+    return tuple(name for each in products for name in (each.pack, each.multiply) if name)
 
 
 def pack_name(depth: int, rows: int, pitch: int) -> str:

@@ -24,8 +24,8 @@ from .dsp_across import DspAcross
 from .dsp_assembly import requantize
 from .dsp_five import FiveRows
 from .dsp_pooling import DspPooling
-from .thumb2 import Thumb2Renderer, pair_product, row_loop, sums
-from .thumb2_assembly import Thumb2Assembly, add_to
+from .thumb2 import Thumb2Renderer, pair_product, sums
+from .thumb2_assembly import Thumb2Assembly, add_to, row_loop
 
 
 class DspRenderer(DspAcross, DspPooling, Thumb2Renderer):
@@ -36,6 +36,11 @@ class DspRenderer(DspAcross, DspPooling, Thumb2Renderer):
     multiply_add = "smlad"
     scale = 2
     unrolled = (32, 4)  # steps of two inputs
+    four = (
+        *("ldr r8, [r0], #4", "ldr r9, [r1], #4"),
+        *("sxtb16 r12, r8, ror #8", "sxtb16 r8, r8", "sxtb16 lr, r9, ror #8", "sxtb16 r9, r9"),
+        *("smlad r11, r8, r9, r11", "smlad r11, r12, lr, r11"),
+    )
     # r12 and lr become two weights of the first and of the second channel: instructions that load, and that compute
     load: tuple[str, ...] = ("ldr r12, [r1], #4",)
     widen: tuple[str, ...] = ("sxtb16 lr, r12, ror #8", "sxtb16 r12, r12")

@@ -42,6 +42,7 @@ from .mve_assembly import (
     vectors_of,
 )
 from .mve_columns import MveColumns
+from .mve_dot import dot, dot_stream
 from .mve_planes import MvePlanes
 from .mve_pooling import MvePooling
 from .mve_sliding import MveSliding
@@ -71,12 +72,14 @@ class MveRenderer(MveAddition, MvePooling, MveSliding, MveColumns, MvePlanes, Bl
         return super().taps(op, site, f'{visit}\n__asm__ volatile("");')
 
     def obstacle(self, op: Scaled, channels: int) -> str:
-        if channels == 1:
-            return unscaled(op) or "kernels compute channels in pairs, and it has one"
         return unscaled(op) or ("" if self.block * channels < OFFSETS else f"{channels} channels are too many")
 
     def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
         coding = coding_of(op)
+        if channels == 1:
+            name = f"dot_{depth}_{pitch}{coding.suffix}"
+            self.helpers[name] = dot(depth, pitch, coding).helper(name)
+            return Product("", name, 0, rows)
         multiply = f"multiply_{depth}x{rows}_{channels}{coding.suffix}"
         self.helpers[multiply] = _multiply(depth, channels, rows, coding, self.most).helper(multiply)
         return Product(self.pack(depth, rows, pitch), multiply, vectors_of(depth) * VECTOR * rows)
@@ -100,6 +103,8 @@ class MveRenderer(MveAddition, MvePooling, MveSliding, MveColumns, MvePlanes, Bl
         """Per pair of channels: a vector of weights of each by turns, the rows filled up with zeros; both tails and
         what `codes` adds."""
         channels, depth = weights.shape
+        if channels == 1:
+            return dot_stream(op, weights)
         pairs = channels // 2
         filled = np.pad(weights, ((0, 0), (0, -depth % VECTOR)))
         turns = filled.reshape(pairs, 2, -1, VECTOR).transpose(0, 2, 1, 3).reshape(pairs, -1)

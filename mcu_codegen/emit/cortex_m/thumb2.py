@@ -30,6 +30,7 @@ from .thumb2_addition import Thumb2Addition
 from .thumb2_assembly import Thumb2Assembly, add_to, constant
 from .thumb2_columns import Thumb2Columns, widen
 from .thumb2_copy import COPY
+from .thumb2_dot import dot, dot_stream
 from .thumb2_pooling import Thumb2Pooling
 
 _COLUMNS = 5  # columns that a depthwise kernel computes at a time, at most
@@ -45,6 +46,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, Thumb2Pooling,
     farthest = REACH // (BlockRenderer.block - 1)
     copied = (16, 2)  # for speed and for size, how many words are copied without a jump, at most
     scale: int  # of accumulators: 2 where a kernel doubles one operand
+    four: Sequence[str]  # what `thumb2_dot.ONE` does, for four inputs
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         super().__init__(optimize)
@@ -82,7 +84,7 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, Thumb2Pooling,
         raise NotImplementedError
 
     def obstacle(self, op: Scaled, channels: int) -> str:
-        return unscaled(op) or ("" if channels > 1 else "kernels compute channels in pairs, and it has one")
+        return unscaled(op)
 
     def rows_together(self, op: Scaled, pitch: int) -> int:
         """As many as offsets reach, with two bytes to spare."""
@@ -94,8 +96,13 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, Thumb2Pooling,
         return name
 
     def product(self, op: Scaled, depth: int, channels: int, rows: int, pitch: int) -> Product:
-        # a single row has no neighbour whose distance would matter
         clamp = clamp_of(op.requantization)
+        if channels == 1:
+            name = f"dot_{depth}_{pitch}{clamp.suffix}"
+            finish = self.requantize(["r11"], "r5", "r10", "r6", clamp)
+            self.helpers[name] = dot(self.four, depth, pitch, self.by_goal(64, 8), finish).helper(name)
+            return Product("", name, 0, rows)
+        # a single row has no neighbour whose distance would matter
         filled = self.filled(depth)
         multiply = f"multiply_{filled}x{rows}" + (f"_{channels}" if rows > 1 else "") + clamp.suffix
         self.helpers[multiply] = self.multiply_rows(filled, channels, rows, clamp).helper(multiply)
@@ -125,6 +132,8 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, Thumb2Pooling,
     def stream(self, op: Scaled, weights: np.ndarray) -> Array:
         """Per pair of channels: two biases, the weights of both, the first multiplier, a word that holds both shifts
         and, in its upper half, `rounding`; the second multiplier."""
+        if len(weights) == 1:
+            return dot_stream(op, weights)
         pairs = len(weights) // 2
         bias = self.scale * folded_bias(op, weights).reshape(pairs, 2)
         multipliers, shifts = (each.reshape(pairs, 2) for each in scaling(op, len(weights)))
@@ -190,14 +199,6 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, Thumb2Pooling,
         channels = op.weights.shape[3]
         bias = self.scale * folded_bias(op, op.weights.reshape(-1, channels).T)
         return words(bias[:, None], windows(op, _rounding(op)), scaling(op, channels)[0][:, None])
-
-
-def row_loop(step: list[str], steps: int, most: int) -> list[str]:
-    """`step` again and again for `pair_product`, where one row leaves r7 to count; `most` as in `unrolled`."""
-    unrolled = divisor(steps, max(most // 8, 1)) if steps else 0
-    if unrolled == steps:
-        return step * steps
-    return [*constant("r7", steps // unrolled), "2:", *step * unrolled, "subs r7, #1", "bne 2b"]
 
 
 def _rounding(op: Scaled) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .assembly import Assembly
+from .assembly import Assembly, divisor
 from .clamp import Clamp
 from .ranges import Ranges, encodable
 
@@ -96,6 +96,14 @@ def constant(register: str, value: int) -> list[str]:
     """`register` becomes `value`, 0 or more."""
     upper = [f"movt {register}, #{value >> 16}"] if value >> 16 else []
     return [f"movw {register}, #{value & 0xFFFF}", *upper]
+
+
+def row_loop(step: Sequence[str], steps: int, most: int) -> list[str]:
+    """`step` so many times, without a jump an eighth of `most` times, at most; r7 counts."""
+    unrolled = divisor(steps, max(most // 8, 1)) if steps else 0
+    if unrolled == steps:
+        return [*step] * steps
+    return [*constant("r7", steps // unrolled), "2:", *[*step] * unrolled, "subs r7, #1", "bne 2b"]
 
 
 def to_codes(registers: Sequence[str], twice_addend: str, shift: str, clamp: Clamp) -> list[list[str]]:
