@@ -32,7 +32,7 @@ class Addition(Renderer):
         code, the addend, and how many elements there are."""
         raise NotImplementedError
 
-    def add_entries(self, shift: int, elements: int, scaled: bool) -> Assembly | None:
+    def add_entries(self, shift: int, elements: int, scaled: bool) -> Assembly:
         """The loop, `elements` a round. Parameters: `PARAMETERS`. The stream: how many elements there are; where sums
         are `scaled`, multiplier and addend; then the entries of the first and the second code, as unsigned bytes."""
         raise NotImplementedError
@@ -78,11 +78,9 @@ class Addition(Renderer):
         if entries is None:
             return "and kernels do not take its shift or its clamp"
         scaled = entries.multiplier > 0
-        loop = self.add_entries(entries.shift, elements, scaled)
-        if loop is None:
-            return "no sum of two tables either, and this core has no product of 64 bits"
         name = f"add_{'scaled_' * scaled}entries_{elements}_{entries.shift}"
-        return name, loop, (together, *entries.constants(self.added_by_shift(entries.shift)))
+        assembly = self.add_entries(entries.shift, elements, scaled)
+        return name, assembly, (together, *entries.constants(self.added_by_shift(entries.shift)))
 
 
 def about(shift: int) -> str:

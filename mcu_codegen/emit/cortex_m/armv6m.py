@@ -18,7 +18,7 @@ from ...memory import Demand, Over
 from ..kernel import plus
 from ..portable.renderer import OPTIMIZE, Array, Helper, Kernel, Site, fill, folded_bias
 from .armv6m_addition import Armv6mAddition
-from .armv6m_assembly import RESTORE, SAVE, SUMS, Armv6mAssembly, advance, constant, moved, saturate, take_apart
+from .armv6m_assembly import RESTORE, SAVE, SUMS, Armv6mAssembly, advance, constant, moved, requantize, take_apart
 from .armv6m_columns import Armv6mColumns
 from .armv6m_copy import COPY
 from .armv6m_pooling import Armv6mPooling
@@ -48,6 +48,7 @@ class Armv6mRenderer(Armv6mAddition, Armv6mColumns, Armv6mPooling, BlockRenderer
 
     instruction_set = "armv6m"
     block = len(SUMS)
+    mixed = 4
     farthest = 1 << 16
     together = 1
     bound = _BOUND
@@ -204,35 +205,6 @@ def _pack(name: str, depth: int, rows: int, pitch: int) -> Helper:
     )
 
 
-def _requantize(total: str, clamp: Clamp) -> list[str]:
-    """The sum in `total` to an int8 code in r2. r0 is the shift, r5 and r6 are the multiplier; [sp] is the addend."""
-    return [
-        f"mov r2, {total}",
-        "lsls r3, r2, #17",
-        "asrs r3, r3, #17",  # al
-        "subs r2, r2, r3",
-        "asrs r2, r2, #15",  # ah
-        "movs r4, r3",
-        "muls r4, r5, r4",
-        "asrs r4, r4, #15",
-        "muls r3, r6, r3",
-        "lsls r3, r3, #1",
-        "adds r4, r4, r3",
-        "movs r3, r2",
-        "muls r3, r5, r3",
-        "adds r4, r4, r3",
-        "muls r2, r6, r2",
-        "asrs r4, r4, #16",  # the carry is the bit below
-        "adcs r2, r2, r4",
-        "asrs r3, r2, #31",
-        "adds r2, r2, r3",
-        "ldr r3, [sp]",
-        "adds r2, r2, r3",
-        "asrs r2, r2, r0",
-        *saturate(clamp),
-    ]
-
-
 def _multiply(depth: int, channels: int, rows: int, most: int, clamp: Clamp, lying: bool = False) -> Armv6mAssembly:
     """At most `most` groups of four inputs without a jump. A row that is `lying` is not packed.
 
@@ -271,7 +243,7 @@ def _multiply(depth: int, channels: int, rows: int, most: int, clamp: Clamp, lyi
     unrolled = divisor(groups, most)
     stores: list[str] = []
     for row, total in enumerate(SUMS[:rows]):
-        stores += [*_requantize(total, clamp), "strb r2, [r7]"]
+        stores += [*requantize(total, clamp), "strb r2, [r7]"]
         stores += advance("r7", channels, "r2") if row + 1 < rows else []
     return Armv6mAssembly(
         f"{rows} packed rows of {depth} inputs times channels. The outputs of a row are {channels} bytes.",
@@ -342,7 +314,7 @@ def _depthwise_rows(
             row += [*(["adds r4, r4, r5"] if len(taps) > 1 else []), *take_apart("r8", "r9")]
         row += ["ldr r0, [sp, #44]", "ldr r5, [sp, #48]", "ldr r6, [sp, #52]"]
         for total in ("r8", "r9")[: columns - column]:
-            row += [*_requantize(total, clamp), "strb r2, [r7]", *advance("r7", channels, "r2")]
+            row += [*requantize(total, clamp), "strb r2, [r7]", *advance("r7", channels, "r2")]
         done = column * stride[1]
         row += advance("r1", 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done), "r2")
     row += advance("r7", (row_columns - columns) * channels, "r2")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .addition import PARAMETERS, TABLE, Addition, about, about_entries
-from .armv6m_assembly import Armv6mAssembly, constant
+from .armv6m_assembly import RESTORE, SAVE, Armv6mAssembly, constant, requantize
+from .clamp import Clamp
 
 
 class Armv6mAddition(Addition):
@@ -17,10 +18,10 @@ class Armv6mAddition(Addition):
         once = ["ldm r3!, {r4, r5, r6, r7}", "mov r8, r6"]
         return _loop(about(shift), once, "ldrsb", products, shift, elements)
 
-    def add_entries(self, shift: int, elements: int, scaled: bool) -> Armv6mAssembly | None:
-        """r4 and r5 are the tables. A product of 64 bits is a function of its own here."""
+    def add_entries(self, shift: int, elements: int, scaled: bool) -> Armv6mAssembly:
+        """r4 and r5 are the tables."""
         if scaled:
-            return None
+            return _rescaled(shift)
         sums = ["lsls r6, r6, #2", "lsls r7, r7, #2", "ldr r6, [r4, r6]", "ldr r7, [r5, r7]", "adds r6, r6, r7"]
         once = ["ldm r3!, {r7}", "movs r4, r3", *constant("r5", TABLE), "adds r5, r5, r3"]
         return _loop(about_entries(shift, scaled), once, "ldrb", sums, shift, elements)
@@ -61,5 +62,45 @@ def _loop(what: str, once: list[str], load: str, sums: list[str], shift: int, el
             "mov r8, r4",
             "pop {r4-r7, pc}",
             *saturated,
+        ],
+    )
+
+
+def _rescaled(shift: int) -> Armv6mAssembly:
+    """One element a round: requantisation takes most of it, and nearly every register.
+
+    r8, r9 and r10 are the ends of the arrays, r11 and r12 the tables, and r7 counts up to zero.
+    """
+    entries = ["mov r1, r8", "ldrb r2, [r1, r7]", "lsls r2, r2, #2", "mov r1, r11", "ldr r2, [r1, r2]"]
+    entries += ["mov r1, r9", "ldrb r3, [r1, r7]", "lsls r3, r3, #2", "mov r1, r12", "ldr r3, [r1, r3]"]
+    return Armv6mAssembly(
+        about_entries(shift, True),
+        PARAMETERS,
+        [
+            *SAVE,
+            "sub sp, #4",
+            "ldm r3!, {r4, r5, r6}",
+            "str r6, [sp]",
+            "lsrs r6, r5, #16",
+            "uxth r5, r5",
+            *(f"adds {pointer}, {pointer}, r4" for pointer in ("r0", "r1", "r2")),
+            *(f"mov {end}, {pointer}" for end, pointer in zip(("r8", "r9", "r10"), ("r0", "r1", "r2"), strict=True)),
+            "mov r11, r3",
+            *constant("r7", TABLE),
+            "adds r3, r3, r7",
+            "mov r12, r3",
+            "rsbs r7, r4, #0",
+            f"movs r0, #{shift}",
+            "1:",
+            *entries,
+            "adds r2, r2, r3",
+            "asrs r2, r2, #1",  # entries are twice the accumulator's
+            *requantize("r2", Clamp(-128, 127, 0)),
+            "mov r1, r10",
+            "strb r2, [r1, r7]",
+            "adds r7, #1",
+            "bne 1b",
+            "add sp, #4",
+            *RESTORE,
         ],
     )

@@ -78,6 +78,35 @@ def moved(clamp: Clamp) -> int:
     return 0 if clamp.whole else -clamp.low
 
 
+def requantize(total: str, clamp: Clamp) -> list[str]:
+    """The sum in `total` to an int8 code in r2. r0 is the shift, r5 and r6 are the multiplier; [sp] is the addend."""
+    return [
+        f"mov r2, {total}",
+        "lsls r3, r2, #17",
+        "asrs r3, r3, #17",  # al
+        "subs r2, r2, r3",
+        "asrs r2, r2, #15",  # ah
+        "movs r4, r3",
+        "muls r4, r5, r4",
+        "asrs r4, r4, #15",
+        "muls r3, r6, r3",
+        "lsls r3, r3, #1",
+        "adds r4, r4, r3",
+        "movs r3, r2",
+        "muls r3, r5, r3",
+        "adds r4, r4, r3",
+        "muls r2, r6, r2",
+        "asrs r4, r4, #16",  # the carry is the bit below
+        "adcs r2, r2, r4",
+        "asrs r3, r2, #31",
+        "adds r2, r2, r3",
+        "ldr r3, [sp]",
+        "adds r2, r2, r3",
+        "asrs r2, r2, r0",
+        *saturate(clamp),
+    ]
+
+
 def take_apart(low: str, high: str) -> list[str]:
     """Add the halves of r4 to two sums; spoils r6."""
     return ["sxth r6, r4", f"add {low}, r6", "subs r4, r4, r6", "asrs r4, r4, #16", f"add {high}, r4"]

@@ -14,6 +14,7 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from .. import overlap
+from ..kernel import positions
 from ..portable.renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, fill
 from ..portable.sparse import SparseRenderer
 from .assembly import GUARD, Scaled, unscaled
@@ -46,6 +47,7 @@ class BlockRenderer(Renderer):
     granule = 4  # the weights of a channel are filled up to a multiple of it
     bound = 2**30  # accumulators that requantisation takes are smaller
     farthest = 0  # bytes between the beginnings of rows that `pack` takes, at most; 0: they are neighbours
+    mixed = 8  # channels whose depthwise convolution to several outputs each is cheaper as one that mixes them, at most
     unrolled: tuple[int, int]  # for speed and for size, how many steps a product does without a jump, at most
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
@@ -116,9 +118,11 @@ class BlockRenderer(Renderer):
 
     def convolution(self, op: lower.Convolution, site: Site) -> Kernel:
         """Copies a block of windows, row by row, side by side, and multiplies it as a matrix."""
-        if op.depth_multiplier > 1 and site.inputs[0].shape[3] == 1:
-            # of a single channel, nothing is left that would be depthwise
-            op = replace(op, weights=np.ascontiguousarray(op.weights.transpose(3, 1, 2, 0)), depth_multiplier=0)
+        if op.depth_multiplier > 1 and site.inputs[0].shape[3] <= self.mixed:
+            kernel = self.convolution(_mixed(op, site.inputs[0].shape[3]), site)
+            if kernel.portable:
+                return replace(super().convolution(op, site), portable=kernel.portable)
+            return replace(kernel, macs=positions(site) * op.weights.size)
         channels, height, width, depth = op.weights.shape
         op = replace(op, dilation=(op.dilation[0] if height > 1 else 1, op.dilation[1] if width > 1 else 1))
         pointwise = (height, width, op.stride, any(op.pads)) == (1, 1, (1, 1), False)
@@ -134,11 +138,11 @@ class BlockRenderer(Renderer):
         whole_rows = width * depth == row_bytes and not any(op.pads) and op.dilation[0] == 1
         if whole_rows and pitch <= self.farthest:
             return self.products(op, site.output.shape[1], pitch, site)
-        positions = site.output.shape[1] * site.output.shape[2]
+        windows = positions(site)
         gathering = self.gathering(op, site)
         stream = self.rounds(op, op.weights.reshape(channels, used))
         together = self._together(op, window)
-        rest = positions % together
+        rest = windows % together
         block, last = (self.product(op, window, channels, rows, window) for rows in (together, rest or together))
         wide_at = gathering.scratch_bytes + together * window
         buffers = [f"int8_t *const windows = scratch + {gathering.scratch_bytes};"]
@@ -184,7 +188,7 @@ class BlockRenderer(Renderer):
             Demand(wide_at + block.wide_bytes, (overlap.windows(op, site, together),)),
             arrays=(stream,),
             helpers=(*gathering.helpers, *_helpers(block, last)),
-            macs=positions * op.weights.size,
+            macs=windows * op.weights.size,
         )
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
@@ -288,6 +292,14 @@ class BlockRenderer(Renderer):
 
 def _helpers(*products: Product) -> tuple[str, ...]:
     return tuple(name for each in products for name in (each.pack, each.multiply) if name)
+
+
+def _mixed(op: lower.Convolution, channels: int) -> lower.Convolution:
+    """A depthwise `op` as a convolution that mixes its `channels`, with zeros for those that an output does not see."""
+    outputs = np.arange(op.weights.shape[3])
+    weights = np.zeros((len(outputs), *op.weights.shape[1:3], channels), op.weights.dtype)
+    weights[outputs, :, :, outputs // op.depth_multiplier] = op.weights[0].transpose(2, 0, 1)
+    return replace(op, weights=weights, depth_multiplier=0)
 
 
 def pack_name(depth: int, rows: int, pitch: int) -> str:
