@@ -14,7 +14,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -71,7 +71,8 @@ def _tinygrad() -> ModuleType:
 
 
 class TinygradExecutor(BatchExecutor):
-    """Describes a batch of a whole entry, then realises the outputs of all operators at once."""
+    """Describes a batch of a whole entry, then realises the outputs of all operators at once; from the third batch of
+    one size on, what was described is run again without being described."""
 
     name = "tinygrad"
     batch = 512
@@ -79,21 +80,32 @@ class TinygradExecutor(BatchExecutor):
     def __init__(self, graph: Graph) -> None:
         _tinygrad()
         super().__init__(graph)
+        self._described: dict[tuple[str, int], Callable[..., dict[int, Tensor]]] = {}
 
     def _invoke(self, entry: Entry, values: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-        current = {index: int32(data) for index, data in values.items()}
-        outputs: dict[int, Tensor] = {}
         with _tinygrad().Context(PARALLEL=0):  # compilation in processes of its own costs more than it gains
-            for operator, step in self.steps[entry.name]:
-                operands = (self._operand(index, current) for index in operator.inputs if index >= 0)
-                computed = _compute(step, *operands)
-                results = computed if isinstance(computed, tuple) else (computed,)
-                for index, result in zip(operator.outputs, results, strict=True):
-                    tensor = self.graph.tensors[index]
-                    outputs[index] = result.reshape(-1, *tensor.shape).cast(tensor.dtype).contiguous()
-                    current[index] = outputs[index].cast("int32")
-            _tinygrad().Tensor.realize(*outputs.values())
+            key = entry.name, max(map(len, values.values()))
+            if key not in self._described:
+                described = partial(self._describe, entry, tuple(values))
+                reads = any(isinstance(step, lower.Lstm) for _, step in self.steps[entry.name])  # values in between
+                self._described[key] = described if reads else _tinygrad().TinyJit(described)
+            outputs = self._described[key](*(int32(data).realize() for data in values.values()))
         return {index: tensor.numpy() for index, tensor in outputs.items()}
+
+    def _describe(self, entry: Entry, indices: tuple[int, ...], *given: Tensor) -> dict[int, Tensor]:
+        """Every operator's output for the tensors of `indices`, realised."""
+        current = dict(zip(indices, given, strict=True))
+        outputs: dict[int, Tensor] = {}
+        for operator, step in self.steps[entry.name]:
+            operands = (self._operand(index, current) for index in operator.inputs if index >= 0)
+            computed = _compute(step, *operands)
+            results = computed if isinstance(computed, tuple) else (computed,)
+            for index, result in zip(operator.outputs, results, strict=True):
+                tensor = self.graph.tensors[index]
+                outputs[index] = result.reshape(-1, *tensor.shape).cast(tensor.dtype).contiguous()
+                current[index] = outputs[index].cast("int32")
+        _tinygrad().Tensor.realize(*outputs.values())
+        return outputs
 
     def _operand(self, index: int, current: dict[int, Tensor]) -> Tensor:
         data = self.graph.tensors[index].data
