@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from kws import models
 from kws.data.synthetic import WORDS as ENGLISH
 from kws.features import Window
-from kws.meta.assess import MOST_STEPS, accuracies, by_steps, interval
+from kws.meta.assess import MOST_STEPS, accuracies, interval, losses_by_steps
 from kws.meta.learners import LEARNERS, Adaptable, Clips, Learner, absorb, learner_of
 from kws.meta.lessons import Lessons, MetaTraining
 from kws.meta.splits import with_test_speakers, word_splits
@@ -169,6 +169,23 @@ def test_clips_that_are_all_the_same_do_no_harm(subject):
     assert subject.logits(adapted, alike.features).isfinite().all()
 
 
+def test_a_channel_that_is_made_up_for_moves_no_other(start):
+    """The same function with a small channel and large weights behind it: a step is the same function, too."""
+    networks = start.network().double(), start.network().double()
+    subject, scaled = map(Adaptable, networks)
+    with torch.no_grad():
+        scaled.theta["0.weight"][3] /= 100
+        scaled.theta["1.bias"][3] /= 100
+        scaled.theta["3.depthwise.0.weight"][3] *= 100
+    support, learner = clips(6, 3, 1, dtype=torch.float64), Learner("fomaml", steps=2)
+    found, expected = (each.adapt(support, 3, learner).body for each in (scaled, subject))
+    expected["0.weight"][3] /= 100
+    expected["3.depthwise.0.weight"][3] *= 100
+    for name in ("0.weight", "3.depthwise.0.weight", "6.pointwise.0.weight"):
+        assert not torch.allclose(found[name], scaled.theta[name])
+        torch.testing.assert_close(found[name], expected[name])
+
+
 @pytest.mark.parametrize("name", ["maml", "anil"])
 def test_the_meta_gradient_is_that_of_finite_differences(start, name):
     """Through the steps: the second order is all there."""
@@ -285,8 +302,8 @@ def test_a_meta_trained_network_is_a_run_like_any_other(start, material, tmp_pat
     assert held.labels == material.task.labels and held.learner == result.learner
     steps = learner_of(held, tmp_path).steps
     asked = Learner("anil", steps=MOST_STEPS)
-    validated = by_steps(Adaptable(held.network()), material.validation, SHAPE, asked, WINDOW.front_end, 3, 1)
-    assert validated.mean(0).argmax() + 1 == steps
+    validated = losses_by_steps(Adaptable(held.network()), material.validation, SHAPE, asked, WINDOW.front_end, 3, 1)
+    assert validated.mean(0).argmin() + 1 == steps
     with pytest.raises(InputError, match="not meta-trained; a run of `kws meta train`"):
         learner_of(start, tmp_path)
     with pytest.raises(InputError, match="damaged, its learner is none"):

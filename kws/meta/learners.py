@@ -39,9 +39,10 @@ _LEAST = 1e-9  # variance of what the head takes: clips that are all the same te
 class Learner:
     """`steps` gradient steps over all clips of a task, with a learning rate for the body and one for the head.
 
-    Both are relative, so that they are the same for layers of any scale: the body's to the squared norm of each tensor,
-    the head's to the variance of what it takes of the task's clips, and to a word's share of them. It learns from what
-    differs between the clips; their mean is part of its bias in the end.
+    Both are relative, so that they are the same for layers of any scale: the body's to the mean square of each output
+    channel's weights, and to their number in the tensor; the head's to the variance of what it takes of the task's
+    clips, and to a word's share of them. It learns from what differs between the clips; their mean is part of its bias
+    in the end.
     """
 
     name: str = "fomaml"
@@ -110,16 +111,26 @@ class Adaptable:
         # weights of convolutions that are zero are pruned: nothing trains or adapts them any more
         pruned = {name: value == 0 for name, value in self.theta.items() if value.ndim > 1}
         self.masks = {name: ~zero for name, zero in pruned.items() if zero.any()}
+        self.counts = {
+            name: int(self.masks[name].sum()) if name in self.masks else value.numel()
+            for name, value in self.theta.items()
+        }  # of numbers that are not pruned
 
     @torch.no_grad()
-    def sizes(self) -> dict[str, tuple[float, int]]:
-        """By name of `theta` the mean square of what is not pruned, of shifts, which may be zero, at least 0.01; and of
-        how many numbers that is."""
+    def sizes(self) -> dict[str, Tensor]:
+        """By name of `theta` the mean square of what is not pruned, of each output channel [channels, 1, 1, 1], of
+        shifts, which may be zero, of all together and at least 0.01.
+
+        Of each channel, because absorbed normalisation makes up for a channel that is rarely on by large weights: the
+        others must not be moved in proportion to those.
+        """
         found = {}
         for name, value in self.theta.items():
-            held = value[self.masks[name]] if name in self.masks else value
-            square = held.square().mean().item() if held.numel() else 0.0
-            found[name] = max(square, 0.01) if value.ndim == 1 else square, held.numel()
+            if value.ndim == 1:
+                found[name] = value.square().mean().clamp(min=0.01)
+            else:
+                kept = self.masks.get(name, torch.ones_like(value)).sum((1, 2, 3), keepdim=True)
+                found[name] = value.square().sum((1, 2, 3), keepdim=True) / kept.clamp(min=1)
         return found
 
     def masked(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -156,7 +167,7 @@ class Adaptable:
         body: dict[str, Tensor] = dict(self.theta)
         start = self.unadapted(ways)
         weight, bias = start.weight, start.bias
-        rates = {name: learner.rate * square * count for name, (square, count) in self.sizes().items()}
+        rates = {name: learner.rate * square * self.counts[name] for name, square in self.sizes().items()}
         mean, rate = bias, bias  # of the head, from what the body gives at first
         said = one_hot(clips.labels, ways)
         for step in range(learner.steps):

@@ -26,8 +26,8 @@ _SAVED = 50  # steps between two states that are put aside
 
 @dataclass(frozen=True)
 class Lessons:
-    """`steps` of Adam, each on the mean gradient of `tasks` tasks; the learning rate, relative to each tensor's size
-    (`Adaptable.sizes`), falls to zero as a cosine."""
+    """`steps` of Adam, each on the mean gradient of `tasks` tasks; the learning rate, relative to each
+    channel's weights (`Adaptable.sizes`), falls to zero as a cosine."""
 
     steps: int = 300
     tasks: int = 4
@@ -57,8 +57,7 @@ class MetaTraining:
         pool.check(shape)
         self.subject, self.pool, self.shape, self.learner = subject, pool, shape, learner
         self.lessons, self.front_end, self.seed = lessons, front_end, tuple(seed)
-        groups = [{"params": [value], "name": name} for name, value in subject.theta.items()]
-        self.optimizer = torch.optim.Adam(groups)
+        self.optimizer = torch.optim.Adam(subject.theta.values())
         self.history: list[dict[str, float]] = []
 
     def run(self, title: str, put_aside: Callable[[], None]) -> None:
@@ -101,10 +100,13 @@ class MetaTraining:
                 " --inner-rate (kws meta train) or fewer weights removed (--rounds) are worth trying"
             )
         rate = self.lessons.learning_rate * ramp(number, _WARMUP * self.lessons.steps, self.lessons.steps)
+        self.optimizer.param_groups[0]["lr"] = rate
         sizes = self.subject.sizes()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * sizes[group["name"]][0] ** 0.5
+        before = {name: value.detach().clone() for name, value in self.subject.theta.items()}
         for name, value in self.subject.theta.items():
             value.grad = total[name] / self.lessons.tasks
         self.optimizer.step()
+        with torch.no_grad():  # a step is in units of what a channel's weights are
+            for name, value in self.subject.theta.items():
+                value.copy_(before[name] + (value - before[name]) * sizes[name].sqrt())
         return found / self.lessons.tasks

@@ -30,7 +30,7 @@ from ..training.recipe import Augmentation, Recipe
 from ..training.train import LAST
 from ..training.train import train as train_ordinarily
 from . import tasks
-from .assess import MOST_STEPS, by_steps
+from .assess import MOST_STEPS, losses_by_steps
 from .learners import LEARNERS, Adaptable, Learner
 from .lessons import Lessons, MetaTraining
 from .tasks import Material, Shape
@@ -89,14 +89,16 @@ def check_start(start: Checkpoint, material: Material) -> None:
 def with_best_steps(
     subject: Adaptable, material: Material, shape: Shape, learner: Learner, held: Checkpoint
 ) -> Learner:
-    """`learner` with the number of steps, up to `MOST_STEPS`, that is right most often on validation tasks."""
+    """`learner` with the number of steps, up to `MOST_STEPS`, after which the loss is least on validation tasks."""
     if learner.name == "prototypes":
         return learner
     asked = replace(learner, steps=MOST_STEPS)
     parts = subject, material.validation, shape, asked, held.window.front_end
-    right = by_steps(*parts, VALIDATED, VALIDATION_SEED).mean(0)
-    steps = int(right.argmax()) + 1
-    print(f"{learner.name}, {shape.text()}: {right[steps - 1]:.2%} of validation tasks' clips after {steps} steps")
+    losses = losses_by_steps(*parts, VALIDATED, VALIDATION_SEED).mean(0)
+    steps = int(losses.argmin()) + 1
+    print(
+        f"{learner.name}, {shape.text()}: {steps} steps of adaptation, {losses[steps - 1]:.3f} nats on validation tasks"
+    )
     return replace(learner, steps=steps)
 
 
