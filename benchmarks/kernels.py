@@ -3,7 +3,8 @@
     python benchmarks/kernels.py [MODEL.tflite ...] [--target CORE ...] [--check | --update]
 
 Each is compiled for speed and for size, and where int16 weights are faster, with those too. Models are by default those
-of `residual`, which have random weights, those in ../shared/models, and the layers of ../shared/trials named in LAYERS.
+of `residual` and `single_layers`, which have random weights, those in ../shared/models, and the layers of
+../shared/trials named in LAYERS.
 `--check` compares every layer with benchmarks/kernels.json and ends with status 1 where a core got slower by more than
 1 %, or where a layer runs as portable C that did not; `--update` writes there what was measured. Where CMSIS-NN's count
 is known (benchmarks/cmsis_nn.json), its ratio to ours is printed. Compilers that are absent, and cores that cannot be
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import residual
+import single_layers
 from tqdm import tqdm
 
 from mcu_codegen import files
@@ -145,7 +147,7 @@ def main() -> int:
     default += [TRIALS / f"{name}.tflite" for name in LAYERS]
     models = [tflite.read(path) for path in options.models or default]
     if not options.models:
-        models += residual.MODELS
+        models += residual.MODELS + single_layers.MODELS
     measurements, absent = measured(models, options.target or list(TARGETS))
     rows = [
         (
