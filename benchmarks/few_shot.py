@@ -99,19 +99,30 @@ class Campaign:
 def curves(
     campaign: Campaign, names: Sequence[str], shown: Sequence[float], kind: str, tasks: int
 ) -> list[dict[str, object]]:
-    """A row for the dense network and for each pruned one after the rounds in `shown`: accuracy, also beside others."""
+    """A row for the dense network, for each pruned one after the rounds in `shown`, and for the mean of a criterion's
+    seeds: accuracy, also beside others."""
     dense = campaign.right(campaign.out / "dense" / BEST, kind, tasks)
     rows: list[dict[str, object]] = [{"network": "dense", "removed": 0.0, "accuracy": percent(dense)}]
+    by_criterion: dict[str, list[str]] = {}
     for name in names:
-        criterion, seed = name.rsplit("-", 1)
+        by_criterion.setdefault(name.rsplit("-", 1)[0], []).append(name)
+    groups = {name: [name] for name in names}
+    groups |= {f"{criterion}, all seeds": same for criterion, same in by_criterion.items() if len(same) > 1}
+    for label, same in groups.items():
+        criterion = same[0].rsplit("-", 1)[0]
         for share in MAC_ROUNDS if criterion == CHANNELS else shown:
-            path = campaign.out / name / round_name(share)
-            right = campaign.right(path, kind, tasks)
-            row: dict[str, object] = {"network": name, "removed": share, "accuracy": percent(right)}
-            row["beside dense"] = percent(right - dense)
-            anp = campaign.out / f"anp-{seed}" / round_name(share)
-            if criterion not in ("anp", CHANNELS) and anp.exists():
-                row["anp beside it"] = percent(campaign.right(anp, kind, tasks) - right)
+
+            def right(names: Sequence[str], share: float = share) -> np.ndarray:
+                """Mean over the networks, [tasks]."""
+                paths = [campaign.out / name / round_name(share) for name in names]
+                return np.mean([campaign.right(path, kind, tasks) for path in paths], axis=0)
+
+            found = right(same)
+            row: dict[str, object] = {"network": label, "removed": share, "accuracy": percent(found)}
+            row["beside dense"] = percent(found - dense)
+            paired = [f"anp-{name.rsplit('-', 1)[1]}" for name in same]
+            if criterion not in ("anp", CHANNELS) and {*paired} <= {*names}:
+                row["anp beside it"] = percent(right(paired) - found)
             rows.append(row)
     return rows
 
