@@ -107,6 +107,7 @@ def test_the_cost_of_one_personalisation() -> None:
     assert blob_bytes(graph) <= 3 * 1024 * 56 // 64  # 64 features fit into 3 KB, too
 
 
+@pytest.mark.slow
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "model.tflite"
     files.write_whole(path, tflite.write(exit_model()))

@@ -96,7 +96,8 @@ def test_an_interrupted_run_resumes_to_the_same_bits(held, trained, task, tmp_pa
     assert all(torch.equal(again.state_dict[name], value) for name, value in trained.state_dict.items())
 
 
-@pytest.mark.parametrize("schedule", [None, pytest.param(Schedule(1), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", [None, Schedule(1)])
 def test_one_integer_graph_of_all_exits(trained, task, tmp_path, schedule):  # noqa: F811
     quantized = quantize(trained, task, schedule=schedule, state=tmp_path / "qat.pt")
     graph = tflite.read_bytes(tflite.write(quantized.graph), "model")

@@ -71,7 +71,9 @@ def agree(graph: Graph, seed: int, core: str, compiler: str, renderer: Renderer)
 
 
 @pytest.mark.parametrize("compiler", [toolchain.NAMES[0], pytest.param(toolchain.NAMES[1], marks=pytest.mark.slow)])
-@pytest.mark.parametrize("core", REACHED)
+@pytest.mark.parametrize(
+    "core", [pytest.param(core, marks=() if core != "cortex-m0" else pytest.mark.slow) for core in REACHED]
+)
 def test_kernels_equal_numpy(core: str, compiler: str) -> None:
     compare(1, core, compiler, 6)
 
@@ -128,7 +130,7 @@ def test_means_of_windows(half_up: bool) -> None:
 
 @pytest.mark.parametrize(
     "core",
-    [pytest.param(core, marks=() if core in ("cortex-m0", "cortex-m4") else pytest.mark.slow) for core in TARGETS],
+    [pytest.param(core, marks=() if core == "cortex-m4" else pytest.mark.slow) for core in TARGETS],
 )
 def test_residual_networks_equal_numpy(core: str) -> None:
     """The kernels of networks over time, on every core that has them."""

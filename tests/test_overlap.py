@@ -85,7 +85,9 @@ KERNELS = {
 """By core, how the names of the first helpers of kernels begin that write over their inputs."""
 
 
-@pytest.mark.parametrize("core", KERNELS)
+@pytest.mark.parametrize(
+    "core", [pytest.param(core, marks=() if core == "cortex-m4" else pytest.mark.slow) for core in KERNELS]
+)
 def test_kernels_may_write_over_what_they_have_read(core: str) -> None:
     graph = layers(3, 2)
     renderer = RENDERERS[TARGETS[core].instruction_set]()

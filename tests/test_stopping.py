@@ -250,6 +250,7 @@ def test_heads_lose_closed_channels(is_residual: bool) -> None:
         assert own.threshold == full.threshold
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_residual", [False, True])
 @pytest.mark.parametrize("name", CORES)
 def test_users_of_gates(name: str, is_residual: bool) -> None:

@@ -118,7 +118,7 @@ class Adaptable:
 
     @torch.no_grad()
     def sizes(self) -> dict[str, Tensor]:
-        """By name of `theta` the mean square of what is not pruned, of each output channel [channels, 1, 1, 1], of
+        """By name of `theta` the mean square of what is not pruned, of each output channel [channels, 1, ...], of
         shifts, which may be zero, of all together and at least 0.01.
 
         Of each channel, because absorbed normalisation makes up for a channel that is rarely on by large weights: the
@@ -129,8 +129,9 @@ class Adaptable:
             if value.ndim == 1:
                 found[name] = value.square().mean().clamp(min=0.01)
             else:
-                kept = self.masks.get(name, torch.ones_like(value)).sum((1, 2, 3), keepdim=True)
-                found[name] = value.square().sum((1, 2, 3), keepdim=True) / kept.clamp(min=1)
+                of_a_channel = tuple(range(1, value.ndim))
+                kept = self.masks.get(name, torch.ones_like(value)).sum(of_a_channel, keepdim=True)
+                found[name] = value.square().sum(of_a_channel, keepdim=True) / kept.clamp(min=1)
         return found
 
     def masked(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
