@@ -73,6 +73,7 @@ def test_on_cores(name: str) -> None:
     _same(CoreTeachingExecutor(graph, target, present[0], toolchain), graph, 0)
 
 
+@pytest.mark.slow
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = tmp_path / "model.tflite", tmp_path / "out"
     files.write_whole(path, tflite.write(teachable_model()))

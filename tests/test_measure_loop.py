@@ -57,6 +57,7 @@ def test_a_loop_that_sleeps_costs_its_front_end(compiler: toolchain.Toolchain) -
     assert "listening, asleep" in found.table(1).text() and "asleep" not in plain.table(1).text()
 
 
+@pytest.mark.slow
 def test_measure_shows_it_where_a_model_listens(tmp_path: Path, compiler: toolchain.Toolchain, capsys) -> None:
     graph = small_pipeline().graph
     path = tmp_path / "model.tflite"
