@@ -86,6 +86,11 @@ class Campaign:
             np.save(kept, accuracies(Adaptable(held.network()), *parts))
         return np.load(kept)
 
+    def mean_right(self, names: Sequence[str], share: float, kind: str, tasks: int) -> np.ndarray:
+        """The mean over pruned networks after that round, [tasks]."""
+        paths = [self.out / name / round_name(share) for name in names]
+        return np.mean([self.right(path, kind, tasks) for path in paths], axis=0)
+
     def integer(self, path: Path, kind: str, tasks: int) -> np.ndarray:
         """Of the float network and the integer one, [tasks, 2]."""
         kept = path.with_suffix(f".{kind}-int8-{tasks}.npy")
@@ -111,18 +116,12 @@ def curves(
     for label, same in groups.items():
         criterion = same[0].rsplit("-", 1)[0]
         for share in MAC_ROUNDS if criterion == CHANNELS else shown:
-
-            def right(names: Sequence[str], share: float = share) -> np.ndarray:
-                """Mean over the networks, [tasks]."""
-                paths = [campaign.out / name / round_name(share) for name in names]
-                return np.mean([campaign.right(path, kind, tasks) for path in paths], axis=0)
-
-            found = right(same)
+            found = campaign.mean_right(same, share, kind, tasks)
             row: dict[str, object] = {"network": label, "removed": share, "accuracy": percent(found)}
             row["beside dense"] = percent(found - dense)
             paired = [f"anp-{name.rsplit('-', 1)[1]}" for name in same]
             if criterion not in ("anp", CHANNELS) and {*paired} <= {*names}:
-                row["anp beside it"] = percent(right(paired) - found)
+                row["anp beside it"] = percent(campaign.mean_right(paired, share, kind, tasks) - found)
             rows.append(row)
     return rows
 

@@ -68,7 +68,7 @@ def requantized(op: lower.Add) -> Tabled | None:
     first, second = rescaled(op)
     if (scaling.low, scaling.high) != (CODES[0], CODES[-1]) or not 2 <= shift <= 23:
         return None
-    if int(np.abs(first).max() + np.abs(second).max()) >= 1 << 28:
+    if int(np.abs(first).max() + np.abs(second).max()) >= 1 << 28:  # what Cortex-M0 requantises
         return None
     addend = (2 * scaling.zero_point + 1) << (shift - 1)
     return Tabled(_by_byte(2 * first), _by_byte(2 * second), shift, int(scaling.multiplier[0]), addend)
