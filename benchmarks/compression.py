@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/compression"))
     options = parser.parse_args()
     held = checkpoint.load(checkpoint.of_run(options.run))
-    task = task_options.again(options, held.labels)
+    task = task_options.again(options, held.labels, held.window.length)
     board = Board(targets.find("cortex-m4"), toolchain.choose(), len(held.labels), held.window)
     campaign = Campaign(held, task, board, options.views, options.out)
     if options.cut:

@@ -16,6 +16,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -63,8 +64,8 @@ class Campaign:
             recipe = replace(Recipe(), epochs=EPOCHS, augmentation=self.material.augmentation)
             parts = self.material.task, model, self.material.window.preset, recipe, seed, start
             ordinary = train(*parts, resume=(start / LAST).exists())
-            parts = ordinary, self.material, TRAINED, self.learner, self.lessons, seed, folder
-            meta_train(*parts, resume=(folder / LAST).exists())
+            taught = ordinary, self.material, TRAINED, self.learner, self.lessons, seed, folder
+            meta_train(*taught, resume=(folder / LAST).exists())
         return checkpoint.load(folder / BEST)
 
     def prune(self, name: str, method: Method, dense: Checkpoint, seed: int) -> None:
@@ -103,11 +104,11 @@ class Campaign:
 
 def curves(
     campaign: Campaign, names: Sequence[str], shown: Sequence[float], kind: str, tasks: int
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """A row for the dense network, for each pruned one after the rounds in `shown`, and for the mean of a criterion's
     seeds: accuracy, also beside others."""
     dense = campaign.right(campaign.out / "dense" / BEST, kind, tasks)
-    rows: list[dict[str, object]] = [{"network": "dense", "removed": 0.0, "accuracy": percent(dense)}]
+    rows: list[dict[str, Any]] = [{"network": "dense", "removed": 0.0, "accuracy": percent(dense)}]
     by_criterion: dict[str, list[str]] = {}
     for name in names:
         by_criterion.setdefault(name.rsplit("-", 1)[0], []).append(name)
@@ -117,7 +118,7 @@ def curves(
         criterion = same[0].rsplit("-", 1)[0]
         for share in MAC_ROUNDS if criterion == CHANNELS else shown:
             found = campaign.mean_right(same, share, kind, tasks)
-            row: dict[str, object] = {"network": label, "removed": share, "accuracy": percent(found)}
+            row: dict[str, Any] = {"network": label, "removed": share, "accuracy": percent(found)}
             row["beside dense"] = percent(found - dense)
             paired = [f"anp-{name.rsplit('-', 1)[1]}" for name in same]
             if criterion not in ("anp", CHANNELS) and {*paired} <= {*names}:
@@ -126,7 +127,7 @@ def curves(
     return rows
 
 
-def table(rows: Sequence[dict[str, object]]) -> Table:
+def table(rows: Sequence[dict[str, Any]]) -> Table:
     header = ("network", "removed", "accuracy", "beside dense", "anp beside it")
     return Table(header, [[_cell(row.get(name, "")) for name in header] for row in rows])
 
@@ -137,7 +138,7 @@ def _cell(value: object) -> str:
     return f"{value:.0%}" if isinstance(value, float) else str(value)
 
 
-def picture(found: dict[str, list[dict[str, object]]]) -> bytes:
+def picture(found: dict[str, list[dict[str, Any]]]) -> bytes:
     """Accuracy over the share that is gone, a panel for each kind of task, with intervals."""
     figure = Figure(figsize=(4.2 * len(found), 3.8), layout="constrained")
     for axes, (kind, rows) in zip(np.atleast_1d(figure.subplots(1, len(found))), found.items(), strict=True):

@@ -33,9 +33,9 @@ def _dilated(name: str, rows: int, columns: int, channels: int, window: tuple[in
     """A convolution to as many channels."""
     builder = Builder()
     source, output = (builder.activation(1, rows, columns, channels) for _ in range(2))
-    steps = tuple(dilation if size > 1 else 1 for size in window)
+    height, width = (dilation if size > 1 else 1 for size in window)
     weights = builder.weights(channels, *window, channels)
-    options = Conv2D("SAME", (1, 1), steps, "NONE")
+    options = Conv2D("SAME", (1, 1), (height, width), "NONE")
     return _alone(name, builder, (source,), builder.append("CONV_2D", output, options, source, *weights))
 
 

@@ -87,7 +87,8 @@ def main() -> int:
         f" {suppressed} repeats suppressed; {len(expected.scores)} inferences\n"
     )
     start = time.perf_counter()
-    heard, programs = pipeline, []
+    heard = pipeline
+    programs: list[parity.Listener | parity.Absent] = []
     if options.rows_per_step:  # what is expected stays what the whole network says
         heard = replace(pipeline, graph=step_of(pipeline.graph, options.rows_per_step))
         programs.append(SimpleNamespace(name="numpy, steps", run=heard.run))

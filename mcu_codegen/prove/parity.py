@@ -49,6 +49,14 @@ class Executor(Protocol):
     def run(self, inputs: list[np.ndarray], entry: str | None = None) -> Values: ...
 
 
+class Listener(Protocol):
+    """What hears audio: see `Pipeline.run`."""
+
+    name: str
+
+    def run(self, audio: np.ndarray) -> Stream: ...
+
+
 @dataclass(frozen=True)
 class Absent:
     """An executor that cannot run here, and why."""
@@ -161,11 +169,11 @@ def compare(
     return Report(comparisons)
 
 
-def stream(pipeline: Pipeline, programs: Iterable[BoardProgram | Absent], audio: np.ndarray) -> Report:
+def stream(pipeline: Pipeline, programs: Iterable[Listener | Absent], audio: np.ndarray) -> Report:
     """Feed int16 `audio` [n] at 16 kHz to every program; compare features, scores and detections with their hops."""
     reference = pipeline.run(audio)
 
-    def one(program: BoardProgram | Absent) -> Comparison:
+    def one(program: Listener | Absent) -> Comparison:
         if isinstance(program, Absent):
             return Comparison(program.name, trouble=program.reason, absent=True)
         try:
