@@ -36,7 +36,8 @@ def build(
     keep: Sequence[str] = (),
     optimize: str = "speed",
 ) -> Elf:
-    """Write `sources` (file name to text) into `folder`, compile every .c among them and link `folder`/`name`.elf.
+    """Write `sources` (file name to text) into `folder`, compile every .c among them and link `folder`/`name`.elf. What
+    is called .ld among them is part of the linker script.
 
     `defines` are macros; `include` names headers that the compiler puts before every file; `keep` names functions that
     are the program's roots instead of the reset handler; `optimize` is as in a renderer. Raises BuildError, also for a
@@ -46,7 +47,8 @@ def build(
         f"MEMORY {{ ROM (rx) : ORIGIN = {target.rom.origin:#x}, LENGTH = {target.rom.length:#x}\n"
         f"         RAM (rwx) : ORIGIN = {target.ram.origin:#x}, LENGTH = {target.ram.length:#x} }}\n"
     )
-    files.write_all(folder, {**sources, **stubs("cortex_m/cortex_m.ld"), "memory.ld": memories})
+    sections = "".join(text for file, text in sources.items() if file.endswith(".ld"))
+    files.write_all(folder, {**sources, **stubs("cortex_m/cortex_m.ld"), "memory.ld": memories + sections})
     program = folder / f"{name}.elf"
     command = [
         *toolchain.command,

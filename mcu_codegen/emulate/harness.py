@@ -11,6 +11,7 @@ from ..emit.functions import numbered
 from ..emit.plan import INPUTS as MODES
 from ..graph import Entry, Graph
 from ..users.exits import exits_of
+from . import guards
 from .exchange import ANSWERS, INPUTS, STACK
 from .observers import observing
 from .stack import PAINTING
@@ -30,6 +31,7 @@ static int next(void *input, uint32_t bytes)
 }
 
 $painting
+$guards
 $buffers
 int main(void)
 {
@@ -42,6 +44,7 @@ int main(void)
     if (samples < 0 || semihosting_read(samples, &entry, 1) != 0) {
         return 2;
     }
+$lay
     kws_model_reset();
     __asm__ volatile("mov %0, sp" : "=r"(stack));
     stack -= PAINTED;
@@ -61,6 +64,9 @@ _CASE = Template("""\
             paint(stack);
             $call;
             most = used(stack) > most ? used(stack) : most;
+            if (!($whole)) {
+                return 4;
+            }
         }
         break;
 """)
@@ -73,6 +79,9 @@ _STOPPING = Template("""\
             paint(stack);
             taken = $call;
             most = used(stack) > most ? used(stack) : most;
+            if (!($whole)) {
+                return 4;
+            }
             if (semihosting_write(answers, &taken, sizeof taken) != 0 ||
                 semihosting_write(answers, $output, sizeof $output) != 0) {
                 return 3;
@@ -155,32 +164,38 @@ static int32_t answers, taken;"""
 
 def core(graph: Graph, inputs: str = MODES[0]) -> dict[str, str]:
     """The main of an emulated core: runs the entry and the samples that INPUTS holds, one after the other. `inputs` is
-    as in `emit.plan.INPUTS`.
+    as in `emit.plan.INPUTS`. Status 4: the network wrote behind its arena or behind an output.
 
     With early exits, the main entry runs all layers; an entry behind the last one runs it until it stops.
     """
-    cases, buffers = [], []
+    cases, buffers, laid = [], [], [guards.ARENA]
     exits, own = exits_of(graph), _OWN[inputs]
     for number, entry in enumerate(graph.entries):
         outputs = _outputs(graph, entry)
         places = [f"{entry.name}_input_{place}" for place in range(len(entry.inputs))]
         results = [f"{entry.name}_output_{place}" for place in range(len(outputs))]
-        buffers += [
-            f"static {graph.tensors[index].dtype}_t {name}[{graph.tensors[index].elements}];"
-            for name, index in zip(places + results, (*entry.inputs, *outputs), strict=True)
-        ]
+        for name, index in zip(places, entry.inputs, strict=True):
+            buffers.append(f"static {graph.tensors[index].dtype}_t {name}[{graph.tensors[index].elements}];")
+        for name, index in zip(results, outputs, strict=True):
+            tensor = graph.tensors[index]
+            buffers.append(guards.guarded(f"{tensor.dtype}_t", name, tensor.elements))
+        laid += [f"{name}.guard" for name in results]
+        behind = {guards.ARENA: "the arena"} | {f"{name}.guard": name for name in results}
+        whole = " && ".join(f'whole({guard}, "{what}")' for guard, what in behind.items())
+        given = [f"{name}.values" for name in results]
         reads = " && ".join(f"next({name}, sizeof {name})" for name in places)
         every = exits and entry is graph.main
-        call = _call("invoke_all", places, ["features"], results) if every else _call(own + entry.name, places, results)
-        cases.append(_CASE.substitute(number=number, reads=reads, call=call))
+        call = _call("invoke_all", places, ["features"], given) if every else _call(own + entry.name, places, given)
+        cases.append(_CASE.substitute(number=number, reads=reads, call=call, whole=whole))
         if every:
             buffers.append(_EXIT_BUFFERS)
             stopping = _STOPPING.substitute(
                 number=len(graph.entries),
                 answers=ANSWERS,
                 reads=reads,
-                call=_call(entry.name, places, results),
-                output=results[0],
+                call=_call(entry.name, places, given),
+                output=given[0],
+                whole=whole,
             )
     if exits:
         cases.append(stopping)
@@ -189,9 +204,12 @@ def core(graph: Graph, inputs: str = MODES[0]) -> dict[str, str]:
             inputs=INPUTS,
             stack_file=STACK,
             painting=PAINTING,
+            guards=guards.GUARDS,
+            lay="\n".join(f"    lay({guard});" for guard in laid),
             buffers="\n".join(buffers) + "\n" + _adapters(graph, inputs),
             cases="".join(cases).rstrip(),
-        )
+        ),
+        "guards.ld": guards.SECTIONS,
     }
 
 

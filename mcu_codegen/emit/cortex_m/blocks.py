@@ -185,7 +185,7 @@ class BlockRenderer(Renderer):
                 window=window,
                 rest=self.calls(last, stream, "windows", channels, site) if rest else "",
             ).rstrip(),
-            Demand(wide_at + block.wide_bytes, (overlap.windows(op, site, together),)),
+            Demand(wide_at + max(block.wide_bytes, gathering.behind), (overlap.windows(op, site, together),)),
             arrays=(stream,),
             helpers=(*gathering.helpers, *_helpers(block, last)),
             macs=windows * op.weights.size,

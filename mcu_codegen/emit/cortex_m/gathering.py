@@ -31,7 +31,7 @@ static inline int8_t *${prefix}_window_row(int8_t *to, const int8_t *from, int32
 class Gathering:
     """C that copies windows: `start` once, `row` for every row y of output, `window` for every column x of it.
 
-    `window` writes at ``next``. ``scratch`` is theirs for `scratch_bytes`.
+    `window` writes at ``next``, and may touch `behind` bytes more. ``scratch`` is theirs for `scratch_bytes`.
     """
 
     start: str
@@ -39,6 +39,7 @@ class Gathering:
     window: str
     scratch_bytes: int
     helpers: tuple[str, ...]
+    behind: int = 0
 
 
 def gathered(op: lower.Convolution, site: Site, window: Callable[[int, int, int], str | None]) -> Gathering:

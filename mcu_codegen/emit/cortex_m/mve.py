@@ -150,6 +150,7 @@ class MveRenderer(MveAddition, MvePooling, MveSliding, MveColumns, MvePlanes, Bl
             f"{site.prefix}_{window}(scratch + x * {op.stride[1] * depth}, next);",
             band_bytes,
             ("fill", "copy", window),
+            behind=-(width * depth) % VECTOR,
         )
 
     def image_sums(self, each: str, arrays: tuple[Array, ...], helpers: tuple[str, ...], site: Site) -> Kernel:
@@ -229,7 +230,8 @@ def _window(height: int, row_bytes: int, pitch: int) -> MveAssembly:
         if row < height - 1:
             lines += add_to("r0", pitch - back) + add_to("r1", row_bytes - back)
     return MveAssembly(
-        f"Copies {height} rows of {row_bytes} bytes, {pitch} bytes apart, side by side; 15 bytes more may be touched.",
+        f"Copies {height} rows of {row_bytes} bytes, {pitch} bytes apart, side by side, and touches"
+        f" {-row_bytes % VECTOR} bytes behind them.",
         ("const int8_t *band", "int8_t *to"),
         [*lines, "bx lr"],
     )
