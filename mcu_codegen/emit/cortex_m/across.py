@@ -15,7 +15,8 @@ from ... import lower
 from ...memory import Demand, Over
 from ..kernel import Array, Kernel, Site, fill, plus, positions, times
 from ..overlap import windows as window_overlap
-from ..portable.renderer import Renderer, padding_of
+from ..portable.renderer import Renderer
+from ..portable.weighted import padding_of
 from .assembly import Assembly, requantizes
 
 _MOST = 49  # taps; each has instructions of its own

@@ -9,9 +9,9 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
-from ..kernel import loops, place, runs
+from ..kernel import Kernel, Site, loops, place, runs
 from ..portable.elementwise import broadcast_strides, same_shape
-from ..portable.renderer import Kernel, Renderer, Site
+from ..portable.renderer import Renderer
 from .affine import affine
 from .assembly import Assembly, divisor, words
 from .tabled import requantized, tabled

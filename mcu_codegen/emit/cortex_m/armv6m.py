@@ -15,8 +15,9 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand, Over
-from ..kernel import plus
-from ..portable.renderer import OPTIMIZE, Array, Helper, Kernel, Site, fill, folded_bias
+from ..kernel import Array, Helper, Kernel, Site, fill, plus
+from ..portable.renderer import OPTIMIZE
+from ..portable.weighted import folded_bias
 from .armv6m_addition import Armv6mAddition
 from .armv6m_assembly import RESTORE, SAVE, SUMS, Armv6mAssembly, advance, constant, moved, requantize, take_apart
 from .armv6m_columns import Armv6mColumns

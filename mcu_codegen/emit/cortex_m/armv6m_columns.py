@@ -18,7 +18,7 @@ import numpy as np
 
 from ... import lower
 from ..kernel import Array, fill
-from ..portable.renderer import folded_bias
+from ..portable.weighted import folded_bias
 from .armv6m_assembly import RESTORE, SAVE, SAVED_BYTES, SUMS, Armv6mAssembly, advance, moved, saturate, take_apart
 from .assembly import Assembly, packed, requantizes, rounding, scaling, words
 from .clamp import Clamp

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..portable.renderer import OPTIMIZE, Helper
+from ..kernel import Helper
+from ..portable.renderer import OPTIMIZE
 from .armv6m import Armv6mRenderer
 from .sparse import SparseBlocks
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from ... import lower
-from ..portable.renderer import Array, Helper
+from ..kernel import Array, Helper
 from .ranges import Ranges
 
 Scaled = lower.Convolution | lower.FullyConnected

@@ -14,8 +14,8 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from .. import overlap
-from ..kernel import positions
-from ..portable.renderer import HELPERS, OPTIMIZE, Array, Helper, Kernel, Renderer, Site, fill
+from ..kernel import Array, Helper, Kernel, Site, fill, positions
+from ..portable.renderer import HELPERS, OPTIMIZE, Renderer
 from ..portable.sparse import SparseRenderer
 from .assembly import GUARD, Scaled, unscaled
 from .equivalent import equivalent

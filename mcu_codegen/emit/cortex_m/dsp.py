@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 
 from ... import lower
-from ..portable.renderer import Kernel, Site, positions
+from ..kernel import Kernel, Site, positions
 from .assembly import divisor, gap
 from .clamp import Clamp
 from .dsp_across import DspAcross

@@ -16,7 +16,8 @@ import numpy as np
 from ... import lower
 from ...memory import Demand, Over
 from ..kernel import Array, Kernel, Site, fill, times
-from ..portable.renderer import Renderer, folded_bias
+from ..portable.renderer import Renderer
+from ..portable.weighted import folded_bias
 from .assembly import REACH, requantizes, rounding, scaling, undilated, words
 from .clamp import Clamp, clamp_of
 from .dsp_assembly import requantize

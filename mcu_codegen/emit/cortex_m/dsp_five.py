@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..portable.renderer import Array, Helper, folded_bias
+from ..kernel import Array, Helper
+from ..portable.weighted import folded_bias
 from .assembly import REACH, Scaled, divisor, packed, rounding, scaling, unscaled, words
 from .blocks import BlockRenderer, Product, pack_name
 from .clamp import Clamp, clamp_of

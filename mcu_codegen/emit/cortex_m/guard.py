@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..portable.renderer import Helper
+from ..kernel import Helper
 
 _CORES = {
     "mve": ("defined(__ARM_FEATURE_MVE)", "Cortex-M55 (MVE)"),

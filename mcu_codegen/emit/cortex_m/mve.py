@@ -20,8 +20,10 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand
+from ..kernel import Array, Kernel, Site, fill
 from ..overlap import ANYWHERE
-from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill, folded_bias
+from ..portable.renderer import OPTIMIZE
+from ..portable.weighted import folded_bias
 from .assembly import Scaled, packed, unscaled, words
 from .blocks import BlockRenderer, Product
 from .gathering import Gathering, row_under

@@ -9,7 +9,7 @@ import numpy as np
 
 from ... import lower
 from ..kernel import Array
-from ..portable.renderer import folded_bias
+from ..portable.weighted import folded_bias
 from .across import Across, Windows
 from .assembly import packed, words
 from .mve_assembly import VECTOR, MveAssembly, coding_of, requantize, sixteen_codes, tails, vectors_of

@@ -13,7 +13,8 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand, Over
-from ..portable.renderer import Array, Kernel, Site, fill, folded_bias, positions
+from ..kernel import Array, Kernel, Site, fill, positions
+from ..portable.weighted import folded_bias
 from .assembly import packed, requantizes, undilated, words
 from .mve_across import MveAcross
 from .mve_assembly import (

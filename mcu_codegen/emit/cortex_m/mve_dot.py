@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..portable.renderer import Array, folded_bias
+from ..kernel import Array
+from ..portable.weighted import folded_bias
 from .assembly import Scaled, packed, words
 from .mve_assembly import VECTOR, Coding, MveAssembly, codes, coding_of, requantize, tails, vectors_of
 from .thumb2_assembly import add_to, constant

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ... import arithmetic, lower
-from ..portable.renderer import Renderer, Site
+from ..kernel import Site
+from ..portable.renderer import Renderer
 from .assembly import Assembly
 from .clamp import Clamp
 

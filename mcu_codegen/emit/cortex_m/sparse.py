@@ -11,8 +11,8 @@ import numpy as np
 from ... import lower
 from .. import sparse
 from ..kernel import Array, Helper, Site, fill
-from ..portable.renderer import folded_bias
 from ..portable.sparse import SparseRenderer
+from ..portable.weighted import folded_bias
 from .assembly import Scaled
 from .blocks import BlockRenderer, Product
 

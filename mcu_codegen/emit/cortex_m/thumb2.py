@@ -8,7 +8,9 @@ import numpy as np
 
 from ... import lower
 from ...memory import Demand, Over
-from ..portable.renderer import OPTIMIZE, Array, Kernel, Site, fill, folded_bias
+from ..kernel import Array, Kernel, Site, fill
+from ..portable.renderer import OPTIMIZE
+from ..portable.weighted import folded_bias
 from .assembly import (
     REACH,
     Assembly,

@@ -8,7 +8,7 @@ import numpy as np
 
 from ... import lower
 from ..kernel import Array
-from ..portable.renderer import folded_bias
+from ..portable.weighted import folded_bias
 from .across import Across, Windows, by_fours
 from .assembly import REACH, packed, rounding, scaling, words
 from .clamp import Clamp, clamp_of

@@ -15,7 +15,7 @@ import numpy as np
 
 from ... import lower
 from ..kernel import Array, fill
-from ..portable.renderer import folded_bias
+from ..portable.weighted import folded_bias
 from .assembly import REACH, Assembly, packed, rounding, scaling, words
 from .clamp import Clamp
 from .columns import Column, Columns, Signals

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..portable.renderer import Array, folded_bias
+from ..kernel import Array
+from ..portable.weighted import folded_bias
 from .assembly import Scaled, packed, rounding, scaling, words
 from .clamp import clamp_of
 from .thumb2_assembly import Thumb2Assembly, add_to, row_loop

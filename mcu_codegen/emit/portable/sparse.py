@@ -14,7 +14,8 @@ from ... import lower
 from ...memory import Demand
 from .. import sparse
 from ..kernel import Array, ChannelLoop, Kernel, Site, fill, positions
-from .renderer import Renderer, folded_bias
+from .renderer import Renderer
+from .weighted import folded_bias
 
 _ROOM = 1024
 """The most bytes of scratch that unpacked weights take."""
