@@ -1,9 +1,16 @@
-"""What the kernels of Cortex-M0 and M0+ share."""
+"""What the kernels of Cortex-M0 and M0+ share.
+
+Requantisation has no 64-bit product to start from. For |a| < 2**28 the doubling high product with M comes from halves
+of both: with a = ah * 2**15 + al, -2**14 <= al < 2**14, and M = mh * 2**16 + ml it is
+ah * mh + (ah * ml + 2 * al * mh + (al * ml >> 15) + 2**15 >> 16), and no term leaves int32.
+"""
 
 from __future__ import annotations
 
-from .assembly import Assembly
-from .clamp import Clamp
+import numpy as np
+
+from .assembly import Assembly, Scaled, requantizes, rounding, scaling
+from .clamp import Clamp, clamp_of
 from .ranges import Ranges
 
 _FORMS = """
@@ -39,6 +46,9 @@ _FORMS = """
     b                         @-2048..2046
     beq bne bcs bcc bls ble   @-256..254
 """
+
+BOUND = 2**28
+"""Accumulators that `requantize` takes are smaller."""
 
 SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")
 """Registers that can be added to and hardly anything else."""
@@ -76,6 +86,18 @@ def saturate(clamp: Clamp, value: str = "r2", spare: str = "r3") -> list[str]:
 def moved(clamp: Clamp) -> int:
     """By how much `saturate` wants codes moved up, so that unsigned ones are those beyond a narrower clamp."""
     return 0 if clamp.whole else -clamp.low
+
+
+def moved_rounding(op: Scaled) -> int:
+    """`rounding` of codes that are moved as `saturate` wants them."""
+    return rounding(op, moved(clamp_of(op.requantization)))
+
+
+def computes(op: Scaled) -> bool:
+    """Whether two products stay in the halves of a word, and requantisation in int32."""
+    twice_addends = abs(moved_rounding(op)) << scaling(op, len(op.bias))[1]
+    fits = np.all(twice_addends < 2**31) and np.all(op.bound < BOUND) and op.weights.min() >= -127
+    return requantizes(op) and bool(fits)
 
 
 def requantize(total: str, clamp: Clamp) -> list[str]:

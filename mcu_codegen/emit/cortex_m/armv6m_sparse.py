@@ -1,4 +1,4 @@
-"""Sparse weights on Cortex-M0 and M0+: the products are C, the requantisation is that of `armv6m` without 64 bits."""
+"""Sparse weights on Cortex-M0 and M0+: the products are C, the requantisation is `armv6m_assembly`'s, in C too."""
 
 from __future__ import annotations
 
