@@ -21,7 +21,7 @@ from kws.data import task as task_options
 from kws.data.opening import open_corpus
 from kws.quantization.quantize import enrolment_of
 from kws.training.inference import features_of, window_of
-from mcu_codegen.emit.cortex_m.switchable import SWITCHABLE
+from mcu_codegen.emit.cortex_m.instruction_sets import SWITCHABLE
 from mcu_codegen.emit.model import emit_model
 from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emulate import host

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from mcu_codegen import targets
-from mcu_codegen.emit.cortex_m.switchable import SWITCHABLE
+from mcu_codegen.emit.cortex_m.instruction_sets import SWITCHABLE
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gated_models import features, gated_model, random_gates
 
-from mcu_codegen.emit.cortex_m.switchable import SWITCHABLE
+from mcu_codegen.emit.cortex_m.instruction_sets import SWITCHABLE
 from mcu_codegen.emit.model import emit_model
 from mcu_codegen.emulate import host
 from mcu_codegen.emulate.core_executor import CoreExecutor

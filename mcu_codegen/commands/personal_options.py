@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from ..emit.cortex_m.switchable import SWITCHABLE
+from ..emit.cortex_m.instruction_sets import SWITCHABLE
 from ..emit.portable.renderer import Renderer
 from ..errors import InputError
 from ..graph import Graph

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from string import Template
 
-from ..emit.cortex_m.instruction_sets import RENDERERS
-from ..emit.cortex_m.switchable import SWITCHABLE
+from ..emit.cortex_m.instruction_sets import RENDERERS, SWITCHABLE
 from ..emit.model import emit_model
 from ..emit.portable.renderer import Renderer
 from ..emit.teaching import emit_teaching, with_last_layer

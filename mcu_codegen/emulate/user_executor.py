@@ -15,7 +15,7 @@ from string import Template
 
 import numpy as np
 
-from ..emit.cortex_m.switchable import SWITCHABLE
+from ..emit.cortex_m.instruction_sets import SWITCHABLE
 from ..emit.model import emit_model
 from ..graph import Graph
 from ..targets import Target

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..emit.cortex_m.switchable import SWITCHABLE
+from ..emit.cortex_m.instruction_sets import SWITCHABLE
 from ..emit.portable.renderer import Renderer
 from ..emulate.core_executor import CoreExecutor
 from ..emulate.host_executor import HostExecutor

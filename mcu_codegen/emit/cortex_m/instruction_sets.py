@@ -10,9 +10,11 @@ from .armv6m_frontend import Armv6mFrontEnd
 from .armv6m_sparse import SparseArmv6mRenderer
 from .armv7m import Armv7mRenderer
 from .dsp import DspRenderer, WideDspRenderer
+from .dsp_switchable import SwitchableDspRenderer
 from .mve import MveRenderer
 from .mve_frontend import MveFrontEnd
 from .mve_sparse import SparseMveRenderer
+from .switchable import SwitchableArmv6mRenderer, SwitchableArmv7mRenderer, SwitchableMveRenderer, SwitchableRenderer
 from .thumb2_frontend import DspFrontEnd, Thumb2FrontEnd
 from .thumb2_sparse import SparseArmv7mRenderer, SparseDspRenderer
 
@@ -36,6 +38,15 @@ RENDERERS: dict[str, type[Renderer]] = {
     "mve": SparseMveRenderer,
 }
 """The same, with kernels for layers whose weights are mostly zero."""
+
+SWITCHABLE: dict[str, type[SwitchableRenderer]] = {
+    "portable": SwitchableRenderer,
+    "armv6m": SwitchableArmv6mRenderer,
+    "armv7m": SwitchableArmv7mRenderer,
+    "dsp": SwitchableDspRenderer,
+    "mve": SwitchableMveRenderer,
+}
+"""By instruction set, the renderer of networks whose channels open and close at run time."""
 
 FRONT_ENDS: dict[str, type[FrontEndRenderer]] = {
     "portable": FrontEndRenderer,
