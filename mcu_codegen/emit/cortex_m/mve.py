@@ -5,8 +5,9 @@ that it can name) are moved into two vectors and requantised together (`mve_asse
 a second one, or VRSHL after a correction of negative values, half away from zero. Constants lie in one stream, in the
 order of reading.
 
-Depthwise convolutions (`mve_across.py`, `mve_planes.py`, `mve_columns.py`), ADD (`mve_addition.py`) and running sums
-(`mve_sliding.py`) have files of their own.
+Depthwise convolutions (`mve_across.py`, `mve_planes.py`, `mve_columns.py`), the copying of windows
+(`mve_gathering.py`), ADD (`mve_addition.py`), pooling (`mve_pooling.py`) and running sums (`mve_sliding.py`) have files
+of their own.
 
 A layer for which this is not proven (`assembly.unscaled`), or whose shape has no kernel here, is rendered as
 portable C.
@@ -19,14 +20,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ... import lower
-from ...memory import Demand
-from ..kernel import Array, Kernel, Site, fill
-from ..overlap import ANYWHERE
+from ..kernel import Array, Site
 from ..portable.renderer import OPTIMIZE
 from ..portable.weighted import folded_bias
 from .assembly import Scaled, packed, unscaled, words
-from .blocks import BlockRenderer, Product
-from .gathering import Gathering, row_under
+from .blocks import Product
 from .mve_addition import MveAddition
 from .mve_assembly import (
     ACCUMULATORS,
@@ -45,15 +43,16 @@ from .mve_assembly import (
 )
 from .mve_columns import MveColumns
 from .mve_dot import dot, dot_stream
+from .mve_gathering import MveGathering
 from .mve_planes import MvePlanes
 from .mve_pooling import MvePooling
 from .mve_sliding import MveSliding
-from .thumb2_assembly import add_to, constant
+from .thumb2_assembly import constant
 
 _LOOPED = 4  # vectors of a row in a round of its loop
 
 
-class MveRenderer(MveAddition, MvePooling, MveSliding, MveColumns, MvePlanes, BlockRenderer):
+class MveRenderer(MveAddition, MvePooling, MveSliding, MveColumns, MvePlanes, MveGathering):
     """Cortex-M55."""
 
     instruction_set = "mve"
@@ -113,76 +112,6 @@ class MveRenderer(MveAddition, MvePooling, MveSliding, MveColumns, MvePlanes, Bl
         constants = tails(op, folded_bias(op, weights)).reshape(pairs, 6)
         return words(packed(turns), constants, np.full((pairs, 1), coding_of(op).addend))
 
-    def gathering(self, op: lower.Convolution, site: Site) -> Gathering:
-        """Copies the rows under one row of output into a band with padding, and windows out of the band."""
-        if op.dilation[1] > 1:
-            return super().gathering(op, site)
-        _, rows, columns, depth = site.inputs[0].shape
-        _, height, width, _ = op.weights.shape
-        pitch = ((site.output.shape[2] - 1) * op.stride[1] + width) * depth
-        left = op.pads[2]
-        band_bytes = -(-(height * pitch + VECTOR) // VECTOR) * VECTOR
-        window = f"window_{height}x{width * depth}_{pitch}"
-        self.helpers[window] = _window(height, width * depth, pitch).helper(window)
-        return Gathering(
-            f"{site.prefix}_fill(scratch, {op.input_zero_point}, {band_bytes});",
-            fill(
-                """
-                for (int32_t i = 0; i < $height; i++) {
-                    const int32_t row = $row;
-                    int8_t *const to = scratch + (i * $pitch + $left);
-
-                    if (row < 0 || row >= $rows) {
-                        ${prefix}_fill(to, $zero_point, $inside);
-                    } else {
-                        ${prefix}_copy(to, input + row * $row_bytes, $inside);
-                    }
-                }
-                """,
-                prefix=site.prefix,
-                height=height,
-                row=row_under(op),
-                pitch=pitch,
-                left=left * depth,
-                rows=rows,
-                zero_point=op.input_zero_point,
-                inside=min(columns * depth, pitch - left * depth),
-                row_bytes=columns * depth,
-            ),
-            f"{site.prefix}_{window}(scratch + x * {op.stride[1] * depth}, next);",
-            band_bytes,
-            ("fill", "copy", window),
-            behind=-(width * depth) % VECTOR,
-        )
-
-    def image_sums(self, each: str, arrays: tuple[Array, ...], helpers: tuple[str, ...], site: Site) -> Kernel:
-        """Sums of all channels first, in scratch."""
-        _, rows, columns, channels = site.inputs[0].shape
-        sums = f"sums_{channels}"
-        self.helpers[sums] = _sums(channels).helper(sums)
-        return Kernel(
-            fill(
-                """
-                const int32_t *const sums = (const int32_t *)(const void *)scratch;
-
-                ${prefix}_$sums(input, scratch, $pixels);
-                for (int32_t channel = 0; channel < $channels; channel++) {
-                    const int32_t sum = sums[channel];
-
-                    $each
-                }
-                """,
-                prefix=site.prefix,
-                sums=sums,
-                pixels=rows * columns,
-                channels=channels,
-                each=each,
-            ),
-            Demand(4 * channels, (ANYWHERE,)),
-            arrays=arrays,
-            helpers=(*helpers, sums),
-        )
-
 
 _FILL = MveAssembly(
     "Fills bytes, sixteen at a time.",
@@ -219,23 +148,6 @@ def _pack(depth: int, rows: int, pitch: int) -> MveAssembly:
         f"Lays {rows} x {depth} inputs, whose rows begin {pitch} bytes apart, side by side, a vector of each by turns.",
         ("const int8_t *input", "void *wide"),
         [*lines, "pop {r7, pc}"],
-    )
-
-
-def _window(height: int, row_bytes: int, pitch: int) -> MveAssembly:
-    """The last vector of a row may hold more than the row; the next row is written over it."""
-    lines = []
-    for row in range(height):
-        for _ in range(vectors_of(row_bytes)):
-            lines += ["vldrb.u8 q0, [r0], #16", "vstrb.8 q0, [r1], #16"]
-        back = vectors_of(row_bytes) * VECTOR
-        if row < height - 1:
-            lines += add_to("r0", pitch - back) + add_to("r1", row_bytes - back)
-    return MveAssembly(
-        f"Copies {height} rows of {row_bytes} bytes, {pitch} bytes apart, side by side, and touches"
-        f" {-row_bytes % VECTOR} bytes behind them.",
-        ("const int8_t *band", "int8_t *to"),
-        [*lines, "bx lr"],
     )
 
 
@@ -300,32 +212,5 @@ def _multiply(depth: int, channels: int, rows: int, coding: Coding, most: int, l
             "bne 1b",
             "vpop {d8-d15}",
             "pop {r4-r11, pc}",
-        ],
-    )
-
-
-def _sums(channels: int) -> MveAssembly:
-    totals = ["q0", "q1"] if channels % 8 == 0 else ["q0"]
-    adds = [(f"vldrb.s32 q2, [r3, #{4 * part}]", f"vadd.i32 {total}, {total}, q2") for part, total in enumerate(totals)]
-    return MveAssembly(
-        f"The sums of {channels} channels, int32, over all pixels.",
-        ("const int8_t *input", "void *sums", "int32_t pixels"),
-        [
-            "push {r4, r5, r6, lr}",
-            *constant("r4", channels // (4 * len(totals))),
-            *constant("r5", channels),
-            "1:",
-            "mov r3, r0",
-            *(f"vmov.i32 {total}, #0" for total in totals),
-            "dls lr, r2",
-            "2:",
-            *(line for pair in adds for line in pair),
-            "add r3, r3, r5",
-            "le lr, 2b",
-            *(f"vstrw.32 {total}, [r1], #16" for total in totals),
-            f"adds r0, #{4 * len(totals)}",
-            "subs r4, #1",
-            "bne 1b",
-            "pop {r4, r5, r6, pc}",
         ],
     )

@@ -1,4 +1,5 @@
-"""MAX_POOL_2D and AVERAGE_POOL_2D with MVE: sixteen channels at a time, or eight whose sums are held in 16 bits.
+"""MAX_POOL_2D and AVERAGE_POOL_2D with MVE: sixteen channels at a time, or eight whose sums are held in 16 bits;
+of whole images, for MEAN too, four or eight whose sums take 32.
 
 A mean is VQRDMULH by 2**31 / taps and a trace more, which makes it round halves away from zero; the trace is too small
 to reach any other border.
@@ -8,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...memory import Demand
+from ..kernel import Array, Kernel, Site, fill
+from ..overlap import ANYWHERE
 from .mve_assembly import VECTOR, MveAssembly
 from .pooling import PARAMETERS, PoolingKernels, Windows
 from .thumb2_assembly import add_to, constant
@@ -31,6 +35,34 @@ class MvePooling(PoolingKernels):
             once += [*constant("r3", 128 * windows.taps), *constant("r12", -128 & 0xFFFF)]
             mean = ["vadd.i16 q0, q0, r3", *mean, "vadd.i16 q0, q0, r12"]
         return _windows("The means", windows, 16, ["vadd.i16 q0, q0, q1"], mean, once)
+
+    def image_sums(self, each: str, arrays: tuple[Array, ...], helpers: tuple[str, ...], site: Site) -> Kernel:
+        """Sums of all channels first, in scratch."""
+        _, rows, columns, channels = site.inputs[0].shape
+        sums = f"sums_{channels}"
+        self.helpers[sums] = _sums(channels).helper(sums)
+        return Kernel(
+            fill(
+                """
+                const int32_t *const sums = (const int32_t *)(const void *)scratch;
+
+                ${prefix}_$sums(input, scratch, $pixels);
+                for (int32_t channel = 0; channel < $channels; channel++) {
+                    const int32_t sum = sums[channel];
+
+                    $each
+                }
+                """,
+                prefix=site.prefix,
+                sums=sums,
+                pixels=rows * columns,
+                channels=channels,
+                each=each,
+            ),
+            Demand(4 * channels, (ANYWHERE,)),
+            arrays=arrays,
+            helpers=(*helpers, sums),
+        )
 
 
 def _windows(
@@ -70,6 +102,33 @@ def _windows(
             *(add_to("r0", windows.step - done) if windows.step != done else []),
             *(add_to("r1", channels - done) if channels != done else []),
             "subs r2, #1",
+            "bne 1b",
+            "pop {r4, r5, r6, pc}",
+        ],
+    )
+
+
+def _sums(channels: int) -> MveAssembly:
+    totals = ["q0", "q1"] if channels % 8 == 0 else ["q0"]
+    adds = [(f"vldrb.s32 q2, [r3, #{4 * part}]", f"vadd.i32 {total}, {total}, q2") for part, total in enumerate(totals)]
+    return MveAssembly(
+        f"The sums of {channels} channels, int32, over all pixels.",
+        ("const int8_t *input", "void *sums", "int32_t pixels"),
+        [
+            "push {r4, r5, r6, lr}",
+            *constant("r4", channels // (4 * len(totals))),
+            *constant("r5", channels),
+            "1:",
+            "mov r3, r0",
+            *(f"vmov.i32 {total}, #0" for total in totals),
+            "dls lr, r2",
+            "2:",
+            *(line for pair in adds for line in pair),
+            "add r3, r3, r5",
+            "le lr, 2b",
+            *(f"vstrw.32 {total}, [r1], #16" for total in totals),
+            f"adds r0, #{4 * len(totals)}",
+            "subs r4, #1",
             "bne 1b",
             "pop {r4, r5, r6, pc}",
         ],
