@@ -1,14 +1,9 @@
-"""Users as C: blobs read and written as `users.blob` does, and what one kind of personal network or another adds."""
+"""Users as C: blobs read and written as `users.blob` does, of parts that files of their own describe."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
-
 from ..graph import Graph
-from ..listen.decision import keywords
-from ..users.blob import MAGIC, VERSION, Kind, Status, blob_bytes, labels_of, pack, user_groups
+from ..users.blob import MAGIC, VERSION, Status, blob_bytes, labels_of, user_groups
 from ..users.exits import exits_of
 from ..users.gates import Gates
 from ..users.teaching import can_be_taught
@@ -17,6 +12,7 @@ from .user_exits import exits_part
 from .user_gates import gates_part
 from .user_new_words import new_words_part
 from .user_part import Part, Section
+from .user_words import words_part
 
 
 def emit_user(
@@ -28,14 +24,12 @@ def emit_user(
 ) -> dict[str, str]:
     """File name to text: `name`_user.h and `name`_user.c. Without `enrolment` they only read and write blobs.
 
-    `gates` are given where the network is switchable: those that are open at first.
-
-    `name` is that of the network's C. Raises InputError where nothing of the model can be one person's, or it
-    has no labels.
+    `gates` are given where the network is switchable: those that are open at first. `name` is that of the network's C.
+    Raises InputError where nothing of the model can be one person's, or it has no labels.
     """
     labels = labels_of(model)
     parts = [gates_part(model, enrolment, gates)] if user_groups(model) else []
-    parts.append(replace(_WORDS, values={"others": hexadecimal(pack(~np.array(keywords(labels))))}))
+    parts.append(words_part(labels))
     parts += [exits_part(model)] if exits_of(model) else []
     parts += [new_words_part(model)] if can_be_taught(model) else []
     sections = [section for part in parts for section in part.sections]
@@ -120,38 +114,6 @@ int name_user_load(name_user *user, const uint8_t *blob, uint32_t bytes);
 /* Write `user` as a blob, of which NAME_USER_BLOB_BYTES must have room. Returns its length. */
 uint32_t name_user_save(const name_user *user, uint8_t *blob);
 """
-
-_WORDS = Part(
-    macros="",
-    fields="""\
-    uint8_t words[NAME_USER_LABEL_BYTES]; /* set: may be decided, as DECISION_allow takes them; silence and unknown
-                                             words are always set */
-""",
-    reset="set_all(user->words, NAME_USER_LABELS);",
-    functions="""\
-static const uint8_t others[NAME_USER_LABEL_BYTES] = {$others$}; /* labels that are no words */
-
-static int read_words(name_user *user, const uint8_t *section, uint32_t bytes)
-{
-    int good = read_bits(user->words, section, bytes, NAME_USER_LABELS);
-
-    for (uint32_t i = 0; i < NAME_USER_LABEL_BYTES && good; i++) {
-        good = (others[i] & ~(uint32_t)user->words[i]) == 0u;
-    }
-    return good;
-}
-
-static uint8_t *write_words(const name_user *user, uint8_t *to)
-{
-    return write_bytes(to, user->words, NAME_USER_LABEL_BYTES);
-}
-""",
-    sections=(Section(Kind.WORDS, "words", "!equal(user->words, words, NAME_USER_LABEL_BYTES)"),),
-    header="",
-    end="",
-    source="",
-    values={},
-)
 
 _SOURCE = """\
 #include "name_user.h"

@@ -1,4 +1,4 @@
-"""What a kind of personal network, by gates or by exits, adds to the C of users."""
+"""What each thing that is one person's, such as gates or words, adds to the C of users."""
 
 from __future__ import annotations
 
