@@ -19,8 +19,18 @@ import numpy as np
 from ... import lower
 from ..kernel import Array, fill
 from ..portable.weighted import folded_bias
-from .armv6m_assembly import RESTORE, SAVE, SAVED_BYTES, SUMS, Armv6mAssembly, advance, moved, saturate, take_apart
-from .assembly import Assembly, packed, requantizes, rounding, scaling, words
+from .armv6m_assembly import (
+    RESTORE,
+    SAVE,
+    SAVED_BYTES,
+    SUMS,
+    Armv6mAssembly,
+    advance,
+    moved_rounding,
+    saturate,
+    take_apart,
+)
+from .assembly import Assembly, packed, requantizes, scaling, words
 from .clamp import Clamp
 from .columns import Column, Columns, Signals
 
@@ -36,7 +46,7 @@ class Armv6mColumns(Columns):
             return False
         multipliers, shifts = scaling(op, op.weights.shape[3])
         # of what is shifted last; it bounds every term before
-        addend = abs(rounding(op, moved(signals.clamp)))
+        addend = abs(moved_rounding(op))
         largest = (op.bound << 12) + (addend << shifts + 11) + (1 << 24)
         return bool(np.all(multipliers >= 2**30) and np.all(largest < 2**31) and op.weights.min() >= -127)
 
@@ -50,7 +60,7 @@ class Armv6mColumns(Columns):
         multipliers, shifts = scaling(op, channels)
         low = 128 + (-multipliers & 127)
         high = multipliers + low >> 7
-        tail = (folded_bias(op, taps), high + (shifts + 11 << 26), 2 * low + (rounding(op, moved(signals.clamp)) << 16))
+        tail = (folded_bias(op, taps), high + (shifts + 11 << 26), 2 * low + (moved_rounding(op) << 16))
         return words(packed(weights), np.stack(tail, axis=1))
 
     def column(self, signals: Signals, prefix: str) -> Column:

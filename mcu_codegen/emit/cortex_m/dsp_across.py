@@ -18,10 +18,10 @@ from ...memory import Demand, Over
 from ..kernel import Array, Kernel, Site, fill, times
 from ..portable.renderer import Renderer
 from ..portable.weighted import folded_bias
-from .assembly import REACH, requantizes, rounding, scaling, undilated, words
+from .assembly import REACH, requantizes, scaling, undilated, words
 from .clamp import Clamp, clamp_of
 from .dsp_assembly import requantize
-from .thumb2_assembly import Thumb2Assembly
+from .thumb2_assembly import Thumb2Assembly, moved_rounding
 
 _TOTALS = ("r4", "r5", "r6", "r7", "r8")
 _MOST_ROWS = 5  # of output: beyond, a plane of its own costs a channel less
@@ -113,9 +113,7 @@ def _stream(op: lower.Convolution, several: bool) -> Array:
     bias = 2 * folded_bias(op, op.weights.reshape(-1, channels).T)
     multipliers, shifts = (each[:, None] for each in scaling(op, channels))
     low, high = pairs[:, :, 0] & 0xFFFF, pairs[:, :, 1] & 0xFFFF
-    return words(
-        bias[:, None], low + (high << 16), multipliers, shifts + (rounding(op, clamp_of(op.requantization).top) << 16)
-    )
+    return words(bias[:, None], low + (high << 16), multipliers, shifts + (moved_rounding(op) << 16))
 
 
 def _across(row: _Row, clamp: Clamp) -> Thumb2Assembly:

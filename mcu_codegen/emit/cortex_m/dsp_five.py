@@ -10,11 +10,11 @@ import numpy as np
 
 from ..kernel import Array, Helper
 from ..portable.weighted import folded_bias
-from .assembly import REACH, Scaled, divisor, packed, rounding, scaling, unscaled, words
+from .assembly import REACH, Scaled, divisor, packed, scaling, unscaled, words
 from .blocks import BlockRenderer, Product, pack_name
 from .clamp import Clamp, clamp_of
 from .dsp_assembly import requantize
-from .thumb2_assembly import Thumb2Assembly, add_to
+from .thumb2_assembly import Thumb2Assembly, add_to, moved_rounding
 
 _VALUES = ("r2", "r3", "r9", "r10", "r11")
 _TOTALS = ("r4", "r5", "r6", "r7", "r8")
@@ -56,7 +56,7 @@ class FiveRows(BlockRenderer):
             turned = weights.reshape(len(weights), -1, 2, 2).swapaxes(2, 3)
             octets = turned.astype("<i2").reshape(weights.shape).view(np.int8)
         bias = 2 * folded_bias(op, weights)[:, None]
-        return words(bias, packed(octets), multipliers, shifts + (rounding(op, clamp_of(op.requantization).top) << 16))
+        return words(bias, packed(octets), multipliers, shifts + (moved_rounding(op) << 16))
 
     def _multiply(self, depth: int, channels: int, clamp: Clamp) -> Thumb2Assembly:
         """r0 moves through the packed rows, r1 through the stream; r12 and lr are weights of two inputs each."""

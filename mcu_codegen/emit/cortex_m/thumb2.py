@@ -1,4 +1,8 @@
-"""What the kernels of Cortex-M3, M4, M7 and M33 have in common: their frames. The instructions inside differ."""
+"""What the kernels of Cortex-M3, M4, M7 and M33 have in common: their frames. The instructions inside differ.
+
+Products are here; depthwise convolutions (`thumb2_planes.py`, `thumb2_columns.py`, `thumb2_across.py`), ADD
+(`thumb2_addition.py`) and pooling (`thumb2_pooling.py`) have files of their own.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +10,30 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ... import lower
-from ...memory import Demand, Over
-from ..kernel import Array, Kernel, Site, fill
+from ..kernel import Array
 from ..portable.renderer import OPTIMIZE
 from ..portable.weighted import folded_bias
-from .assembly import (
-    REACH,
-    Assembly,
-    Scaled,
-    divisor,
-    packed,
-    planes,
-    requantizes,
-    rounding,
-    scaling,
-    unscaled,
-    windows,
-    words,
-)
+from .assembly import REACH, Assembly, Scaled, divisor, packed, scaling, unscaled, words
 from .blocks import BlockRenderer, Product, pack_name
 from .clamp import Clamp, clamp_of
 from .thumb2_across import Thumb2Across
 from .thumb2_addition import Thumb2Addition
-from .thumb2_assembly import Thumb2Assembly, add_to, constant
-from .thumb2_columns import Thumb2Columns, widen
+from .thumb2_assembly import Thumb2Assembly, add_to, constant, moved_rounding
+from .thumb2_columns import Thumb2Columns
 from .thumb2_copy import COPY
 from .thumb2_dot import dot, dot_stream
+from .thumb2_planes import Thumb2Planes
 from .thumb2_pooling import Thumb2Pooling
-
-_COLUMNS = 5  # columns that a depthwise kernel computes at a time, at most
 
 Requantize = Callable[[Sequence[str]], list[str]]
 """Turns accumulators in registers into int8 codes; r2 is the multiplier, r3 twice the addend, r12 the shift."""
 
 
-class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, Thumb2Pooling, BlockRenderer):
-    """Convolutions two channels and up to four rows at a time; depthwise convolutions by 3 x 3 and 1 x 3 plane by
-    plane."""
+class Thumb2Renderer(Thumb2Addition, Thumb2Planes, Thumb2Columns, Thumb2Across, Thumb2Pooling, BlockRenderer):
+    """Convolutions two channels and up to four rows at a time."""
 
     farthest = REACH // (BlockRenderer.block - 1)
     copied = (16, 2)  # for speed and for size, how many words are copied without a jump, at most
-    scale: int  # of accumulators: 2 where a kernel doubles one operand
     four: Sequence[str]  # what `thumb2_dot.ONE` does, for four inputs
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
@@ -65,24 +51,6 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, Thumb2Pooling,
 
     def interleave(self, weights: np.ndarray) -> np.ndarray:
         """Weights (channels, depth) as int8 (pairs of channels, bytes), as `multiply_rows` reads them."""
-        raise NotImplementedError
-
-    def chunks(self, columns: int, stride: int) -> tuple[list[tuple[int, int]], int]:
-        """(start, size) of the columns that depthwise kernels compute together, and the plane's pitch in elements."""
-        raise NotImplementedError
-
-    def depthwise_rows(
-        self,
-        height: int,
-        columns: int,
-        row_bytes: int,
-        pitch: int,
-        channels: int,
-        stride: tuple[int, int],
-        clamp: Clamp,
-    ) -> Assembly:
-        """`columns` columns of every row of output of a window of `height` rows, from one plane. Parameters: plane,
-        stream, output, rows."""
         raise NotImplementedError
 
     def obstacle(self, op: Scaled, channels: int) -> str:
@@ -139,73 +107,8 @@ class Thumb2Renderer(Thumb2Addition, Thumb2Columns, Thumb2Across, Thumb2Pooling,
         pairs = len(weights) // 2
         bias = self.scale * folded_bias(op, weights).reshape(pairs, 2)
         multipliers, shifts = (each.reshape(pairs, 2) for each in scaling(op, len(weights)))
-        word = shifts[:, :1] + (shifts[:, 1:] << 8) + (_rounding(op) << 16)
+        word = shifts[:, :1] + (shifts[:, 1:] << 8) + (moved_rounding(op) << 16)
         return words(bias, packed(self.interleave(weights)), multipliers[:, :1], word, multipliers[:, 1:])
-
-    def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
-        """Widens one channel's plane into a padded buffer, then computes its rows, a few columns at a time."""
-        _, input_rows, input_columns, channels = site.inputs[0].shape
-        _, rows, columns, _ = site.output.shape
-        height = op.weights.shape[1]
-        if not planes(op) or not requantizes(op) or _COLUMNS * channels > REACH or self.at_most:
-            return super().depthwise(op, site)
-        top, _, left, _ = op.pads
-        clamp = clamp_of(op.requantization)
-        chunks, pitch = self.chunks(columns, op.stride[1])
-        plane_rows = (rows - 1) * op.stride[0] + height
-        inside = min(input_columns, pitch - left)
-        widen_name = f"widen_{inside}_{channels}_{input_columns * channels}_{pitch}"
-        helpers: dict[str, Assembly] = {widen_name: widen(self.element_bytes, inside, channels, input_columns, pitch)}
-        loop = self.channel_loop(op, self._depthwise_stream(op), rows * columns, site, "input++", "output++")
-        calls = []
-        for start, size in chunks:
-            name = f"rows_{height}_{size}_{columns * channels}_{pitch}_{channels}_{op.stride[0]}_{op.stride[1]}"
-            name += clamp.suffix
-            helpers[name] = self.depthwise_rows(height, size, columns * channels, pitch, channels, op.stride, clamp)
-            calls.append(
-                f"{site.prefix}_{name}(plane + {start * op.stride[1]}, row, output + {start * channels}, {rows});"
-            )
-        self.helpers |= {name: assembly.helper(name) for name, assembly in helpers.items()}
-        return Kernel(
-            fill(
-                """
-                $element *const plane = ($element *)(void *)scratch;
-
-                for (int32_t i = 0; i < $elements; i++) {
-                    plane[i] = $zero_point;
-                }
-                $each_channel
-                    ${prefix}_$widen(input, plane + $first, $inside_rows);
-                    $calls
-                }
-                """,
-                element=f"int{8 * self.element_bytes}_t",
-                elements=plane_rows * pitch,
-                zero_point=op.input_zero_point,
-                each_channel=loop.head,
-                prefix=site.prefix,
-                widen=widen_name,
-                first=top * pitch + left,
-                inside_rows=min(input_rows, plane_rows - top),
-                calls="\n".join(calls),
-            ),
-            # a channel's output reaches only that channel's input, which has been copied
-            Demand(self.element_bytes * plane_rows * pitch, (Over(every=channels),)),
-            arrays=(loop.stream,),
-            helpers=(*helpers, *loop.helpers),
-            macs=rows * columns * op.weights.size,
-        )
-
-    def _depthwise_stream(self, op: lower.Convolution) -> Array:
-        """Per channel: the bias, the words of `windows`, the multiplier."""
-        channels = op.weights.shape[3]
-        bias = self.scale * folded_bias(op, op.weights.reshape(-1, channels).T)
-        return words(bias[:, None], windows(op, _rounding(op)), scaling(op, channels)[0][:, None])
-
-
-def _rounding(op: Scaled) -> int:
-    """Of codes that are moved as `to_codes` wants them."""
-    return rounding(op, clamp_of(op.requantization).top)
 
 
 def _window(height: int, row_bytes: int, pitch: int, most: int) -> Thumb2Assembly:

@@ -10,9 +10,9 @@ from ... import lower
 from ..kernel import Array
 from ..portable.weighted import folded_bias
 from .across import Across, Windows, by_fours
-from .assembly import REACH, packed, rounding, scaling, words
+from .assembly import REACH, packed, scaling, words
 from .clamp import Clamp, clamp_of
-from .thumb2_assembly import Thumb2Assembly, add_to, constant
+from .thumb2_assembly import Thumb2Assembly, add_to, constant, moved_rounding
 
 _SUMS = ("r4", "r5", "r6", "r7")
 
@@ -40,7 +40,7 @@ class Thumb2Across(Across):
         channels = op.weights.shape[3]
         taps = op.weights.reshape(-1, channels)
         multipliers, shifts = scaling(op, channels)
-        scalings = np.stack([multipliers, shifts + (rounding(op, clamp_of(op.requantization).top) << 16)], axis=1)
+        scalings = np.stack([multipliers, shifts + (moved_rounding(op) << 16)], axis=1)
         weights = taps.reshape(len(taps), -1, 4).swapaxes(0, 1).reshape(channels // 4, -1)
         return words(by_fours(folded_bias(op, taps.T)[:, None]), packed(weights), by_fours(scalings))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .assembly import Assembly, divisor
-from .clamp import Clamp
+from .assembly import Assembly, Scaled, divisor, rounding
+from .clamp import Clamp, clamp_of
 from .ranges import Ranges, encodable
 
 FORMS = """
@@ -104,6 +104,11 @@ def row_loop(step: Sequence[str], steps: int, most: int) -> list[str]:
     if unrolled == steps:
         return [*step] * steps
     return [*constant("r7", steps // unrolled), "2:", *[*step] * unrolled, "subs r7, #1", "bne 2b"]
+
+
+def moved_rounding(op: Scaled) -> int:
+    """`rounding` of codes that are moved as `to_codes` wants them."""
+    return rounding(op, clamp_of(op.requantization).top)
 
 
 def to_codes(registers: Sequence[str], twice_addend: str, shift: str, clamp: Clamp) -> list[list[str]]:

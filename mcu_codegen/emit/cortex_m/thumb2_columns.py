@@ -16,10 +16,10 @@ import numpy as np
 from ... import lower
 from ..kernel import Array, fill
 from ..portable.weighted import folded_bias
-from .assembly import REACH, Assembly, packed, rounding, scaling, words
+from .assembly import REACH, Assembly, packed, scaling, words
 from .clamp import Clamp
 from .columns import Column, Columns, Signals
-from .thumb2_assembly import Thumb2Assembly, add_to
+from .thumb2_assembly import Thumb2Assembly, add_to, moved_rounding
 
 _TOTALS = ("r4", "r5", "r6", "r7")
 _VALUES = ("r8", "r9")
@@ -80,7 +80,7 @@ class Thumb2Columns(Columns):
         weights = np.zeros((channels, 4 * self._table(signals).groups), np.int8)
         weights[:, : signals.taps] = taps
         multipliers, shifts = scaling(op, channels)
-        shifts = shifts + (rounding(op, signals.clamp.top) << 16)
+        shifts = shifts + (moved_rounding(op) << 16)
         tail = np.stack([2 * folded_bias(op, taps), multipliers, shifts], axis=1)
         return words(packed(self.group(weights)), tail)
 

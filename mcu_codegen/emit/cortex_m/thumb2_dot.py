@@ -11,9 +11,8 @@ import numpy as np
 
 from ..kernel import Array
 from ..portable.weighted import folded_bias
-from .assembly import Scaled, packed, rounding, scaling, words
-from .clamp import clamp_of
-from .thumb2_assembly import Thumb2Assembly, add_to, row_loop
+from .assembly import Scaled, packed, scaling, words
+from .thumb2_assembly import Thumb2Assembly, add_to, moved_rounding, row_loop
 
 ONE = ("ldrsb r8, [r0], #1", "ldrsb r9, [r1], #1", "mla r11, r8, r9, r11")
 """Adds the product of an input and its weight to r11; may use r8, r9, r12 and lr."""
@@ -22,7 +21,7 @@ ONE = ("ldrsb r8, [r0], #1", "ldrsb r9, [r1], #1", "mla r11, r8, r9, r11")
 def dot_stream(op: Scaled, weights: np.ndarray) -> Array:
     """Twice the bias, the multiplier, a word that holds the shift and, in its upper half, `rounding`; the weights."""
     multiplier, shift = (each[:, None] for each in scaling(op, 1))
-    word = shift + (rounding(op, clamp_of(op.requantization).top) << 16)
+    word = shift + (moved_rounding(op) << 16)
     return words(2 * folded_bias(op, weights)[:, None], multiplier, word, packed(weights))
 
 
