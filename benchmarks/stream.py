@@ -27,7 +27,7 @@ from mcu_codegen.formats import tflite
 from mcu_codegen.listen import frontend
 from mcu_codegen.listen.pipeline import Pipeline
 from mcu_codegen.listen.step import step_of
-from mcu_codegen.prove import parity
+from mcu_codegen.prove import parity, pipelines
 
 SAMPLES = frontend.SAMPLE_RATE
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "speech_commands"
@@ -88,12 +88,12 @@ def main() -> int:
     )
     start = time.perf_counter()
     heard = pipeline
-    programs: list[parity.Listener | parity.Absent] = []
+    programs: list[pipelines.Program | parity.Absent] = []
     if options.rows_per_step:  # what is expected stays what the whole network says
         heard = replace(pipeline, graph=step_of(pipeline.graph, options.rows_per_step))
         programs.append(SimpleNamespace(name="numpy, steps", run=heard.run))
-    programs += parity.programs(heard, targets.find_all(options.target), options.compiler)
-    report = parity.stream(pipeline, programs, audio)
+    programs += pipelines.programs(heard, targets.find_all(options.target), options.compiler)
+    report = pipelines.compare(pipeline, programs, audio)
     print(report.table().text())
     print(f"\n{time.perf_counter() - start:.0f} s")
     return 0 if report.passed and suppressed else 1

@@ -24,7 +24,7 @@ from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
-from mcu_codegen.prove import parity
+from mcu_codegen.prove import pipelines
 
 
 def test_selftests_pass() -> None:
@@ -123,6 +123,6 @@ def test_the_loop_takes_a_whole_network_with_reusable_inputs(monkeypatch: pytest
 
     monkeypatch.setattr(board_program, "emit_model", reusable)
     pipeline = small_pipeline()
-    programs = parity.programs(pipeline, targets.find_all(["cortex-m4"]))
+    programs = pipelines.programs(pipeline, targets.find_all(["cortex-m4"]))
     report = compared(pipeline, programs[-1:], babble(2.0))
     assert report.passed, report.table().text()

@@ -30,7 +30,7 @@ from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Entry, Graph
 from mcu_codegen.listen.pipeline import Pipeline
-from mcu_codegen.prove import parity, personal
+from mcu_codegen.prove import parity, personal, pipelines
 from mcu_codegen.prove.measure import measure
 from mcu_codegen.targets import TARGETS, find
 from mcu_codegen.users.bake import bake
@@ -266,10 +266,10 @@ def test_users_of_gates(name: str, is_residual: bool) -> None:
 def test_a_stream_stops(name: str) -> None:
     """Self-test, then audio to decisions by the scores at the exits; the self-test of the core runs first."""
     pipeline = Pipeline.of(chain())
-    programs = [each for each in parity.programs(pipeline, [find(name)]) if not isinstance(each, parity.Absent)]
+    programs = [each for each in pipelines.programs(pipeline, [find(name)]) if not isinstance(each, parity.Absent)]
     if not programs:
         pytest.skip(f"no emulator of {name}")
-    report = parity.stream(pipeline, programs[:1], babble(2.0))
+    report = pipelines.compare(pipeline, programs[:1], babble(2.0))
     assert report.passed, report.table().text()
 
 

@@ -21,7 +21,7 @@ from mcu_codegen.listen.decision import Decision, Detector
 from mcu_codegen.listen.frontend import PRESETS
 from mcu_codegen.listen.pipeline import Pipeline
 from mcu_codegen.listen.step import step_of
-from mcu_codegen.prove import parity
+from mcu_codegen.prove import parity, pipelines
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -114,7 +114,7 @@ def compared(pipeline: Pipeline, programs: list[BoardProgram | parity.Absent], a
     present = [each for each in programs if isinstance(each, BoardProgram)]
     if not present:
         pytest.skip("; ".join(each.reason for each in programs if isinstance(each, parity.Absent)))
-    report = parity.stream(pipeline, programs, audio)
+    report = pipelines.compare(pipeline, programs, audio)
     for program in present:
         lines = program.text.splitlines()
         parts = ("front end", "network", "decision")
@@ -132,7 +132,7 @@ def test_a_stream_is_the_same_on_two_cores():
     expected = pipeline.run(audio)
     assert any(each.suppressed for each in expected.detections)
     assert sum(not each.suppressed for each in expected.detections) >= 2
-    programs = parity.programs(pipeline, targets.find_all(["cortex-m0", "cortex-m4"]))
+    programs = pipelines.programs(pipeline, targets.find_all(["cortex-m0", "cortex-m4"]))
     report = compared(pipeline, programs, audio)
     size = expected.features.nbytes + expected.scores.nbytes + 12 * len(expected.detections)
     for comparison in report.comparisons:
@@ -166,7 +166,7 @@ def test_steps_that_are_not_there_when_the_decision_is_due_are_refused():
 @pytest.mark.parametrize(("core", "frames"), [("cortex-m0", 2), ("cortex-m4", 4), ("cortex-m55", 2)])
 def test_a_stream_of_steps_is_the_same_on_a_core(core, frames):
     _, stepping = stepping_pipelines(frames, 4)
-    programs = parity.programs(stepping, targets.find_all([core]))
+    programs = pipelines.programs(stepping, targets.find_all([core]))
     report = compared(stepping, programs, babble(2.0))
     assert report.passed, report.table().text()
 
@@ -226,7 +226,7 @@ def test_a_sleeping_loop_is_the_same_on_a_core(core, frames):
     audio = sparse_babble(8.0)
     awake = len(pipeline.run(audio).scores)
     assert 20 < awake < 80  # of a hundred
-    report = compared(pipeline, parity.programs(pipeline, targets.find_all([core])), audio)
+    report = compared(pipeline, pipelines.programs(pipeline, targets.find_all([core])), audio)
     assert report.passed, report.table().text()
 
 
@@ -275,7 +275,7 @@ class Altered:
 )
 def test_a_stream_that_differs_fails(alter, message):
     pipeline = small_pipeline()
-    report = parity.stream(pipeline, [Altered(pipeline, alter)], babble(4.0))
+    report = pipelines.compare(pipeline, [Altered(pipeline, alter)], babble(4.0))
     assert not report.passed
     assert message in report.table().text()
 
@@ -299,7 +299,7 @@ def test_minutes_of_real_speech_are_the_same_on_every_core():
     detections = pipeline.run(audio).detections
     assert any(each.suppressed for each in detections) and not all(each.suppressed for each in detections)
     # one emulator a core, for time: QEMU, which is four times as fast, or else Unicorn
-    found = [parity.programs(pipeline, [target]) for target in targets.TARGETS.values()]
+    found = [pipelines.programs(pipeline, [target]) for target in targets.TARGETS.values()]
     present = [[each for each in both if isinstance(each, BoardProgram)] or both for both in found]
     report = compared(pipeline, [each[-1] for each in present], audio)
     assert report.passed, report.table().text()
@@ -310,6 +310,6 @@ def test_minutes_of_real_speech_are_the_same_on_every_core():
 def test_a_stream_of_steps_is_the_same_on_every_core(core):
     whole, stepping = stepping_pipelines(2, 2)
     audio = babble(10.0)
-    programs = parity.programs(stepping, targets.find_all([core]))
+    programs = pipelines.programs(stepping, targets.find_all([core]))
     report = compared(whole, programs, audio)
     assert report.passed, report.table().text()

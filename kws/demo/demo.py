@@ -19,7 +19,7 @@ from mcu_codegen.graph import Graph
 from mcu_codegen.listen.frontend import SAMPLE_RATE
 from mcu_codegen.listen.pipeline import Pipeline
 from mcu_codegen.listen.step import step_of
-from mcu_codegen.prove import parity
+from mcu_codegen.prove import parity, pipelines
 from mcu_codegen.report import page
 from mcu_codegen.targets import TARGETS
 
@@ -170,8 +170,8 @@ def _prove(graph: Graph, codes: np.ndarray, audio: np.ndarray) -> tuple[parity.R
     inputs = codes[..., np.newaxis][:, np.newaxis]
     whole = parity.compare(graph, parity.executors(graph, []), {"invoke": [inputs]})
     layers = parity.compare(graph, parity.executors(graph, targets), {"invoke": [inputs[:CORE_CLIPS]]})
-    stepping = parity.programs(Pipeline.of(step_of(graph)), targets)
-    return whole, layers, parity.stream(Pipeline.of(graph), stepping, audio)
+    stepping = pipelines.programs(Pipeline.of(step_of(graph)), targets)
+    return whole, layers, pipelines.compare(Pipeline.of(graph), stepping, audio)
 
 
 def _write(out: Path, outcome: Outcome) -> None:

@@ -1,7 +1,6 @@
 """Every executor on the same bytes, compared with NumPy, the specification: every layer, every byte.
 
-`compare` is for networks, `stream` for the way from waveform to decision. An executor that is not here is named with
-the reason, never passed over.
+An executor that is not here is named with the reason, never passed over.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import numpy as np
 from ..emit.plan import INPUTS
 from ..emit.portable.renderer import Renderer
 from ..emulate import toolchain
-from ..emulate.board_program import BoardProgram
 from ..emulate.core_executor import CoreExecutor
 from ..emulate.host_executor import HostExecutor
 from ..emulate.machine import Machine, MachineError
@@ -27,7 +25,6 @@ from ..errors import InputError
 from ..execute import tinygrad_executor
 from ..execute.numpy_executor import NumpyExecutor
 from ..graph import Graph
-from ..listen.pipeline import Pipeline, Stream
 from ..lower import Requantization
 from ..targets import Target
 from ..users.exits import Exit, answers, exits_of
@@ -47,14 +44,6 @@ class Executor(Protocol):
     def reset(self) -> None: ...
 
     def run(self, inputs: list[np.ndarray], entry: str | None = None) -> Values: ...
-
-
-class Listener(Protocol):
-    """What hears audio: see `Pipeline.run`."""
-
-    name: str
-
-    def run(self, audio: np.ndarray) -> Stream: ...
 
 
 @dataclass(frozen=True)
@@ -169,28 +158,6 @@ def compare(
     return Report(comparisons)
 
 
-def stream(pipeline: Pipeline, programs: Iterable[Listener | Absent], audio: np.ndarray) -> Report:
-    """Feed int16 `audio` [n] at 16 kHz to every program; compare features, scores and detections with their hops."""
-    reference = pipeline.run(audio)
-
-    def one(program: Listener | Absent) -> Comparison:
-        if isinstance(program, Absent):
-            return Comparison(program.name, trouble=program.reason, absent=True)
-        try:
-            found = program.run(audio)
-        except MachineError as error:
-            return Comparison(program.name, trouble=str(error))
-        return _stream(program.name, reference, found)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return Report(list(pool.map(one, programs)))
-
-
-def programs(pipeline: Pipeline, targets: Sequence[Target], compiler: str | None = None) -> list[BoardProgram | Absent]:
-    """The firmware of `pipeline` on `targets`, in each of their emulators, built."""
-    return on_cores(targets, compiler, lambda *core: BoardProgram(pipeline, *core))
-
-
 def _one(
     graph: Graph,
     executor: Executor,
@@ -271,16 +238,3 @@ def _accumulator(specification: NumpyExecutor, entry: str, inputs: list[np.ndarr
     specification.run([values[: at.sample + 1] for values in inputs], entry)
     shape = graph.tensors[operator.outputs[0]].shape
     return int(np.concatenate([seen.reshape(-1, *shape) for seen in recording.seen])[(at.sample, *at.index)])
-
-
-def _stream(name: str, expected: Stream, found: Stream) -> Comparison:
-    done = Comparison(name)
-    for part in ("features", "scores"):
-        done = add(done, part, getattr(expected, part), getattr(found, part))
-    return add(done, "detections", _detections(expected), _detections(found))
-
-
-def _detections(stream: Stream) -> np.ndarray:
-    """One row each: hop, label, whether suppressed."""
-    rows = [(each.hop, each.label, int(each.suppressed)) for each in stream.detections]
-    return np.array(rows, np.int32).reshape(-1, 3)
