@@ -6,7 +6,7 @@ from ... import lower
 from ...memory import Demand
 from ..kernel import Kernel, Site, fill
 from ..overlap import IN_ORDER
-from ..portable.pooling import axis_runs
+from ..portable.reductions import axis_runs
 from ..portable.renderer import Renderer
 from .mve_assembly import MveAssembly
 from .thumb2_assembly import add_to, constant

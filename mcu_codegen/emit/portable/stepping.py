@@ -6,7 +6,7 @@ from ... import lower
 from ...memory import Demand
 from ..kernel import Kernel, Kernels, Site, fill, nest, times
 from ..overlap import IN_ORDER
-from .pooling import axis_runs
+from .reductions import axis_runs
 
 
 class Stepping(Kernels):
