@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...listen import frontend
 from ...listen.frontend import Tables
 from .armv6m_assembly import RESTORE, SAVE, SAVED_BYTES, Armv6mAssembly, constant
+from .frontend_kernels import BANDS
 
 _OWN_BYTES = 8  # of stack: the rising half of the next band
 
@@ -59,13 +60,7 @@ def bands(tables: Tables) -> Armv6mAssembly:
     shift = frontend.MEL_BITS
     return Armv6mAssembly(
         "Sums up powers into bands, and takes the logarithm of each.",
-        (
-            "const void *power",
-            "const uint16_t *weights",
-            "const uint8_t *bins",
-            "uint16_t *logs",
-            "const uint16_t *chords",
-        ),
+        BANDS,
         [
             *SAVE,
             f"sub sp, #{_OWN_BYTES}",

@@ -9,6 +9,16 @@ from ..portable.frontend import FrontEndRenderer, Stage, Table
 from .assembly import Assembly
 from .guard import guard
 
+BANDS = (
+    "const void *power",
+    "const uint16_t *weights",
+    "const uint8_t *bins",
+    "uint16_t *logs",
+    "const uint16_t *chords",
+)
+"""Parameters of what makes logarithms of bands: powers, their weights, bins of each interval up to a 0, logarithms,
+chords."""
+
 
 class KernelFrontEnd(FrontEndRenderer):
     """An instruction set that has kernels."""
@@ -25,8 +35,7 @@ class KernelFrontEnd(FrontEndRenderer):
             )
 
     def bands(self) -> Assembly:
-        """Sums up powers into bands, and takes the logarithm of each. Parameters: powers, their weights, bins of each
-        interval up to a 0, logarithms, chords."""
+        """Sums up powers into bands, and takes the logarithm of each. Parameters: `BANDS`."""
         raise NotImplementedError
 
     def copy(self) -> Assembly:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...listen import frontend
 from ...listen.frontend import Tables
+from .frontend_kernels import BANDS
 from .thumb2_assembly import Thumb2Assembly, add_to, constant
 
 _SUMS = [
@@ -26,13 +27,7 @@ def bands(tables: Tables, bias: int) -> Thumb2Assembly:
     shift = frontend.MEL_BITS
     return Thumb2Assembly(
         "Sums up powers into bands, and takes the logarithm of each.",
-        (
-            "const void *power",
-            "const uint16_t *weights",
-            "const uint8_t *bins",
-            "uint16_t *logs",
-            "const uint16_t *chords",
-        ),
+        BANDS,
         [
             "push {r4-r11, lr}",
             "ldrb lr, [r2], #1",
