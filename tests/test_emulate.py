@@ -375,12 +375,12 @@ def test_the_generic_board_compiles_for_this_host():
 
 def test_marks_survive_copies(tmp_path):
     """Every layer of a random graph has at least one mark, at either level of optimisation."""
-    from mcu_codegen.emulate import harness, observers
+    from mcu_codegen.emulate import core_harness, observers
 
     graph = random_graph(3)
     network = emit_model(graph)
     del network["kws_model_selftest.c"]
-    sources = {**network, **harness.core(graph), **observers.MARK, **build.stubs(*build.RUNTIME)}
+    sources = {**network, **core_harness.sources(graph), **observers.MARK, **build.stubs(*build.RUNTIME)}
     for name in toolchain.NAMES:
         if isinstance(toolchain.available()[name], str):
             continue

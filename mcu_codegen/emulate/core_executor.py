@@ -13,7 +13,7 @@ from ..emit.plan import INPUTS, compile_plan
 from ..emit.portable.renderer import Renderer
 from ..graph import Graph
 from ..targets import Target
-from . import exchange, harness
+from . import core_harness, exchange
 from .build import RUNTIME, build, stubs
 from .machine import Machine
 from .observers import observer
@@ -42,7 +42,7 @@ class CoreExecutor:
         self.graph = plan.in_order(graph)
         model = emit_plan(plan)
         del model["kws_model_selftest.c"]
-        sources = {**model, **harness.core(graph, inputs), **observer("KWS_MODEL_OBSERVE"), **stubs(*RUNTIME)}
+        sources = {**model, **core_harness.sources(graph, inputs), **observer("KWS_MODEL_OBSERVE"), **stubs(*RUNTIME)}
         self._program = build(
             Path(self._folder.name), sources, target, toolchain, include=["observe.h"], optimize=renderer.optimize
         )

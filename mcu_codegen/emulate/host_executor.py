@@ -12,7 +12,7 @@ from ..emit.model import emit_plan
 from ..emit.plan import INPUTS, compile_plan
 from ..emit.portable.renderer import Renderer
 from ..graph import Graph
-from . import exchange, harness, host
+from . import exchange, host, host_harness
 
 
 class HostExecutor:
@@ -38,7 +38,7 @@ class HostExecutor:
         model["kws_model.c"] = '#include "observe.h"\n' + model["kws_model.c"]
         del model["kws_model_selftest.c"]
         library = host.build_shared_library(
-            {**model, **harness.host(graph, inputs)}, sanitize=sanitize, command=command
+            {**model, **host_harness.sources(graph, inputs)}, sanitize=sanitize, command=command
         )
         self._library = ctypes.CDLL(str(library))
         self.reset()

@@ -13,7 +13,7 @@ from ..emit.cortex_m.instruction_sets import RENDERERS
 from ..emit.model import emit_plan
 from ..emit.plan import INPUTS, Plan, compile_plan
 from ..emit.portable.renderer import Renderer
-from ..emulate import exchange, harness, observers
+from ..emulate import core_harness, exchange, observers
 from ..emulate.build import RUNTIME, build, stubs
 from ..emulate.machine import Count
 from ..emulate.machines import counting_machine
@@ -59,7 +59,7 @@ def measure(
     layers = plan.of(plan.graph.main)
     network = emit_plan(plan)
     del network["kws_model_selftest.c"]
-    program = {**network, **harness.core(graph, inputs), **stubs(*RUNTIME)}
+    program = {**network, **core_harness.sources(graph, inputs), **stubs(*RUNTIME)}
     invoke = f"kws_model_{graph.main.name}"
     roots = [*(f"kws_model_{entry.name}" for entry in graph.entries), "kws_model_reset"]
     with tempfile.TemporaryDirectory(prefix="kws-mcu-") as name:
