@@ -15,6 +15,7 @@ from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
 from mcu_codegen.formats.normalize import Split, TransposeConv, Unpack
 from mcu_codegen.graph import (
+    Concatenation,
     Conv2D,
     DepthwiseConv2D,
     Elementwise,
@@ -22,6 +23,7 @@ from mcu_codegen.graph import (
     NoOptions,
     Operator,
     Quantization,
+    StridedSlice,
     Tensor,
 )
 
@@ -179,6 +181,30 @@ def test_slice(begin: tuple[int, ...], size: tuple[int, ...]) -> None:
     tensors = [activation(shape, HALF), integers(*begin), integers(*size), activation(out, HALF)]
     cut = Operator("SLICE", (0, 1, 2), (3,), NoOptions())
     assert_as_litert(file(tensors, (0,), (3,), [cut]), 7, "STRIDED_SLICE")
+
+
+@needs_litert
+def test_reshape_says_a_shape_that_its_output_does_not() -> None:
+    """A converter that knew no shape wrote ones: for what a constant says, and for what SHAPE of that says."""
+    tensors = [
+        activation((2, 3, 4), HALF),
+        *(Tensor("", (3,), "int64", data=np.array([2, 4, 3])), Tensor("", (3,), "int32")),
+        *(activation((1, 1, 1), HALF), Tensor("", (3,), "int32")),
+        *(integers(0), integers(1), integers(1), Tensor("", (1,), "int32")),
+        *(integers(-1), Tensor("", (2,), "int32")),
+        *(activation((1, 1), HALF), integers(1, 0), activation((12, 2), HALF)),
+    ]
+    operators = [
+        Operator("CAST", (1,), (2,), NoOptions()),
+        Operator("RESHAPE", (0, 2), (3,), NoOptions()),
+        Operator("SHAPE", (3,), (4,), NoOptions()),
+        Operator("STRIDED_SLICE", (4, 5, 6, 7), (8,), StridedSlice()),
+        Operator("CONCATENATION", (8, 9), (10,), Concatenation(0)),
+        Operator("RESHAPE", (3, 10), (11,), NoOptions()),
+        Operator("TRANSPOSE", (11, 12), (13,), NoOptions()),
+    ]
+    graph = assert_as_litert(file(tensors, (0,), (13,), operators), 9, "RESHAPE", "TRANSPOSE")
+    assert graph.tensors[3].shape == (2, 4, 3) and graph.tensors[11].shape == (2, 12)
 
 
 @needs_litert

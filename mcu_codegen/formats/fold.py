@@ -26,6 +26,7 @@ def fold_constants(tensors: list[Tensor], entry: Entry) -> None:
         value = None if operator.outputs[0] in entry.outputs else _value(tensors, operator)
         if value is None:
             kept.append(operator)
+            _say_shape(tensors, operator)
         else:
             tensors[operator.outputs[0]].data = value
     entry.operators = kept
@@ -61,6 +62,20 @@ def _value(tensors: list[Tensor], operator: Operator) -> np.ndarray | None:
     if value.shape != output.shape or value.dtype.kind not in "iu" or output.persistent or output.constant:
         return None
     return np.array(value, output.dtype, order="C")
+
+
+def _say_shape(tensors: list[Tensor], operator: Operator) -> None:
+    """Give what RESHAPE makes the shape that its constant target says: a file has ones there where its converter
+    knew no shape."""
+    if operator.kind != "RESHAPE" or len(operator.inputs) < 2:
+        return
+    source, target = (tensors[index] for index in operator.inputs)
+    if target.data is not None and not target.persistent:
+        try:
+            shape = np.broadcast_to(False, source.shape).reshape(target.data.reshape(-1)).shape
+        except ValueError:  # `lower` says what does not fit
+            return
+        tensors[operator.outputs[0]].shape = shape
 
 
 def _rescales(sources: list[Tensor], output: Tensor) -> bool:

@@ -49,8 +49,8 @@ def _squeezed(sources: list[Tensor], output: Tensor) -> dict[str, Any]:
     return {"squeeze_dims": axes}
 
 
-def _position_type(sources: list[Tensor], output: Tensor) -> dict[str, Any]:
-    return {"output_type": next(code for code, dtype in TENSOR_TYPES.items() if dtype == output.dtype)}
+def _output_type(field: str) -> Callable[[list[Tensor], Tensor], dict[str, Any]]:
+    return lambda _, output: {field: next(code for code, dtype in TENSOR_TYPES.items() if dtype == output.dtype)}
 
 
 def _any_scale(_: list[Tensor], output: Tensor) -> dict[str, Any]:
@@ -85,8 +85,8 @@ OPERATORS: dict[str, OperatorRow] = {
     "MAXIMUM": OperatorRow(2, "MaximumMinimumOptions", (2, 2)),
     "MINIMUM": OperatorRow(2, "MaximumMinimumOptions", (2, 2)),
     "REDUCE_MAX": OperatorRow(2, "ReducerOptions", (2, 2)),
-    "ARG_MAX": OperatorRow(2, "ArgMaxOptions", (2, 2), derived=_position_type),
-    "ARG_MIN": OperatorRow(2, "ArgMinOptions", (2, 2), derived=_position_type),
+    "ARG_MAX": OperatorRow(2, "ArgMaxOptions", (2, 2), derived=_output_type("output_type")),
+    "ARG_MIN": OperatorRow(2, "ArgMinOptions", (2, 2), derived=_output_type("output_type")),
     "RESIZE_NEAREST_NEIGHBOR": OperatorRow(2, "ResizeNearestNeighborOptions", (2, 2)),
     "RESIZE_BILINEAR": OperatorRow(2, "ResizeBilinearOptions", (2, 2)),
     "TRANSPOSE_CONV": OperatorRow(3, "TransposeConvOptions", (3, 4)),
@@ -108,7 +108,7 @@ OPERATORS: dict[str, OperatorRow] = {
     "UNPACK": OperatorRow(2, "UnpackOptions", (1, 1), outputs=MAX_OPERANDS),
     "PACK": OperatorRow(2, "PackOptions", (1, MAX_OPERANDS), derived=lambda sources, _: {"values_count": len(sources)}),
     "GATHER": OperatorRow(2, "GatherOptions", (2, 2), fixed={"batch_dims": 0}),
-    "SHAPE": OperatorRow(1, "ShapeOptions", (1, 1)),
+    "SHAPE": OperatorRow(1, "ShapeOptions", (1, 1), derived=_output_type("out_type")),
     "FILL": OperatorRow(1, "FillOptions", (2, 2)),
     "CAST": OperatorRow(1, "CastOptions", (1, 1)),
     "DENSIFY": OperatorRow(1, "DensifyOptions", (1, 1)),
