@@ -13,6 +13,7 @@ from mcu_codegen.graph import (
     Entry,
     FullyConnected,
     Graph,
+    LeakyRelu,
     Mean,
     Operator,
     Pool2D,
@@ -329,6 +330,15 @@ class Layers:
         self.tensors.append(Tensor("axes", (2,), "int32", None, np.array([1, 2], np.int32)))
         self.append("MEAN", source, output, Mean(), len(self.tensors) - 1)
 
+    def any_lookup(self) -> None:
+        """A table, and another one in place."""
+        shape = 1, self.between(1, 9), self.one(1, 2, 3, 7, 16, 31, 64)
+        values = self.input(*shape)
+        for slope in (0.1, 0.7):
+            output = self.activation(shape)
+            self.append("LEAKY_RELU", values, output, LeakyRelu(slope))
+            values = output
+
 
 KINDS: dict[str, Callable[[Layers], None]] = {
     "convolution": Layers.any_convolution,
@@ -351,5 +361,6 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "step": Layers.any_step,
     "five rows": Layers.five_rows,
     "single": Layers.any_single,
+    "lookup": Layers.any_lookup,
 }
 """By name, what draws one or more layers."""

@@ -27,13 +27,13 @@ from mcu_codegen.lower.elementwise import Add
 from mcu_codegen.targets import TARGETS
 
 REACHED = {
-    "cortex-m0": {"multiply", "rows", "column", "add", "max", "average"},
-    "cortex-m3": {"multiply", "dot", "rows", "column", "add", "max", "average"},
-    "cortex-m4": {"multiply", "dot", "rows", "column", "across", "add", "max", "average"},
-    "cortex-m55": {"multiply", "dot", "rows", "column", "across", "add", "sums", "max", "average"},
+    "cortex-m0": {"multiply", "rows", "column", "add", "lookup", "max", "average"},
+    "cortex-m3": {"multiply", "dot", "rows", "column", "add", "lookup", "max", "average"},
+    "cortex-m4": {"multiply", "dot", "rows", "column", "across", "add", "lookup", "max", "average"},
+    "cortex-m55": {"multiply", "dot", "rows", "column", "across", "add", "lookup", "sums", "max", "average"},
 }
 """By core, how the names of its kernels begin: matrices, those of a single channel, depthwise rows and columns,
-depthwise across channels (of MVE sixteen together), sums of two codes, sums over an image, pooled windows."""
+depthwise across channels (of MVE sixteen together), sums of two codes, tables, sums over an image, pooled windows."""
 
 
 def executor(graph: Graph, core: str, compiler: str, renderer: Renderer) -> CoreExecutor:

@@ -36,12 +36,14 @@ from .armv6m_pooling import Armv6mPooling
 from .assembly import Scaled, divisor, packed, scaling, unscaled, words
 from .blocks import BlockRenderer, Product, pack_name
 from .clamp import Clamp, clamp_of
+from .lookup import ThumbLookups
 
 
-class Armv6mRenderer(Armv6mAddition, Armv6mPlanes, Armv6mColumns, Armv6mPooling, BlockRenderer):
+class Armv6mRenderer(Armv6mAddition, ThumbLookups, Armv6mPlanes, Armv6mColumns, Armv6mPooling, BlockRenderer):
     """Cortex-M0, M0+."""
 
     instruction_set = "armv6m"
+    thumb = Armv6mAssembly
     block = len(SUMS)
     mixed = 4
     farthest = 1 << 16

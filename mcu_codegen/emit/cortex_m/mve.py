@@ -6,8 +6,8 @@ a second one, or VRSHL after a correction of negative values, half away from zer
 order of reading.
 
 Depthwise convolutions (`mve_across.py`, `mve_planes.py`, `mve_columns.py`), the copying of windows
-(`mve_gathering.py`), ADD (`mve_addition.py`), pooling (`mve_pooling.py`) and running sums (`mve_sliding.py`) have files
-of their own.
+(`mve_gathering.py`), ADD (`mve_addition.py`), tables (`mve_lookup.py`), pooling (`mve_pooling.py`) and running sums
+(`mve_sliding.py`) have files of their own.
 
 A layer for which this is not proven (`assembly.unscaled`), or whose shape has no kernel here, is rendered as
 portable C.
@@ -44,6 +44,7 @@ from .mve_assembly import (
 from .mve_columns import MveColumns
 from .mve_dot import dot, dot_stream
 from .mve_gathering import MveGathering
+from .mve_lookup import MveLookups
 from .mve_planes import MvePlanes
 from .mve_pooling import MvePooling
 from .mve_sliding import MveSliding
@@ -52,7 +53,7 @@ from .thumb2_assembly import constant
 _LOOPED = 4  # vectors of a row in a round of its loop
 
 
-class MveRenderer(MveAddition, MvePooling, MveSliding, MveColumns, MvePlanes, MveGathering):
+class MveRenderer(MveAddition, MveLookups, MvePooling, MveSliding, MveColumns, MvePlanes, MveGathering):
     """Cortex-M55."""
 
     instruction_set = "mve"

@@ -83,7 +83,7 @@ _FORMS = """
     vldrb.u8 vldrb.u16 vldrb.s16 vldrb.s32  Q, [R]
     vldrb.u8 vldrb.s32               Q, [R, #-127..127]
     vldrb.u8 vldrb.s16 vldrb.s32 vldrb.u32  Q, [R], #-127..127
-    vldrb.u16 vldrbt.u16             Q, [R, Q]
+    vldrb.u8 vldrb.u16 vldrbt.u16    Q, [R, Q]
     vldrbt.u8                        Q, [R]
     vldrbt.u8                        Q, [R], #-127..127
     vldrh.s32 vldrh.u32 vstrh.32     Q, [R], #-254..254/2

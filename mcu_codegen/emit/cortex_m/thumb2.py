@@ -16,6 +16,7 @@ from ..portable.weighted import folded_bias
 from .assembly import REACH, Assembly, Scaled, divisor, packed, scaling, unscaled, words
 from .blocks import BlockRenderer, Product, pack_name
 from .clamp import Clamp, clamp_of
+from .lookup import ThumbLookups
 from .thumb2_across import Thumb2Across
 from .thumb2_addition import Thumb2Addition
 from .thumb2_assembly import Thumb2Assembly, add_to, constant, moved_rounding
@@ -29,10 +30,13 @@ Requantize = Callable[[Sequence[str]], list[str]]
 """Turns accumulators in registers into int8 codes; r2 is the multiplier, r3 twice the addend, r12 the shift."""
 
 
-class Thumb2Renderer(Thumb2Addition, Thumb2Planes, Thumb2Columns, Thumb2Across, Thumb2Pooling, BlockRenderer):
+class Thumb2Renderer(
+    Thumb2Addition, ThumbLookups, Thumb2Planes, Thumb2Columns, Thumb2Across, Thumb2Pooling, BlockRenderer
+):
     """Convolutions two channels and up to four rows at a time."""
 
     farthest = REACH // (BlockRenderer.block - 1)
+    thumb = Thumb2Assembly
     copied = (16, 2)  # for speed and for size, how many words are copied without a jump, at most
     four: Sequence[str]  # what `thumb2_dot.ONE` does, for four inputs
 

@@ -44,6 +44,7 @@ FORMS = """
     usat                       R, #0..31, R
     ldr ldrb ldrh ldrsb ldrsh  R, [R]
     ldr                        R, [R, R, lsl #0..3]
+    ldrb                       R, [R, R]
     ldr ldrb ldrh ldrsb ldrsh  R, [R, #-255..4095]
     ldr ldrb ldrh ldrsb ldrsh  R, [R], #-255..255
     str strb strh              R, [R]
