@@ -8,7 +8,7 @@ from ..users.learning import NO_LABEL, PARTS
 from ..users.learning_constants import constants_of, heads_of
 from .learner import LEARNER, STEPS
 from .regression import regression
-from .text import CRC32, Origin, banner, header
+from .text import CRC32, Origin, personal_files
 from .thresholds import thresholds
 from .utterances import BUFFER, KEPT
 
@@ -45,16 +45,9 @@ def emit_learning(
         "input": f"{model.tensors[model.main.inputs[0]].dtype}_t",
     }
     assert len(labels) == len(heads[0].weights)
-    files = {}
-    for file, about, text in (
-        (f"{name}_learning.h", "Exits of the network that learn from a user.", _HEADER),
-        (f"{name}_learning.c", "Exits of the network that learn from a user.", _SOURCE),
-    ):
-        for key, value in values.items():
-            text = text.replace(f"${key}$", value)
-        text = text.replace("NAME", name.upper()).replace("name_", f"{name}_").replace('"name.h"', f'"{name}.h"')
-        files[file] = banner(about, origin or Origin()) + (header(file, text) if file.endswith(".h") else text)
-    return files
+    about = "Exits of the network that learn from a user."
+    templates = {f"{name}_learning.h": (about, _HEADER), f"{name}_learning.c": (about, _SOURCE)}
+    return personal_files(templates, [*values.items()], name, origin)
 
 
 _HEADER = """

@@ -17,7 +17,7 @@ from ..users.new_words import LastLayer, head_with
 from ..users.regression import Head
 from ..users.teaching import Teacher
 from .regression import regression
-from .text import Origin, array, banner, header
+from .text import Origin, array, personal_files
 
 
 def with_last_layer(model: Graph) -> Graph:
@@ -63,13 +63,9 @@ def emit_teaching(
         "argument": "memory, " if memory else "",
         "input": f"{model.tensors[model.main.inputs[0]].dtype}_t",
     }
-    about, files = "Words that a user teaches the network.", {}
-    for file, text in ((f"{name}_teaching.h", _HEADER), (f"{name}_teaching.c", _SOURCE)):
-        for key, value in values.items():
-            text = text.replace(f"${key}$", value)
-        text = text.replace("NAME", name.upper()).replace("name_", f"{name}_").replace('"name.h"', f'"{name}.h"')
-        files[file] = banner(about, origin or Origin()) + (header(file, text) if file.endswith(".h") else text)
-    return files
+    about = "Words that a user teaches the network."
+    templates = {f"{name}_teaching.h": (about, _HEADER), f"{name}_teaching.c": (about, _SOURCE)}
+    return personal_files(templates, [*values.items()], name, origin)
 
 
 def _last_row(head: Head) -> Head:
@@ -130,7 +126,8 @@ int name_teacher_step(name_teacher *teacher);
    Without any words of hers they are the model's own scores, bit for bit. */
 void name_user_invoke($parameter$const name_user *user, const $input$ *input, int8_t *scores);
 
-/* Which labels may be decided for `user`, as DECISION_allow takes them: (NAME_TEACHING_SCORES + 7) / 8 bytes. */
+/* Which labels may be decided for `user`, as DECISION_allow takes them: (NAME_TEACHING_SCORES + 7) / 8
+   bytes. */
 void name_user_allowed(const name_user *user, uint8_t *labels);
 """
 

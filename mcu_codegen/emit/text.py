@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +82,25 @@ def header(file_name: str, body: str) -> str:
         f"{body.strip()}\n\n"
         f"#ifdef __cplusplus\n}}\n#endif\n\n#endif /* {guard} */\n"
     )
+
+
+def personal_files(
+    templates: Mapping[str, tuple[str, str]], values: Sequence[tuple[str, str]], name: str, origin: Origin | None
+) -> dict[str, str]:
+    """File name to text, of file name to (what the banner says, template): files about what is one person's of the
+    network whose C is called `name`.
+
+    A template has ``$key$`` for the `values`, which are filled in in order, so that later ones may stand in them. It
+    begins the names of the network's C with NAME and ``name_``, and those of its decision with DECISION.
+    """
+    files = {}
+    for file, (about, text) in templates.items():
+        for key, value in values:
+            text = text.replace(f"${key}$", value)
+        text = text.replace("DECISION", f"{name.removesuffix('_model')}_decision")
+        text = text.replace("NAME", name.upper()).replace("name_", f"{name}_").replace('"name.h"', f'"{name}.h"')
+        files[file] = banner(about, origin or Origin()) + (header(file, text) if file.endswith(".h") else text)
+    return files
 
 
 def array(ctype: str, name: str, values: Iterable[int] | np.ndarray, *, about: str = "", attribute: str = "") -> str:

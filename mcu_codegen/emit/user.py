@@ -7,7 +7,7 @@ from ..users.blob import MAGIC, VERSION, Status, blob_bytes, labels_of, user_gro
 from ..users.exits import exits_of
 from ..users.gates import Gates
 from ..users.teaching import can_be_taught
-from .text import CRC32, Origin, banner, header, hexadecimal
+from .text import CRC32, Origin, hexadecimal, personal_files
 from .user_exits import exits_part
 from .user_gates import gates_part
 from .user_new_words import new_words_part
@@ -55,15 +55,8 @@ def emit_user(
         f"{name}_user.h": ("Users of the network: what is one person's of it.", _HEADER + _more(parts, "header")),
         f"{name}_user.c": ("Users of the network.", _SOURCE + _more(parts, "source")),
     }
-    files = {}
-    for file, (about, text) in texts.items():
-        for pairs in (values, *(part.values for part in parts)):
-            for key, value in pairs.items():
-                text = text.replace(f"${key}$", value)
-        text = text.replace("DECISION", f"{name.removesuffix('_model')}_decision")
-        text = text.replace("NAME", name.upper()).replace("name_", f"{name}_").replace('"name.h"', f'"{name}.h"')
-        files[file] = banner(about, origin or Origin()) + (header(file, text) if file.endswith(".h") else text)
-    return files
+    pairs = [pair for each in (values, *(part.values for part in parts)) for pair in each.items()]
+    return personal_files(texts, pairs, name, origin)
 
 
 def _more(parts: list[Part], what: str) -> str:
