@@ -14,13 +14,11 @@ import numpy as np
 from ... import lower
 from ...memory import Demand
 from .. import overlap
-from ..kernel import Array, Helper, Kernel, Site, fill, positions
-from ..portable.renderer import HELPERS, OPTIMIZE, Renderer
-from ..portable.sparse import SparseRenderer
-from .assembly import GUARD, Scaled, unscaled
-from .equivalent import equivalent
+from ..kernel import Array, Kernel, Site, fill, positions
+from ..portable.renderer import OPTIMIZE
+from .assembly import Scaled, unscaled
+from .assembly_renderer import AssemblyRenderer
 from .gathering import WINDOW_ROW, Gathering, gathered
-from .guard import guard
 
 
 @dataclass(frozen=True)
@@ -38,49 +36,20 @@ class Product:
     rows: int = 0
 
 
-class BlockRenderer(Renderer):
+class BlockRenderer(AssemblyRenderer):
     """What an instruction set needs to compute convolutions in blocks: a subclass has the kernels."""
 
     block = 4  # rows that a product takes at a time, at most
     together = 2  # channels that a product computes in a round, that is, with one row of the stream
-    instruction_set: str  # as in targets.Target.instruction_set
     granule = 4  # the weights of a channel are filled up to a multiple of it
-    bound = 2**30  # accumulators that requantisation takes are smaller
     farthest = 0  # bytes between the beginnings of rows that `pack` takes, at most; 0: they are neighbours
     mixed = 8  # channels whose depthwise convolution to several outputs each is cheaper as one that mixes them, at most
     unrolled: tuple[int, int]  # for speed and for size, how many steps a product does without a jump, at most
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         super().__init__(optimize)
-        self.helpers: dict[str, Helper] = {**HELPERS, "window_row": WINDOW_ROW, GUARD: guard(self.instruction_set)}
+        self.helpers["window_row"] = WINDOW_ROW
         self.most = self.by_goal(*self.unrolled)
-
-    def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
-        if isinstance(lowered, Scaled):
-            lowered = equivalent(lowered, self.bound)
-        kernel = super().render(lowered, site)
-        if kernel.portable or any(GUARD in self.helpers[name].uses for name in kernel.helpers):
-            return kernel
-        if isinstance(lowered, lower.Int16):
-            return replace(kernel, portable="its codes are int16")
-        return replace(kernel, portable=f"no kernel of {self.instruction_set} for this operator or its shape")
-
-    def kernels(self, lowered: lower.Lowered, site: Site) -> list[Kernel]:
-        """The quickest; with blocks of fewer rows, and depthwise without planes; portable C."""
-        found = [self.render(lowered, site)]
-        if self.optimize != "ram":
-            return found
-        for self.at_most in (2, 1):
-            found.append(self.render(lowered, site))
-        self.at_most = 0
-        portable = (SparseRenderer if self.weights == "sparse" else Renderer)(self.optimize)
-        reason = f"it needs less RAM than kernels of {self.instruction_set}"
-        found.append(replace(portable.render(lowered, site), portable=reason))
-        less = [found[0]]
-        for kernel in found[1:]:
-            if kernel.demand.scratch_bytes < less[-1].demand.scratch_bytes:
-                less.append(kernel)
-        return less
 
     def obstacle(self, op: Scaled, channels: int) -> str:
         """Why `product` does not compute `op`, a matrix of so many channels, exactly; "": it does."""
