@@ -42,11 +42,6 @@ class _Row:
     taps: int
     distance: int  # bytes between outputs
 
-    @property
-    def weight_words(self) -> int:
-        """Of a line."""
-        return (self.taps + 1) // 2 if self.outputs == 1 else 2
-
 
 class DspAcross(Renderer):
     """The renderer's part that computes them."""
