@@ -252,6 +252,19 @@ def test_a_single_channel_has_a_kernel(instruction_set: str) -> None:
                 assert not compile_plan(singles(1), kinds[instruction_set](optimize)).portable
 
 
+@pytest.mark.parametrize(
+    "columns", [15, pytest.param(48, marks=pytest.mark.slow), pytest.param(130, marks=pytest.mark.slow)]
+)
+def test_wide_planes_of_cortex_m0(columns: int) -> None:
+    """Rows of them are farther apart than a load reaches."""
+    layers = Layers(columns)
+    for stride in ((1, 1), (2, 2), (1, 2)):
+        layers.depthwise(layers.input(1, 6, columns, 2), stride)
+    graph, renderer = layers.graph(), RENDERERS["armv6m"]()
+    assert not compile_plan(graph, renderer).portable
+    agree(graph, columns, "cortex-m0", "gcc", renderer)
+
+
 @pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("core", ["cortex-m3", "cortex-m4", "cortex-m55"])
 def test_single_channels_equal_numpy(core: str, compiler: str) -> None:

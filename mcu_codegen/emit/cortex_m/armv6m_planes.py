@@ -15,8 +15,8 @@ from .armv6m_assembly import RESTORE, SAVE, Armv6mAssembly, advance, computes, m
 from .assembly import gap, planes, scaling, windows, words
 from .clamp import Clamp, clamp_of
 
-_PITCH = 14  # the widest row of a plane three of which lie within the reach of a load, 31 words
-_TOGETHER = 16  # columns of a row that are computed without a jump, at most: a branch reaches over them
+_REACH = 31  # words from a pointer that a load reaches
+_TOGETHER = 12  # columns of a row that are computed without a jump, at most: a branch reaches over them
 
 
 class Armv6mPlanes(Renderer):
@@ -29,7 +29,7 @@ class Armv6mPlanes(Renderer):
         stride = op.stride[1]
         pitch = (columns - 1) * stride + 3
         height = op.weights.shape[1]
-        if not planes(op) or (height > 1 and pitch > _PITCH) or not computes(op) or self.at_most:
+        if not planes(op) or not computes(op) or self.at_most:
             return super().depthwise(op, site)
         top, _, left, _ = op.pads
         plane_rows = (rows - 1) * op.stride[0] + height
@@ -110,7 +110,9 @@ def _depthwise_rows(
     Frame: [sp] addend, [sp, #4] up to nine weights, [sp, #40] bias, shift and multiplier, [sp, #56] rows left.
     """
     pitch = (row_columns - 1) * stride[1] + 3
-    at = [4 * (row * pitch + tap) for row in range(height) for tap in range(3)]  # of the taps, in the plane
+    # rows of the plane beyond the reach of a load have the pointer moved on to each of them
+    moved_on = 4 * pitch if (height - 1) * pitch + 2 > _REACH else 0
+    at = [4 * (row * pitch + tap) - row * moved_on for row in range(height) for tap in range(3)]  # of the taps
     unpack: list[str] = []
     for tap in range(len(at) + gap(height)):
         if tap % 4 == 0:
@@ -124,6 +126,7 @@ def _depthwise_rows(
         for tap in range(0, len(at), 2):
             taps = range(tap, min(tap + 2, len(at)))
             for register, value, each in zip(("r2", "r3"), ("r4", "r5"), taps, strict=False):
+                row += advance("r1", moved_on, "r0") if each in (3, 6) else []
                 row += [f"ldr {register}, [sp, #{4 + 4 * each}]", f"ldr {value}, [r1, #{at[each]}]"]
                 row.append(f"muls {value}, {register}, {value}")
             row += [*(["adds r4, r4, r5"] if len(taps) > 1 else []), *take_apart("r8", "r9")]
@@ -131,7 +134,8 @@ def _depthwise_rows(
         for total in ("r8", "r9")[: columns - column]:
             row += [*requantize(total, clamp), "strb r2, [r7]", *advance("r7", channels, "r2")]
         done = column * stride[1]
-        row += advance("r1", 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done), "r2")
+        on = 8 * stride[1] if column + 2 < columns else 4 * (stride[0] * pitch - done)
+        row += advance("r1", on - (height - 1) * moved_on, "r2")
     row += advance("r7", (row_columns - columns) * channels, "r2")
     return Armv6mAssembly(
         f"Every row of {columns} columns of a depthwise convolution by {height} x 3 of one plane of pairs; strides"
