@@ -183,6 +183,13 @@ def flat() -> Graph:
     return layers.graph(source, layers.closing(source, "flat"))
 
 
+def wide() -> Graph:
+    graph = small_network()
+    chosen = graph.main.operators[0].outputs[0]
+    tensors = [replace(each, dtype="int16") if at == chosen else each for at, each in enumerate(graph.tensors)]
+    return replace(graph, tensors=tensors)
+
+
 @pytest.mark.parametrize(
     ("graph", "frames", "message"),
     [
@@ -197,6 +204,7 @@ def flat() -> Graph:
         (rows_as_output(), None, "it has a row for 18 times; one answer about the whole window is accepted"),
         (with_state(), None, "has persistent tensors"),
         (flat(), None, "input 't0' (1, 1, 1, 20): it has no time axis"),
+        (wide(), None, "is int16; what flows is accepted in int8"),
     ],
 )
 def test_what_cannot_stream_is_refused(graph, frames, message):

@@ -96,6 +96,9 @@ def flows_of(graph: Graph) -> Flows:
         )
     flows = Flows(graph, {source: Flow(axis, tensor.shape[axis], 1)}, {})
     for layer, operator in graph.layers():
+        wide = next((each for each in operator.outputs if graph.tensors[each].dtype == "int16"), None)
+        if wide is not None and any(index in flows.tensors for index in operator.inputs):
+            raise InputError(f"{layer}: '{graph.tensors[wide].name}' is int16; what flows is accepted in int8")
         found = _passed_on(flows, layer, operator)
         if found is not None:
             flows.tensors[operator.outputs[0]], flows.spans[operator.outputs[0]] = found
