@@ -27,6 +27,7 @@ from kws.listening.hearing import Heard, Listener
 from kws.listening.recording import Recording, Spoken, read
 from kws.listening.scoring import LATE, Truth
 from kws.listening.settings import Trial
+from mcu_codegen import cli as mcu_codegen
 from mcu_codegen import targets
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
@@ -189,7 +190,7 @@ def test_a_target_that_no_settings_reach():
     scores = np.full((7200, 4), -128, np.int8)
     scores[:, 3] = 127  # it hears "no" all the time
     trial = Trial([heard(scores, 10, (Spoken(5, 6, "no"),))], LABELS, None)
-    with pytest.raises(InputError, match=r"--target-fa 3: settings that hear any word give .* an hour or more"):
+    with pytest.raises(InputError, match=r"--target-fa 3: of settings that hear any word, .* at best"):
         trial.choose(10, 3)
     with pytest.raises(InputError, match=r"--target-fa 2: 0\.40 hours without words are too few .* 0\.5 or more"):
         trial.choose(10, 2)
@@ -297,9 +298,32 @@ def test_the_command_chooses_settings_and_writes_them_into_the_model(model, tmp_
     assert list(found) == ["validation", "testing", "curve"] and found["validation"]["fa_per_hour"] <= 1e6
     graph = tflite.read(model)
     assert graph.metadata["decision"] == found["testing"]["decision"] and graph.metadata["decision"]["stride_hops"] == 4
+    assert graph.metadata["target_fa"] == 1e6
     assert (tmp_path / "det.png").read_bytes()[:4] == b"\x89PNG"
     assert evaluate(*arguments, "--json") == 0  # the model's own settings, on the same recordings
     assert json.loads(capsys.readouterr().out)["testing"] == found["testing"]
+
+
+@pytest.mark.parametrize(
+    ("decision", "target_fa", "said", "comment"),
+    [
+        (Decision(), None, "the usual smoothing 3, threshold 128, ", "for no known rate of false accepts"),
+        (Decision(20), None, "the usual smoothing 3, threshold 128, ", "for no known rate of false accepts"),
+        (Decision(threshold=200), None, "smoothing 3, threshold 200, ", "for no known rate of false accepts"),
+        (Decision(threshold=200), 0.5, "smoothing 3, threshold 200, ", "for 0.5 false accepts an hour"),
+    ],
+)
+def test_emit_says_what_the_decision_was_chosen_for(decision, target_fa, said, comment, model, tmp_path, capsys):
+    graph = tflite.read(model)
+    graph.metadata |= {"decision": decision.to_dict()} | ({} if target_fa is None else {"target_fa": target_fa})
+    model.write_bytes(tflite.write(graph))
+    assert mcu_codegen.main(["emit", str(model), "-o", str(tmp_path / "c")]) == 0
+    (line,) = re.findall("^decision: .*$", capsys.readouterr().out, re.MULTILINE)
+    assert line.startswith(f"decision: {said}")
+    assert line.endswith("; chosen for 0.5 false accepts an hour") == (target_fa is not None)
+    assert (f"`kws evaluate {model} --stream --target-fa F`" in line) == (target_fa is None)
+    header = (tmp_path / "c" / "kws_decision.h").read_text()
+    assert f"chosen {comment}. */" in header and f"#define KWS_DECISION_THRESHOLD {decision.threshold} " in header
 
 
 def test_inferences_in_silence_are_left_out(model, tmp_path, capsys):

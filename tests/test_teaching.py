@@ -102,6 +102,14 @@ def test_other_words_answer_as_before_where_no_new_one_wins(seed: int, count: in
     assert np.all((best == before) | ~old)
 
 
+def test_a_new_word_has_false_accepts_of_its_own(model) -> None:
+    """The decision was chosen for a rate of the other words."""
+    rated = replace(model, metadata=model.metadata | {"target_fa": 0.5})
+    row = Row(np.zeros(Teaching.of(model).features, np.int8), 0)
+    assert "target_fa" not in with_words(rated, [row], ["new"]).metadata
+    assert with_words(rated, [], []).metadata["target_fa"] == 0.5
+
+
 def test_one_scale_for_all_weights(model) -> None:
     """As other people's files have it: the new row has it, too."""
     last, tensors = LastLayer.of(model), list(model.tensors)

@@ -183,6 +183,7 @@ REFUSALS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "metadata labels": (lambda m: add_metadata(m, b'{"labels": "yes"}'), "labels is str; list is accepted"),
     "metadata label": (lambda m: add_metadata(m, b'{"labels": [1]}'), "a label is not a string"),
     "metadata front end": (lambda m: add_metadata(m, b'{"front_end": 5}'), "front_end is int; str is accepted"),
+    "metadata rate": (lambda m: add_metadata(m, b'{"target_fa": "0.5"}'), "target_fa is str; float is accepted"),
     "metadata decision": (lambda m: add_metadata(m, b'{"decision": []}'), "decision is list; dict is accepted"),
     "metadata size": (lambda m: add_metadata(m, b" " * (2 << 20)), "larger than 1048576 bytes"),
 }

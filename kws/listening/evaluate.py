@@ -87,8 +87,8 @@ def run(options: argparse.Namespace) -> int:
         trials[split] = Trial(heard, pipeline.labels, pipeline.words)
         if not options.json:
             print(_heard(split, heard, seconds))
-    if options.target_fa is not None:
-        decision = trials["validation"].choose(decision.stride_hops, options.target_fa).decision
+        if options.target_fa is not None and split == "validation":
+            decision = trials[split].choose(decision.stride_hops, options.target_fa).decision
     results = {split: trial.point(decision) for split, trial in trials.items()}
     split, trial = list(trials.items())[-1]
     curve = trial.curve(decision)
@@ -104,7 +104,9 @@ def run(options: argparse.Namespace) -> int:
         curves = {f"smoothing {n}": trial.curve(replace(decision, smoothing=n)) for n in _around(decision)}
         files.write_whole(options.picture, plots.det(curves, results[split], f"{path.name}, {split}"))
     if options.target_fa is not None:
-        _write(path, graph, decision)
+        _write(path, graph, decision, options.target_fa)
+        if not options.json:
+            print(f"\nwritten into {path}: these settings, chosen for {options.target_fa:g} false accepts an hour")
     return 0
 
 
@@ -138,7 +140,7 @@ def _heard(split: str, heard: Sequence[Heard], seconds: float) -> str:
 
 
 def _text(split: str, point: Point) -> str:
-    decision, score = point.decision, point.score
+    score = point.score
     rows = [
         [label, int(spoken), f"{1 - hits / spoken:.1%}" if spoken else "-", f"{wrong / score.hours:.2f}", int(confused)]
         for label, spoken, hits, wrong, confused in zip(
@@ -147,8 +149,7 @@ def _text(split: str, point: Point) -> str:
         if spoken or wrong
     ]
     return (
-        f"\n{split}: smoothing {decision.smoothing}, threshold {decision.threshold}, refractory time"
-        f" {decision.refractory_hops} hops, an inference every {decision.stride_hops} hops\n"
+        f"\n{split}: {point.decision.text()}\n"
         f"missed {score.miss_rate:.1%} of {score.spoken.sum()}; {score.fa_per_hour:.2f} false accepts an hour"
         f" ({score.false_accepts.sum()} in {score.hours:.2f} h); confused {score.confusion_rate:.1%};"
         f" {score.latency(0.5):.2f} s after a word's end, 90 % within {score.latency(0.9):.2f} s\n"
@@ -182,9 +183,10 @@ def _summary(point: Point) -> dict[str, object]:
     }
 
 
-def _write(path: Path, graph: Graph, decision: Decision) -> None:
-    """The model with this decision; its enrolment, which names the model by its hash, goes with it."""
-    graph.metadata["decision"] = decision.to_dict()
+def _write(path: Path, graph: Graph, decision: Decision, target_fa: float) -> None:
+    """The model with this decision, and the rate of false accepts that it was chosen for; its enrolment, which names
+    the model by its hash, goes with it."""
+    graph.metadata |= {"decision": decision.to_dict(), "target_fa": target_fa}
     written = {path.name: tflite.write(graph)}
     beside = enrolment_of(path)
     if beside.exists():

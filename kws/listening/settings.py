@@ -78,10 +78,10 @@ class Trial:
         hearing = [point for point in every if point.score.hits.any()]
         fitting = [point for point in hearing if point.score.false_accepts.sum() + 1 <= target * hours]
         if not fitting:
-            fewest = min((point.score.fa_per_hour for point in hearing), default=float("nan"))
+            least = min(((point.score.false_accepts.sum() + 1) / hours for point in hearing), default=float("nan"))
             raise InputError(
-                f"--target-fa {target:g}: settings that hear any word give {fewest:.2f} false accepts an hour or more;"
-                " train with more of what it should not hear, or accept more"
+                f"--target-fa {target:g}: of settings that hear any word, {hours:.2f} hours promise {least:.2f} false"
+                " accepts an hour at best; train with more of what it should not hear, or accept more"
             )
         return min(fitting, key=lambda point: _order(point.score))
 

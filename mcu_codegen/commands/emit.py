@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .. import files, targets
@@ -21,7 +22,8 @@ from ..emit.user import emit_user
 from ..errors import InputError
 from ..formats import opening, tflite
 from ..graph import Graph
-from ..listen.decision import detectable
+from ..listen.decision import Decision, detectable
+from ..listen.pipeline import Pipeline
 from ..listen.step import step_of
 from ..prove.measurement import ram_line
 from . import listening_options, personal_options, render_options, streaming_options
@@ -73,7 +75,9 @@ def run(options: argparse.Namespace) -> int:
     target = targets.find(options.target) if options.target else None
     graph, renderer = personal_options.shipped(options, graph, target, enrolment)
     graph = step_of(graph, options.rows_per_step) if streaming else graph
-    sources |= _surroundings(options, graph, target.instruction_set if target else "portable", origin)
+    pipeline = listening_options.pipeline(options, graph)
+    if pipeline is not None:
+        sources |= _surroundings(options, pipeline, target.instruction_set if target else "portable", origin)
     whole = with_last_layer(graph) if options.learn_word else graph
     plan = compile_plan(whole, renderer, options.name, options.input)
     sources |= emit_plan(plan, options.arena, options.selftest, origin.command)
@@ -85,6 +89,8 @@ def run(options: argparse.Namespace) -> int:
         kept, weights = (sum(each) for each in zip(*plan.sparse.values(), strict=True))
         print(f"sparse weights in {len(plan.sparse)} layers: {kept:,} bytes instead of {weights:,}")
     print(ram_line(plan.memory.arena_bytes, plan.memory.persistent_bytes, plan.callers_bytes, plan.least_bytes))
+    if pipeline is not None:
+        print(_decided(pipeline, options.model))
     for layer, reason in plan.portable.items():
         print(f"portable C: {layer}: {reason}")
     return 0
@@ -109,23 +115,36 @@ def _personal(options: argparse.Namespace, graph: Graph, enrolment: Graph | None
     return sources
 
 
-def _surroundings(options: argparse.Namespace, graph: Graph, instruction_set: str, origin: Origin) -> dict[str, str]:
-    """Front end, decision, and what lets the loop sleep; nothing where the model names no front end."""
-    pipeline = listening_options.pipeline(options, graph)
-    if pipeline is None:
-        return {}
+def _surroundings(
+    options: argparse.Namespace, pipeline: Pipeline, instruction_set: str, origin: Origin
+) -> dict[str, str]:
+    """Front end, decision, and what lets the loop sleep."""
     prefix = options.name.removesuffix("_model")
     front_end, decision, activity = pipeline.front_end, pipeline.decision, pipeline.activity
     labels: Sequence[str] = pipeline.labels
     words: Sequence[str] | None = pipeline.words
     if options.learn_word:  # new words may be decided once they are taught
-        labels, words = labels_with_new_words(graph), words or detectable(labels)
+        labels, words = labels_with_new_words(pipeline.graph), words or detectable(labels)
     sources = emit_frontend(front_end, f"{prefix}_frontend", origin, instruction_set)
-    sources |= emit_decision(decision, labels, f"{prefix}_decision", origin, words, activity is not None)
+    sources |= emit_decision(
+        decision, labels, f"{prefix}_decision", origin, words, activity is not None, pipeline.target_fa
+    )
     if activity is not None:
         stride = decision.stride_hops
         sources |= emit_activity(activity, front_end.coefficients, stride, f"{prefix}_activity", origin)
     return sources
+
+
+def _decided(pipeline: Pipeline, model: str) -> str:
+    """What the board decides by, and for which rate of false accepts that was chosen, or how to choose."""
+    decision = pipeline.decision
+    if pipeline.target_fa is not None:
+        return f"decision: {decision.text()}; chosen for {pipeline.target_fa:g} false accepts an hour"
+    usual = "the usual " if replace(decision, stride_hops=Decision.stride_hops) == Decision() else ""
+    return (
+        f"decision: {usual}{decision.text()}; `kws evaluate {model} --stream --target-fa F` chooses for F false"
+        " accepts an hour"
+    )
 
 
 def _command(options: argparse.Namespace) -> str:

@@ -16,12 +16,14 @@ def emit_decision(
     origin: Origin | None = None,
     words: Sequence[str] | None = None,
     rests: bool = False,
+    target_fa: float | None = None,
 ) -> dict[str, str]:
     """File name to text: `name`.h, `name`.c and `name`_selftest.c.
 
     `labels` are in the order of the network's scores. `name` is a C identifier, the prefix of every function and, in
     upper case, of every macro. `words` are the keywords that may be decided at first, as in `decision.allowed`. `rests`
-    tells the loop that `emit.activity` says which inferences are left out.
+    tells the loop that `emit.activity` says which inferences are left out. The header says for how many false accepts
+    an hour the settings were chosen, `target_fa`.
     """
     origin = origin or Origin()
     listed = ",\n".join(f"    {string(label)}" for label in labels)
@@ -30,7 +32,7 @@ def emit_decision(
     files = {
         ".h": (
             "Decision: int8 scores in, detections out.",
-            header(f"{name}.h", _header(decision, labels, rests)),
+            header(f"{name}.h", _header(decision, labels, rests, target_fa)),
         ),
         ".c": (
             "Decision: smoothing, threshold and refractory time.",
@@ -47,12 +49,15 @@ def emit_decision(
     }
 
 
-def _header(decision: Decision, labels: Sequence[str], rests: bool) -> str:
+def _header(decision: Decision, labels: Sequence[str], rests: bool, target_fa: float | None) -> str:
+    rate = "for no known rate of false accepts" if target_fa is None else f"for {target_fa:g} false accepts an hour"
     note = "\n#define KWS_DECISION_RESTS /* kws_activity.h says when inferences are left out */" if rests else ""
     return f"""
 #include <stdint.h>
 
 #define KWS_DECISION_LABELS {len(labels)} /* {comment(", ".join(labels))} */
+
+/* The settings, chosen {rate}. */
 #define KWS_DECISION_STRIDE_HOPS {decision.stride_hops} /* hops between inferences */
 #define KWS_DECISION_SMOOTHING {decision.smoothing} /* inferences averaged */
 #define KWS_DECISION_THRESHOLD {decision.threshold} /* of the average score, in 1/256 */

@@ -45,7 +45,13 @@ def loop(pipeline: Pipeline, target: Target, renderer: Renderer) -> dict[str, st
         **emit_frontend(front_end, instruction_set=target.instruction_set),
         # the frames of a step are needed once; those of a whole network are most of the next window, too
         **emit_model(pipeline.graph, renderer=renderer, inputs=INPUTS[pipeline.graph.step is not None]),
-        **emit_decision(decision, pipeline.labels, words=pipeline.words, rests=activity is not None),
+        **emit_decision(
+            decision,
+            pipeline.labels,
+            words=pipeline.words,
+            rests=activity is not None,
+            target_fa=pipeline.target_fa,
+        ),
         **(emit_activity(activity, front_end.coefficients, decision.stride_hops) if activity else {}),
         **stubs("generic/stream.c", "generic/stream.h"),
     }

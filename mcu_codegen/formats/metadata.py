@@ -23,6 +23,7 @@ _TYPES = {
     "seconds": float,
     "labels": list,
     "decision": dict,
+    "target_fa": float,
     "gates": list,
     "model": str,
     "words": list,

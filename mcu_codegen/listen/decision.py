@@ -37,6 +37,13 @@ class Decision:
             if type(value) is not int or not low <= value <= high:
                 raise InputError(f"decision: {name} is {value!r}; accepted is an integer from {low} to {high}")
 
+    def text(self) -> str:
+        """For a terminal."""
+        return (
+            f"smoothing {self.smoothing}, threshold {self.threshold}, refractory time {self.refractory_hops} hops, an"
+            f" inference every {self.stride_hops} hops"
+        )
+
     def to_dict(self) -> dict[str, int]:
         return asdict(self)
 

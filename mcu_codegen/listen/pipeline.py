@@ -41,6 +41,7 @@ class Pipeline:
     labels: tuple[str, ...]
     decision: Decision
     words: tuple[str, ...] | None = None  # the keywords that may be decided; None: all
+    target_fa: float | None = None  # false accepts an hour that the decision was chosen for; None: for no known rate
     activity: Activity | None = None  # what leaves out inferences
 
     @staticmethod
@@ -78,7 +79,8 @@ class Pipeline:
                 f"--rows-per-step {graph.step.frames}: divisors of {decision.stride_hops} are accepted, the decision's"
                 " stride_hops"
             )
-        return Pipeline(graph, front_end, labels, decision, None if words is None else tuple(words))
+        words = None if words is None else tuple(words)
+        return Pipeline(graph, front_end, labels, decision, words, graph.metadata.get("target_fa"))
 
     @property
     def context(self) -> int:

@@ -121,6 +121,7 @@ def with_words(graph: Graph, rows: Sequence[Row], names: Sequence[str]) -> Graph
     operators[last.softmax] = replace(operators[last.softmax], inputs=(logits,), outputs=(scores,))
     main = Entry(graph.main.name, graph.main.inputs, (*graph.main.outputs[:-1], scores), operators)
     metadata = graph.metadata | {"labels": labels}
+    metadata.pop("target_fa", None)  # the decision was chosen for the other words
     return Graph(graph.name, tensors, [main, *graph.entries[1:]], metadata, graph.sha256)
 
 
