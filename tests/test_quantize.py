@@ -15,9 +15,10 @@ from kws import cli, models
 from kws.data.task import Task
 from kws.models.bc_resnet import Block
 from kws.models.layers import GlobalAverage, SameConv2d, conv_bn_relu
-from kws.models.tracing import trace
+from kws.models.tracing import module_of, trace
 from kws.quantization import export, nncf_quantize, qat
 from kws.quantization import quantize as quantize_module
+from kws.quantization.builder import Codes
 from kws.quantization.nncf_quantize import DEFAULTS, Folded, fold
 from kws.training import checkpoint, distillation
 from kws.training.inference import logits, real
@@ -297,9 +298,9 @@ def test_dead_channel_keeps_its_bias():
 def test_unsupported_layer_is_named(network: nn.Module, message: str):
     folded = fold(network)
     traced = trace(folded)
-    codes = export.Codes({}, {}, {node.name: INPUT for node in traced.graph.nodes})
+    codes = Codes({}, {}, {node.name: INPUT for node in traced.graph.nodes})
     for node in traced.graph.nodes:
-        layer = export.module_of(node)
+        layer = module_of(node)
         if isinstance(layer, nn.Conv2d):
             codes.weights[node.name] = np.ones(layer.weight.shape, np.int8), np.ones(len(layer.weight), np.float32)
             codes.biases[node.name] = np.zeros(len(layer.weight))

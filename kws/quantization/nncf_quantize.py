@@ -2,7 +2,7 @@
 
 NNCF inserts fake-quantisers around torch functions and keeps them in the model's hook storage, under names such as
 ``4/conv2d/0__1`` (the weight of the first conv2d called in module 4) or ``6/relu/0__0`` (that ReLU's output). Here they
-are matched to the nodes of the traced graph; what goes on from here is plain data (`export.Codes`).
+are matched to the nodes of the traced graph; what goes on from here is plain data (`builder.Codes`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mcu_codegen.graph import Quantization
 
 from ..models.layers import ColumnNorm
 from ..models.tracing import module_of, trace
-from .export import Codes
+from .builder import Codes
 
 nncf.set_log_level(logging.ERROR)
 

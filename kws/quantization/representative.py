@@ -14,7 +14,8 @@ from .. import models
 from ..features import Window
 from ..models.layers import LAYERS
 from ..models.tracing import module_of, trace
-from .export import Codes, to_graph
+from .builder import Codes
+from .export import to_graph
 from .nncf_quantize import fold
 
 _RELU, _LINEAR = Quantization((0.05,), (-128,)), Quantization((0.05,), (5,))
