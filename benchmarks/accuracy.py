@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from kws import models
-from kws.data import task as task_options
+from kws.data import task_options
 from kws.data.corpus import CORE_WORDS
 from kws.data.opening import open_corpus
-from kws.data.task import Task
+from kws.data.task import Task, build
 from kws.quantization.qat import Schedule
 from kws.quantization.quantize import Comparison, quantize
 from kws.training import checkpoint, train
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=Augmentation.views, help="augmented copies of the training set")
     options = parser.parse_args()
     words = [word for word in CORE_WORDS if word not in options.exclude]
-    task = task_options.build(open_corpus(options.data), words, options.exclude)
+    task = build(open_corpus(options.data), words, options.exclude)
     recipe = replace(Recipe(), epochs=options.epochs, augmentation=Augmentation(options.views))
     preset = options.front_end or models.find(options.model).front_end
     teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]

@@ -31,7 +31,7 @@ from kws.compress.costs import Board, Costs, number
 from kws.compress.filters import Rank, without
 from kws.compress.pruning import STATE, Goal, Method
 from kws.compress.rounds import from_json
-from kws.data import task as task_options
+from kws.data import task_options
 from kws.data.task import Task
 from kws.evaluate import Result
 from kws.models import name_with

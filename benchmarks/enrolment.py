@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kws.data import task as task_options
 from kws.data.opening import open_corpus
+from kws.data.task import build
 from kws.quantization.quantize import enrolment_of
 from kws.training.inference import features_of, window_of
 from mcu_codegen.emit.cortex_m.instruction_sets import SWITCHABLE
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--exclude", default="on,off")
     options = parser.parse_args()
     model, enrolment = tflite.read(options.model), tflite.read(enrolment_of(options.model))
-    task = task_options.build(open_corpus(options.data), model.metadata["labels"][2:], options.exclude.split(","))
+    task = build(open_corpus(options.data), model.metadata["labels"][2:], options.exclude.split(","))
     spoken = np.flatnonzero(task.testing.labels > 0)
 
     started = time.perf_counter()

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from kws import models
 from kws.data.opening import open_corpora
-from kws.data.task import word_list
+from kws.data.task_options import word_list
 from kws.features import Window
 from kws.meta.assess import accuracies
 from kws.meta.evaluate import SEED, TESTED, percent

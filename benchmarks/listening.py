@@ -17,9 +17,9 @@ from pathlib import Path
 
 from accuracy import EXCLUDED, trained
 
-from kws.data import task as task_options
 from kws.data.corpus import CORE_WORDS
 from kws.data.opening import open_corpora, open_corpus
+from kws.data.task import build
 from kws.listening import material, scenes
 from kws.listening.hearing import Listener
 from kws.listening.settings import Trial
@@ -42,7 +42,7 @@ def network(way: str, waves: Path, model: str, recipe: Recipe, folder: Path) -> 
     path = folder / "model.tflite"
     if not path.exists():
         streamed, corpora = WAYS[way]
-        task = task_options.build(open_corpora([waves / name for name in CORPORA[:corpora]]), WORDS, EXCLUDED)
+        task = build(open_corpora([waves / name for name in CORPORA[:corpora]]), WORDS, EXCLUDED)
         augmentation = recipe.augmentation.streamed() if streamed else recipe.augmentation
         held = trained(task, model, "logmel40-4khz", 0, folder, replace(recipe, augmentation=augmentation))
         files.write_whole(path, tflite.write(quantize(held, task).graph))

@@ -20,13 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from kws.data import audio
-from kws.data import task as task_options
 from kws.data.corpus import CORE_WORDS, SILENCE, UNKNOWN, Clip, Corpus
 from kws.data.folder import read_manifest
 from kws.data.mixed import mix
 from kws.data.noise import generated
 from kws.data.opening import open_corpus
-from kws.data.task import Task, fitted
+from kws.data.task import Task, build, fitted
 from kws.features import extract
 from kws.listening.hearing import Heard
 from kws.listening.recording import Recording, Spoken
@@ -77,7 +76,7 @@ def base_task(waves: Path) -> Task:
     splits = {split: [ARABIC + word for word in words] for split, words in word_splits(arabic.words).items()}
     words = [word for word in english.words if word not in CORE_WORDS] + splits["training"][:20]
     unheard = [*CORE_WORDS, *splits["validation"], *splits["testing"]]
-    return task_options.build(mix([english, renamed(arabic, ARABIC)]), words, unheard)
+    return build(mix([english, renamed(arabic, ARABIC)]), words, unheard)
 
 
 def base(waves: Path, model: str, recipe: Recipe, out: Path) -> Graph:

@@ -19,9 +19,9 @@ from pathlib import Path
 from accuracy import DATA, EXCLUDED, trained
 
 from kws import cli, models
-from kws.data import task as task_options
+from kws.data import task_options
 from kws.data.opening import open_corpus
-from kws.data.task import Task
+from kws.data.task import Task, build
 from kws.personalize import evaluate
 from kws.personalize.gate_training import GATED, GateRecipe, train_gates
 from kws.personalize.protocol import Speakers
@@ -62,7 +62,7 @@ def networks(
 
 def speech_commands(model: str, size: int, seeds: list[int], teachers: Sequence[Checkpoint], out: Path) -> None:
     corpus = open_corpus(DATA)
-    task = task_options.build(corpus, task_options.default_words(corpus, EXCLUDED), EXCLUDED)
+    task = build(corpus, task_options.default_words(corpus, EXCLUDED), EXCLUDED)
     gates = GateRecipe(size=size)
     pairs = [networks(task, model, gates, seed, out, str(seed), teachers=teachers) for seed in seeds]
     gated, small = [str(folder) for folder, _ in pairs], [str(folder) for _, folder in pairs]
@@ -81,7 +81,7 @@ def arabic(model: str, size: int, out: Path) -> None:
         for fold in range(FOLDS):
             tested, chosen = names[fold::FOLDS], names[(fold + 1) % FOLDS :: FOLDS][:3]
             splits = dict.fromkeys(names, "training") | dict.fromkeys(chosen, "validation")
-            task = task_options.build(corpus.split_anew(splits | dict.fromkeys(tested, "testing")), ARABIC_WORDS)
+            task = build(corpus.split_anew(splits | dict.fromkeys(tested, "testing")), ARABIC_WORDS)
             gates = GateRecipe(size=size, steps=ARABIC_STEPS)
             folder, small = networks(task, model, gates, 0, out, f"arabic-{fold}", ARABIC_RECIPE)
             one, window = evaluate.subject(folder, small, task, task.testing, integer)

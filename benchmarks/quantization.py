@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from kws.data.opening import open_corpus
-from kws.data.task import build, word_list
+from kws.data.task import build
+from kws.data.task_options import word_list
 from kws.quantization.nncf_quantize import RANGES, Settings
 from kws.quantization.qat import Schedule
 from kws.quantization.quantize import quantize

@@ -16,7 +16,7 @@ from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 
 from . import plots
-from .data import task as task_options
+from .data import task_options
 from .data.corpus import SILENCE, UNKNOWN
 from .data.synthetic import NAME as SYNTHETIC
 from .data.task import Examples

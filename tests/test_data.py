@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from kws import cli
-from kws.data import audio, augment, noise, rooms, speech_commands, task
+from kws.data import audio, augment, noise, rooms, speech_commands, task, task_options
 from kws.data.corpus import SPLITS
 from kws.data.opening import open_corpus
 from mcu_codegen.errors import InputError
@@ -257,16 +257,16 @@ def test_words_that_the_corpus_lacks_and_thin_classes(tmp_path):
     with pytest.raises(InputError, match="class '_unknown_' has 0 training clips"):
         task.build(corpus, ["yes", "no"], ["cat"], min_clips=1)
     with pytest.raises(InputError, match="choose --words among cat, no, yes"):
-        task.default_words(corpus, ["yes", "no"])
+        task_options.default_words(corpus, ["yes", "no"])
     with pytest.raises(InputError, match="each word once"):
         task.build(corpus, ["yes", "yes"])
     only_training = open_corpus(write_corpus(tmp_path / "other", rows_for({"yes": 3, "no": 2}, ["training"])))
     with pytest.raises(InputError, match="no testing clips of yes"):
         task.build(only_training, ["yes"]).split("testing")
     options = argparse.ArgumentParser()
-    task.configure(options)
+    task_options.configure(options)
     with pytest.raises(InputError, match="no validation clips of yes, no"):
-        task.from_options(options.parse_args(["--data", str(tmp_path / "other"), "--min-clips", "0"]))
+        task_options.from_options(options.parse_args(["--data", str(tmp_path / "other"), "--min-clips", "0"]))
 
 
 def test_fitted_pads_evenly_and_keeps_the_loudest_part():

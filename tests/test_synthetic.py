@@ -11,6 +11,7 @@ from kws.data import synthetic, task
 from kws.data.corpus import CORE_WORDS, SPLITS
 from kws.data.espeak import Espeak
 from kws.data.opening import open_corpus
+from kws.data.task_options import MIN_CLIPS
 from mcu_codegen.errors import InputError
 
 installed = importlib.util.find_spec("espeakng_loader") is not None
@@ -37,7 +38,7 @@ def test_no_voice_or_variant_is_in_two_splits():
 
 @pytest.mark.slow
 def test_makes_the_twelve_class_task(corpus):
-    made = task.build(corpus, min_clips=task.MIN_CLIPS)
+    made = task.build(corpus, min_clips=MIN_CLIPS)
     assert made.labels == ("_silence_", "_unknown_", *CORE_WORDS)
     counts = np.bincount(made.testing.labels)
     assert counts.min() >= 40 and counts.max() == counts.min()

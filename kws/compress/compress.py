@@ -13,7 +13,7 @@ from mcu_codegen import targets
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 
-from ..data import task as task_options
+from ..data import task_options
 from ..data.task import Task
 from ..evaluate import Result
 from ..quantization.quantize import quantize

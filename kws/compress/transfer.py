@@ -18,11 +18,11 @@ from torch import nn
 
 from mcu_codegen.errors import InputError
 
-from ..data import task as task_options
+from ..data import task_options
 from ..data.audio import cache_folder
 from ..data.corpus import Corpus
 from ..data.opening import open_corpus
-from ..data.task import Examples, Task, recordings
+from ..data.task import Examples, Task, build, recordings, training_noises
 from ..features import cached
 from ..training import checkpoint, run_options
 from ..training.checkpoint import BEST, Checkpoint
@@ -117,7 +117,7 @@ def heard(corpus: Corpus, student: Checkpoint, teacher: Checkpoint, words: Seque
     chosen = Examples(audio[rows], labels, np.array(student.labels)[labels], np.full(len(rows), "", np.str_))
     digest = hashlib.sha256(chosen.audio.tobytes() + labels.tobytes()).hexdigest()
     none = _rows(chosen, np.zeros(0, np.int64))
-    noises = task_options.training_noises(corpus)
+    noises = training_noises(corpus)
     return Task(corpus.name, student.labels, digest[:24], chosen, none, none, noises)
 
 
@@ -181,7 +181,7 @@ def run(options: argparse.Namespace) -> int:
         counts = ", ".join(f"{label} {count}" for label, count in zip(student.labels, found, strict=True))
         print(f"{len(new.training)} clips of which the teacher is sure: {counts}")
     else:
-        new = task_options.build(corpus, known, options.exclude, length=student.window.length)
+        new = build(corpus, known, options.exclude, length=student.window.length)
     old = _old(options, student, known) if options.old else None
     result = transfer(student, teacher, new, old, Method(options.epochs, options.sure, options.exemplars), options.seed)
     checkpoint.save(options.out / BEST, result)
@@ -193,5 +193,5 @@ def _old(options: argparse.Namespace, student: Checkpoint, known: Sequence[str])
     """The task that the student learnt; new words are not among its unknown ones, and come behind those it knew."""
     corpus = open_corpus(options.old, student.labels[2:], student.window.length)
     spared = [word for word in options.words if word in corpus.words]
-    task = task_options.build(corpus, known, [*options.exclude, *spared], length=student.window.length)
+    task = build(corpus, known, [*options.exclude, *spared], length=student.window.length)
     return dataclasses.replace(task, labels=student.labels)

@@ -14,11 +14,12 @@ import soundfile
 from mcu_codegen import files, report
 from mcu_codegen.errors import InputError
 
-from . import speech_commands, spoken, synthetic, task
+from . import speech_commands, spoken, synthetic, task_options
 from .audio import RATE, Samples, progress
 from .corpus import NOISE_FOLDER, SPLITS, Clip, Corpus
 from .folder import COLUMNS, MANIFEST, OFFICIAL
 from .opening import open_corpora
+from .task import Task, build
 
 SAY = "say"  # in the place of a corpus: phrases follow
 
@@ -34,8 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--voices", type=int, metavar="N", help=f"with '{SAY}': voices of training clips (default: {spoken.VOICES})"
     )
-    task.configure_words(parser)
-    task.configure_window(parser)
+    task_options.configure_words(parser)
+    task_options.configure_window(parser)
     parser.add_argument(
         "--make", type=Path, metavar="DIR", help="write the corpus into DIR as 16 kHz wavs and a manifest"
     )
@@ -51,8 +52,8 @@ def run(options: argparse.Namespace) -> int:
     if options.make:
         write_folder(corpus, options.make)
     print(corpus_table(corpus))
-    words = options.words or options.phrases or task.default_words(corpus, options.exclude)
-    print(task_table(task.build(corpus, words, options.exclude, length=task.window(options))))
+    words = options.words or options.phrases or task_options.default_words(corpus, options.exclude)
+    print(task_table(build(corpus, words, options.exclude, length=task_options.window(options))))
     return 0
 
 
@@ -61,11 +62,11 @@ def _opened(options: argparse.Namespace) -> Corpus:
     if options.data == SAY:
         if not options.phrases:
             raise InputError(f"kws data {SAY}: no phrase; one or more are accepted, each in quotes")
-        return spoken.open_spoken(options.phrases, task.window(options), options.voices or spoken.VOICES)
+        return spoken.open_spoken(options.phrases, task_options.window(options), options.voices or spoken.VOICES)
     for name in ("phrases", "voices"):
         if getattr(options, name):
             raise InputError(f"kws data {options.data}: {name} go with '{SAY}' alone")
-    return open_corpora([options.data], options.words or (), task.window(options))
+    return open_corpora([options.data], options.words or (), task_options.window(options))
 
 
 def corpus_table(corpus: Corpus) -> str:
@@ -86,7 +87,7 @@ def corpus_table(corpus: Corpus) -> str:
     return f"{corpus.name}\n{table}\nbackground noise: {noise or 'none; generated noise stands in'}"
 
 
-def task_table(made: task.Task) -> str:
+def task_table(made: Task) -> str:
     """Examples per class and split, as text."""
     splits = [getattr(made, split) for split in SPLITS]
     rows = [

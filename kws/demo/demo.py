@@ -24,7 +24,7 @@ from mcu_codegen.report import page
 from mcu_codegen.targets import TARGETS
 
 from .. import models, plots
-from ..data import task as task_options
+from ..data import task_options
 from ..data.task import Task
 from ..evaluate import Result
 from ..quantization.qat import Schedule

@@ -21,7 +21,7 @@ from mcu_codegen.listen.pipeline import Pipeline
 from mcu_codegen.report import Table
 
 from ..data.audio import progress
-from ..data.task import corpus_again
+from ..data.task_options import corpus_again
 from ..quantization.quantize import enrolment_of
 from ..training.inference import length_of
 from . import material, plots, recording, scenes

@@ -19,7 +19,7 @@ from mcu_codegen.users.regression import rates_of
 from mcu_codegen.users.teaching import Teacher, Teaching, can_be_taught, head_of_new_word, hear
 from mcu_codegen.users.user import User
 
-from ..data import task as task_options
+from ..data import task_options
 from ..data.task import Task
 from ..personalize.enroll import recorded_features
 from ..training.inference import length_of, window_of

@@ -19,7 +19,7 @@ from mcu_codegen import files
 from mcu_codegen.errors import InputError
 
 from .. import models
-from ..data import task as task_options
+from ..data import task_options
 from ..data.opening import open_corpora
 from ..data.synthetic import NAME as SYNTHETIC
 from ..features import Window

@@ -18,8 +18,7 @@ from mcu_codegen.users.gates import Gates
 from mcu_codegen.users.learning import NO_LABEL
 from mcu_codegen.users.user import User
 
-from ..data import audio
-from ..data import task as task_options
+from ..data import audio, task_options
 from ..data.task import fitted
 from ..quantization.quantize import enrolment_of
 from ..training.inference import window_of

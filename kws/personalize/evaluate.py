@@ -18,7 +18,7 @@ from mcu_codegen import files
 from mcu_codegen.errors import InputError
 from mcu_codegen.report import Table
 
-from ..data import task as task_options
+from ..data import task_options
 from ..data.task import Examples, Task
 from ..features import Window
 from ..quantization.quantize import quantize

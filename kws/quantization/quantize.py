@@ -20,7 +20,7 @@ from mcu_codegen.graph import Graph, Quantization
 from mcu_codegen.listen.decision import Decision
 from mcu_codegen.listen.flow import flows_of
 
-from ..data import task as task_options
+from ..data import task_options
 from ..data.task import Examples, Task
 from ..models import find
 from ..models.tracing import trace

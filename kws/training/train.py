@@ -23,8 +23,7 @@ from mcu_codegen import files
 from mcu_codegen.errors import InputError
 
 from .. import models, plots
-from ..data import augment
-from ..data import task as task_options
+from ..data import augment, task_options
 from ..data.audio import RATE
 from ..data.task import Task
 from ..evaluate import Result
