@@ -9,7 +9,7 @@ from mcu_codegen.commands import tool
 
 VERBS = {
     "data": ("kws.data.command", "Show what a corpus holds, or write it as a folder"),
-    "train": ("kws.training.train", "Train a network on a corpus"),
+    "train": ("kws.training.command", "Train a network on a corpus"),
     "quantize": ("kws.quantization.quantize", "Turn a trained network into an int8 .tflite"),
     "compress": ("kws.compress.compress", "Prune a trained network until it fits a core, a size or a loss of accuracy"),
     "transfer": ("kws.compress.transfer", "Let a small network learn from a large one: new data, or new words"),

@@ -25,9 +25,9 @@ from kws.personalize.users import Users
 from kws.quantization.nncf_quantize import Settings
 from kws.quantization.quantize import quantize
 from kws.training import checkpoint
+from kws.training.command import _start
 from kws.training.inference import features_of, outputs, real
 from kws.training.recipe import view_clips, views
-from kws.training.train import _start
 from mcu_codegen.errors import InputError
 from mcu_codegen.formats import tflite
 from mcu_codegen.prove import personal

@@ -20,6 +20,7 @@ from ..data.corpus import UNKNOWN
 from ..training.checkpoint import Checkpoint
 from ..training.distillation import softened_divergence
 from ..training.inference import real
+from ..training.optimizer import adamw
 from ..training.recipe import Recipe, ramp
 from .attention import distance, observed
 
@@ -79,14 +80,7 @@ def teach(
 ) -> None:
     """Train `student` in place."""
     student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker on a CPU
-    weights = list(student.parameters())
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [each for each in weights if each.ndim > 1], "weight_decay": lesson.weight_decay},
-            {"params": [each for each in weights if each.ndim == 1], "weight_decay": 0.0},
-        ],
-        fused=True,
-    )
+    optimizer = adamw(student.parameters(), lesson.weight_decay)
     student.train()
     with observed(student) as own, observed(teacher.network) as shown:
         for epoch in range(epochs):

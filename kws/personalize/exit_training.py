@@ -28,6 +28,7 @@ from ..training import checkpoint
 from ..training.checkpoint import Checkpoint
 from ..training.distillation import softened_divergence
 from ..training.inference import features_of, outputs, real
+from ..training.optimizer import adamw
 from ..training.recipe import Augmentation, Recipe, Views, ramp, view_clips, views
 from .enrolled import Enrolled
 from .gate_training import personal_loss
@@ -107,14 +108,7 @@ class _Run:
         self.users, self.spec, self.recipe, self.identity, self.seed = users, spec, recipe, identity, seed
         network.requires_grad_(False)
         self.heads = nn.ModuleList(module for module in network.modules() if isinstance(module, Head))
-        heads = list(self.heads.requires_grad_().parameters())
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [each for each in heads if each.ndim > 1], "weight_decay": recipe.weight_decay},
-                {"params": [each for each in heads if each.ndim == 1], "weight_decay": 0.0},
-            ],
-            fused=True,
-        )
+        self.optimizer = adamw(self.heads.requires_grad_().parameters(), recipe.weight_decay)
         self.done = 0
 
     def state(self) -> dict[str, Any]:
