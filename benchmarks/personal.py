@@ -24,6 +24,7 @@ from kws.data.opening import open_corpus
 from kws.data.task import Task, build
 from kws.personalize import evaluate
 from kws.personalize.gate_training import GATED, GateRecipe, train_gates
+from kws.personalize.judgement import Judgement
 from kws.personalize.protocol import Speakers
 from kws.training import checkpoint
 from kws.training.checkpoint import Checkpoint
@@ -90,7 +91,7 @@ def arabic(model: str, size: int, out: Path) -> None:
             protocol = evaluate.QUICK if integer else {}
             folds.append(evaluate.evaluate([one], features, task, task.testing, speakers, 10, **protocol))
         print(f"\n== {'int8' if integer else 'float'}\n", flush=True)
-        print("\n\n".join(evaluate.Judgement.pooled([fold[name] for fold in folds]).text() for name in folds[0]))
+        print("\n\n".join(Judgement.pooled([fold[name] for fold in folds]).text() for name in folds[0]))
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from kws.demo.gates import people
 from kws.demo.people import two_people
 from kws.features import Window
 from kws.models.count import count
-from kws.personalize import choices, comparison, gate_training, protocol
+from kws.personalize import choices, comparison, gate_loss, gate_training, protocol
 from kws.personalize import evaluate as personal
 from kws.personalize.comparison import FULL, OWN, Subject, compare
 from kws.personalize.gate_training import GateRecipe, train_gates
@@ -117,7 +117,7 @@ def test_gradients_of_gates_reach_the_gating_alone(gated, features):
 
 def test_straight_through_leaves_one_open():
     logits = torch.tensor([[-3.0, -1.0, -2.0], [0.5, -1.0, 2.0]], requires_grad=True)
-    gates = gate_training.straight_through(logits)
+    gates = gate_loss.straight_through(logits)
     assert gates.tolist() == [[0, 1, 0], [1, 0, 1]]
     gates.sum().backward()
     assert (logits.grad > 0).all()

@@ -31,7 +31,7 @@ from ..training.inference import features_of, outputs, real
 from ..training.optimizer import adamw
 from ..training.recipe import Augmentation, Recipe, Views, ramp, view_clips, views
 from .enrolled import Enrolled
-from .gate_training import personal_loss
+from .gate_loss import personal_loss
 from .gated import GatedNetwork
 from .protocol import UNKNOWN
 from .users import Users

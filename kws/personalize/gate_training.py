@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from mcu_codegen.listen.frontend import FrontEnd
@@ -29,8 +29,8 @@ from ..training.checkpoint import Checkpoint
 from ..training.distillation import Teachers, divergence
 from ..training.inference import features_of, real
 from ..training.recipe import Augmentation, Recipe, Views, ramp, view_clips, views
+from .gate_loss import personal_loss, straight_through
 from .gated import Costs, GatedNetwork
-from .protocol import merged
 from .users import Batch, Users
 
 GATED = "gated.pt"
@@ -243,32 +243,3 @@ class _Run:
                 "kept_few": float(kept[~all_words].mean()) if not all_words.all() else 0.0,
             }
         return parts, seen
-
-
-def straight_through(logits: Tensor) -> Tensor:
-    """Gates [N, gates], 1 where a logit is above zero, with the gradient of the sigmoid; the greatest of a group is
-    open where none is."""
-    chance = logits.sigmoid()
-    hard = (logits > 0).float()
-    hard = torch.where(hard.any(1, keepdim=True), hard, (logits == logits.amax(1, keepdim=True)).float())
-    return hard + chance - chance.detach()
-
-
-def personal_loss(outputs: Tensor, labels: Tensor, allowed: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of logits [N, labels] for users who may decide the `allowed` labels, bool [N, labels].
-
-    Half of it is of the choice among those labels alone, half of the choice in which every other word speaks for
-    _unknown_; for a user of all words they are the same.
-    """
-    told = merged(outputs, allowed)
-    return 0.5 * (
-        _cross_entropy(outputs, labels, allowed, smoothing) + _cross_entropy(told, labels, allowed, smoothing)
-    )
-
-
-def _cross_entropy(outputs: Tensor, labels: Tensor, allowed: Tensor, smoothing: float) -> Tensor:
-    """Among the `allowed` labels only; `smoothing` is shared among them."""
-    logs = log_softmax(outputs.masked_fill(~allowed, -1e4), 1)
-    target = smoothing * allowed / allowed.sum(1, keepdim=True)
-    target = target.scatter_add(1, labels[:, None], torch.full((len(labels), 1), 1 - smoothing))
-    return -(target * logs.masked_fill(~allowed, 0.0)).sum(1).mean()
