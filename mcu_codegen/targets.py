@@ -30,6 +30,7 @@ class Target:
     ram: Memory
     unicorn: str | None  # Unicorn's name of the CPU model; None where it has none
     qemu: str | None  # QEMU's machine; None where it has none with enough memory
+    vectors: Memory | None = None  # where the core takes its first vectors from; None: where ROM begins
 
 
 def _clang(cpu: str, abi: str) -> tuple[str, ...]:
@@ -88,16 +89,17 @@ TARGETS: dict[str, Target] = {
             "CORTEX_M33",
             "mps2-an505",
         ),
-        # Unicorn has no MVE
+        # Unicorn has no MVE. The 512 KiB at the core are too little for many models: ROM is DDR, by its secure alias
         Target(
             "cortex-m55",
             "mve",
             _clang("cortex_m55+mve_fp", "eabihf"),
             _gcc("cortex-m55", _HARD),
-            Memory(0x00000000, 512 << 10),
-            Memory(0x20000000, 512 << 10),
+            Memory(0x70000000, 4 << 20),
+            Memory(0x21000000, 4 << 20),
             None,
             "mps3-an547",
+            Memory(0x00000000, 64),
         ),
     )
 }

@@ -70,7 +70,7 @@ def depthwise() -> Graph:
     layers = Layers(3)
     for channels in CHANNELS:
         layers.depthwise(layers.input(1, 5, 5, channels))
-    for channels in CHANNELS[::3]:  # as many as leave a stack in 512 KiB
+    for channels in CHANNELS[::3]:
         layers.depthwise(layers.input(1, 4, 5, channels), (2, 2))
     return layers.graph()
 

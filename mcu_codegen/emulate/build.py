@@ -43,12 +43,8 @@ def build(
     are the program's roots instead of the reset handler; `optimize` is as in a renderer. Raises BuildError, also for a
     warning: our C has none.
     """
-    memories = (
-        f"MEMORY {{ ROM (rx) : ORIGIN = {target.rom.origin:#x}, LENGTH = {target.rom.length:#x}\n"
-        f"         RAM (rwx) : ORIGIN = {target.ram.origin:#x}, LENGTH = {target.ram.length:#x} }}\n"
-    )
     sections = "".join(text for file, text in sources.items() if file.endswith(".ld"))
-    files.write_all(folder, {**sources, **stubs("cortex_m/cortex_m.ld"), "memory.ld": memories + sections})
+    files.write_all(folder, {**sources, **stubs("cortex_m/cortex_m.ld"), "memory.ld": _memories(target) + sections})
     program = folder / f"{name}.elf"
     command = [
         *toolchain.command,
@@ -68,3 +64,14 @@ def build(
     if done.returncode:
         raise BuildError(f"{toolchain.version} for {target.name}", done.stderr)
     return Elf.read(program)
+
+
+def _memories(target: Target) -> str:
+    """What the linker script includes."""
+    named = {"ROM (rx)": target.rom, "RAM (rwx)": target.ram}
+    first = ""
+    if target.vectors is not None:
+        named["VECTORS (r)"] = target.vectors
+        first = "SECTIONS { .vectors : { KEEP(*(.vectors)) } > VECTORS }\n"
+    memories = (f"{name} : ORIGIN = {memory.origin:#x}, LENGTH = {memory.length:#x}" for name, memory in named.items())
+    return "\n".join(("MEMORY {", *memories, f"}}\n{first}"))
