@@ -315,6 +315,17 @@ class Layers:
         options = Elementwise(("NONE", "NONE", "RELU", "RELU6")[self.between(0, 3)])
         self.append(("ADD", "SUB")[self.between(0, 1)], first, output, options, second)
 
+    def any_product(self) -> None:
+        """Of codes one by one, or by a factor for each channel."""
+        shape = (1, self.between(1, 5), self.between(1, 5), self.between(2, 20))
+        first, second = self.input(*shape), self.input(*(shape if self.one(0, 1) else shape[-1:]))
+        output = self.activation(shape)
+        self.tensors[output].quantization = Quantization(
+            (self.tensors[first].scale * self.tensors[second].scale * self.one(4.5, 60, 999),),
+            (self.between(-128, 127),),
+        )
+        self.append("MUL", first, output, Elementwise(), second)
+
     def any_repeated(self) -> None:
         """Sums in which one input, or each along another axis, is repeated."""
         shape = (1, self.between(2, 5), self.between(2, 5), self.between(1, 20))
@@ -362,5 +373,6 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "five rows": Layers.five_rows,
     "single": Layers.any_single,
     "lookup": Layers.any_lookup,
+    "product": Layers.any_product,
 }
 """By name, what draws one or more layers."""

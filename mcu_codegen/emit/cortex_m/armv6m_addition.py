@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from .addition import PARAMETERS, TABLE, Addition, about, about_entries
+from .addition import TABLE, Addition, about, about_entries
 from .armv6m_assembly import RESTORE, SAVE, Armv6mAssembly, constant, requantize
 from .clamp import Clamp
+from .pairs import PARAMETERS
 
 
 class Armv6mAddition(Addition):
     """One element after the other; what saturates takes a longer way."""
 
-    added = (4, 1)
+    paired = (4, 1)
 
     def add_codes(self, shift: int, elements: int) -> Armv6mAssembly:
         """r4, r5 and r8 are the stream's constants."""

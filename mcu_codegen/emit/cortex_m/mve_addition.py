@@ -1,15 +1,15 @@
-"""ADD and SUB with MVE."""
+"""ADD, SUB and MUL with MVE."""
 
 from __future__ import annotations
 
-from .addition import PARAMETERS, TABLE, Addition, about, about_entries
+from .addition import TABLE, Addition, about, about_entries
+from .multiplication import ABOUT, Multiplication
 from .mve_assembly import MveAssembly
+from .pairs import PARAMETERS
 
 
-class MveAddition(Addition):
+class MveAddition(Addition, Multiplication):
     """Four elements a vector; the loop counts elements by itself."""
-
-    added = (1, 1)
 
     def add_codes(self, shift: int, elements: int) -> MveAssembly:
         """r4, r5 and r6 are the stream's constants, lr counts."""
@@ -52,6 +52,31 @@ class MveAddition(Addition):
                 "vldrw.u32 q2, [r12, q1, uxtw #2]",
                 "vadd.i32 q0, q0, q2",
                 *(product if scaled else []),
+                *_stored(shift),
+                "pop {r4-r6, pc}",
+            ],
+        )
+
+    def multiply_codes(self, shift: int, elements: int) -> MveAssembly:
+        """r3 and r4 are the zero points, negated, r5 and r6 multiplier and addend, lr counts."""
+        return MveAssembly(
+            ABOUT,
+            PARAMETERS,
+            [
+                "push {r4-r6, lr}",
+                "ldm r3, {r3, r4, r5, r6, r12}",
+                *(f"rsb {zero_point}, {zero_point}, #0" for zero_point in ("r3", "r4")),
+                "wlstp.32 lr, r12, 2f",
+                "1:",
+                "vldrb.s32 q0, [r0], #4",
+                "vldrb.s32 q1, [r1], #4",
+                "vadd.i32 q0, q0, r3",
+                "vadd.i32 q1, q1, r4",
+                "vmul.i32 q0, q0, q1",
+                "vqrdmulh.s32 q0, q0, r5",
+                "vshr.s32 q1, q0, #31",
+                "vadd.i32 q0, q0, q1",
+                "vadd.i32 q0, q0, r6",
                 *_stored(shift),
                 "pop {r4-r6, pc}",
             ],

@@ -1,17 +1,19 @@
-"""ADD and SUB for Cortex-M3, M4, M7 and M33."""
+"""ADD, SUB and MUL for Cortex-M3, M4, M7 and M33."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .addition import PARAMETERS, TABLE, Addition, about, about_entries
+from .addition import TABLE, Addition, about, about_entries
+from .multiplication import ABOUT, Multiplication
+from .pairs import PARAMETERS
 from .thumb2_assembly import Thumb2Assembly
 
 
-class Thumb2Addition(Addition):
+class Thumb2Addition(Addition, Multiplication):
     """Four elements at a time."""
 
-    added = (8, 4)
+    paired = (8, 4)
 
     def add_codes(self, shift: int, elements: int) -> Thumb2Assembly:
         """r3, r4 and r5 are the stream's constants, lr counts. Up to four elements together, so that loads and stores
@@ -40,17 +42,40 @@ class Thumb2Addition(Addition):
                 lines += _each("ldrb", codes, "r1", group[pair], elements)
                 lines += [f"ldr {code}, [r4, {code}, lsl #2]" for code in codes]
                 lines += [f"add {total}, {total}, {code}" for total, code in zip(sums[pair], codes, strict=True)]
-            for total in sums if scaled else []:
-                # half away from zero; the addend rounds the shift
-                lines += [
-                    *self.high_product(total),
-                    f"add {total}, {total}, {total}, asr #31",
-                    f"add {total}, {total}, r12",
-                ]
+            lines += self._scaled(sums) if scaled else []
             lines += _stored(sums, shift, group, elements)
         constants = ["ldr r11, [r3], #4", "ldr r12, [r3], #4"] if scaled else []
         once = ["ldr lr, [r3], #4", *constants, f"add r4, r3, #{TABLE}"]
         return _loop(about_entries(shift, scaled), once, lines, elements)
+
+    def multiply_codes(self, shift: int, elements: int) -> Thumb2Assembly:
+        """r3 and r4 are the zero points, the first one twice, r11 and r12 multiplier and addend, lr counts."""
+        lines: list[str] = []
+        for group in _groups(elements):
+            sums = ["r5", "r6", "r7", "r8"][: len(group)]
+            lines += _each("ldrsb", sums, "r0", group, elements)
+            lines += [f"sub {total}, r3, {total}, lsl #1" for total in sums]
+            for pair in (slice(0, 2), slice(2, 4)):
+                codes = ["r9", "r10"][: len(sums[pair])]
+                lines += _each("ldrsb", codes, "r1", group[pair], elements)
+                lines += [f"sub {code}, r4, {code}" for code in codes]
+                lines += [f"mul {total}, {total}, {code}" for total, code in zip(sums[pair], codes, strict=True)]
+            lines += self._scaled(sums)
+            lines += _stored(sums, shift, group, elements)
+        return _loop(ABOUT, ["ldm r3, {r3, r4, r11, r12, lr}", "lsl r3, r3, #1"], lines, elements)
+
+    def _scaled(self, sums: Sequence[str]) -> list[str]:
+        """What makes twice the accumulators values that are still to be shifted, in place: half away from zero; the
+        addend rounds the shift."""
+        return [
+            line
+            for total in sums
+            for line in (
+                *self.high_product(total),
+                f"add {total}, {total}, {total}, asr #31",
+                f"add {total}, {total}, r12",
+            )
+        ]
 
     def high_product(self, total: str) -> list[str]:
         """The high half of `total` times r11, rounded half up. Spoils r9."""

@@ -37,6 +37,7 @@ FORMS = """
     lsl lsr asr                R, R, R
     cmp                        R, R
     cmp tst                    R, #const
+    mul                        R, R, R
     mla                        R, R, R, R
     smull smlal umlal          R, R, R, R
     ssat                       R, #1..32, R
