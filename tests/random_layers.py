@@ -61,7 +61,8 @@ class Layers:
 
     def constants(self, shape: tuple[int, ...], axis: int, source: int, output: int) -> tuple[int, int]:
         """Weights and bias whose accumulators fill the range of codes, or reach near 2^30, within codes or far
-        beyond, or fall short of a code; some channels are dead or nearly so."""
+        beyond, or fall short of a code; some channels are dead or nearly so. Half a code and more for a product, which
+        is no right shift, is drawn where nothing lies below the zero point."""
         channels = shape[axis]
         spread = self.one(1, 20, 127)
         weights = self.rng.integers(-spread, spread + 1, shape).astype(np.int8)
@@ -70,7 +71,7 @@ class Layers:
         if self.rng.random() < 0.2:
             bias = self.rng.choice([-1, 1], channels) * self.rng.uniform(0.9, 1, channels) * 2**29
             exponent = self.rng.uniform(*((-24, -20) if self.one(0, 1) else (-12, -1)), channels)
-        exponent = np.clip(exponent, -23.9, -1.1)
+        exponent = np.clip(exponent, -23.9, -0.1 if self.tensors[output].quantization.zero_point == (-128,) else -1.1)
         if self.rng.random() < 0.3:
             dead = self.rng.random(channels) < 0.4
             exponent[dead] = self.rng.uniform(-45, -22, dead.sum())

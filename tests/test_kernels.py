@@ -237,6 +237,24 @@ def test_portable_layers_say_why() -> None:
     assert not compile_plan(graph, Renderer()).portable
 
 
+@pytest.mark.parametrize(("zero_point", "activation", "kernels"), [(-128, "NONE", 1), (5, "RELU", 1), (5, "NONE", 0)])
+def test_a_channel_without_a_right_shift(zero_point: int, activation: str, kernels: int) -> None:
+    """Has a kernel where nothing lies below the zero point: negative sums are rounded one too low."""
+    for kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+        layers = Layers(0)
+        source = layers.input(1, 6, 6, 8)
+        output = layers.convolution(source, 8, (3, 3), (1, 1)) if kind == "CONV_2D" else layers.depthwise(source)
+        operator = layers.operators[-1]
+        scale = 0.7 * layers.tensors[output].scale / layers.tensors[source].scale
+        weights, bias = (layers.tensors[each] for each in operator.inputs[1:])
+        bias.data = np.zeros(8, np.int32)  # nothing is out of reach
+        weights.quantization = Quantization((scale,) * 8, (0,) * 8, weights.quantization.axis)
+        layers.tensors[output].quantization = Quantization((layers.tensors[output].scale,), (zero_point,))
+        layers.operators[-1] = replace(operator, options=replace(operator.options, activation=activation))
+        for renderer in (kind() for name, kind in DENSE.items() if name != "portable"):
+            assert bool(compile_plan(layers.graph(), renderer).portable) != kernels
+
+
 def singles(seed: int) -> Graph:
     layers = Layers(seed)
     for _ in range(30):
@@ -283,6 +301,6 @@ def test_dead_channels_and_clamps_have_kernels() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "core"), enumerate(REACHED, start=2))
+@pytest.mark.parametrize(("seed", "core"), list(enumerate(REACHED, start=2)))
 def test_kernels_equal_numpy_on_more_shapes(seed: int, core: str) -> None:
     compare(seed, core, toolchain.NAMES[seed % 2], 20)

@@ -60,7 +60,8 @@ class Armv6mColumns(Columns):
         multipliers, shifts = scaling(op, channels)
         low = 128 + (-multipliers & 127)
         high = multipliers + low >> 7
-        tail = (folded_bias(op, taps), high + (shifts + 11 << 26), 2 * low + (moved_rounding(op) << 16))
+        rounding = moved_rounding(op) - (shifts == 0)  # nothing to round
+        tail = (folded_bias(op, taps), high + (shifts + 11 << 26), 2 * low + (rounding << 16))
         return words(packed(weights), np.stack(tail, axis=1))
 
     def column(self, signals: Signals, prefix: str) -> Column:

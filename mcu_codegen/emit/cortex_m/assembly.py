@@ -3,7 +3,9 @@
 Requantisation in a handful of instructions equals arithmetic.requantize for a right shift of 1..23, accumulators below
 2**30 and codes that saturate to int8: with p the doubling high product, it is (p + (p >> 31) + addend) >> shift, where
 the addend (2 * zero_point + 1) << (shift - 1) holds rounding and zero point. Twice the addend still fits int32, so that
-kernels make it of `rounding` and a shift, and streams hold no addends.
+kernels make it of `rounding` and a shift, and streams hold no addends. Without a right shift half of twice the addend,
+rounded down, is the zero point, and p + (p >> 31) + zero_point is one too low where p is negative. That is no matter
+where the zero point is the lowest code.
 """
 
 from __future__ import annotations
@@ -56,7 +58,12 @@ class Assembly:
 def taken(op: Scaled, bound: int = 2**30) -> np.ndarray:
     """bool (channels): for which the short requantisation is proven, with accumulators below `bound`."""
     shifts = np.broadcast_to(-op.requantization.shift, op.bound.shape)
-    return np.asarray((shifts >= 1) & (shifts <= 23) & (op.bound < bound))
+    return np.asarray((shifts >= _least(op)) & (shifts <= 23) & (op.bound < bound))
+
+
+def _least(op: Scaled) -> int:
+    """The least right shift."""
+    return 0 if op.requantization.low == op.requantization.zero_point else 1
 
 
 def requantizes(op: Scaled) -> bool:
@@ -73,7 +80,7 @@ def unscaled(op: Scaled, bound: int = 2**30) -> str:
     shift = int(np.broadcast_to(-op.requantization.shift, op.bound.shape)[channel])
     return (
         f"channel {channel} has a right shift of {shift} and accumulators up to {op.bound[channel]}; kernels take"
-        f" shifts of 1 to 23 and accumulators below {bound}"
+        f" shifts of {_least(op)} to 23 and accumulators below {bound}"
     )
 
 

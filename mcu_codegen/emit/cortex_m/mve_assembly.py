@@ -3,7 +3,8 @@
 A right shift by s that rounds half away from zero takes three instructions, or one: VQRDMULH by 2**(31 - s) + 1. That
 adds p / 2**31 to p / 2**s and rounds half up. Where |p| is below 2**(31 - s) the addition is less than the step between
 values of p / 2**s, so that it decides nothing but halves, and those away from zero. Beyond that, with s up to 11, the
-result is 512 or more either way, and no code.
+result is 512 or more either way, and no code. For s = 0 the factor is 2**31 - 1, by which VQRDMULH leaves as it is what
+is below 2**30.
 """
 
 from __future__ import annotations
@@ -164,7 +165,8 @@ def coding_of(op: Scaled) -> Coding:
 def tails(op: Scaled, bias: np.ndarray) -> np.ndarray:
     """int64 (channels, 3): bias, multiplier, and what shifts: a factor, or the left shift (not positive)."""
     multipliers, shifts = scaling(op, len(bias))
-    return np.stack([bias, multipliers, (1 << 31 - shifts) + 1 if coding_of(op).by_product else -shifts], axis=1)
+    factors = np.minimum((1 << 31 - shifts) + 1, (1 << 31) - 1)
+    return np.stack([bias, multipliers, factors if coding_of(op).by_product else -shifts], axis=1)
 
 
 def requantize(vector: str, constants: Sequence[str], by_product: bool, spare: str) -> list[str]:
