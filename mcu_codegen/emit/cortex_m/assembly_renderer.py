@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ... import lower
 from ..kernel import Helper, Kernel, Site
-from ..portable.renderer import HELPERS, OPTIMIZE, Renderer
+from ..portable.renderer import HELPERS, METHODS, OPTIMIZE, Renderer
 from ..portable.sparse import SparseRenderer
 from .assembly import GUARD, Scaled
 from .equivalent import equivalent
@@ -32,7 +32,10 @@ class AssemblyRenderer(Renderer):
             return kernel
         if isinstance(lowered, lower.Int16):
             return replace(kernel, portable="its codes are int16")
-        return replace(kernel, portable=f"no kernel of {self.instruction_set} for this operator or its shape")
+        kind = type(lowered.image if isinstance(lowered, lower.Batch) else lowered)
+        others = getattr(type(self), METHODS[kind]) is not getattr(Renderer, METHODS[kind])
+        what = f"{kind.__name__}{' of this shape' if others else ''}"
+        return replace(kernel, portable=f"no kernel of {self.instruction_set} for {what}")
 
     def kernels(self, lowered: lower.Lowered, site: Site) -> list[Kernel]:
         """The quickest; with blocks of fewer rows, and depthwise without planes; portable C."""
