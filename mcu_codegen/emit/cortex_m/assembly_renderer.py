@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ... import lower
 from ..kernel import Helper, Kernel, Site
-from ..portable.renderer import HELPERS, METHODS, OPTIMIZE, Renderer
+from ..portable.renderer import HELPERS, OPTIMIZE, Renderer
 from ..portable.sparse import SparseRenderer
 from .assembly import GUARD, Scaled
 from .equivalent import equivalent
@@ -32,10 +32,9 @@ class AssemblyRenderer(Renderer):
             return kernel
         if isinstance(lowered, lower.Int16):
             return replace(kernel, portable="its codes are int16")
-        kind = type(lowered.image if isinstance(lowered, lower.Batch) else lowered)
-        others = getattr(type(self), METHODS[kind]) is not getattr(Renderer, METHODS[kind])
-        what = f"{kind.__name__}{' of this shape' if others else ''}"
-        return replace(kernel, portable=f"no kernel of {self.instruction_set} for {what}")
+        kind = type(lowered.image if isinstance(lowered, lower.Batch) else lowered).__name__
+        shape = " x ".join(map(str, site.inputs[0].shape))
+        return replace(kernel, portable=f"no kernel of {self.instruction_set} for {kind} of {shape}")
 
     def kernels(self, lowered: lower.Lowered, site: Site) -> list[Kernel]:
         """The quickest; with blocks of fewer rows, and depthwise without planes; portable C."""

@@ -63,7 +63,7 @@ class Renderer(Weighted, Pooling, Elementwise, Movement, Heads, Stepping, SvdfKe
     def render(self, lowered: lower.Lowered, site: Site) -> Kernel:
         # no instruction set's kernels take wide weights
         renderer = Renderer(self.optimize) if has_wide_weights(lowered) else self
-        kernel: Kernel = getattr(renderer, METHODS[type(lowered)])(lowered, site)
+        kernel: Kernel = getattr(renderer, _METHODS[type(lowered)])(lowered, site)
         return kernel
 
     def int16(self, op: lower.Int16[lower.Lowered], site: Site) -> Kernel:
@@ -112,7 +112,7 @@ class _Int16(Int16Kernels, Renderer):
     """Portable C99 of operators of which some input or output is int16."""
 
 
-METHODS = {
+_METHODS = {
     lower.Convolution: "convolution",
     lower.FullyConnected: "fully_connected",
     lower.AveragePool: "average_pool",
