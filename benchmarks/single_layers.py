@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from residual import Builder
 
-from mcu_codegen.graph import Conv2D, DepthwiseConv2D, Elementwise, Entry, FullyConnected, Graph, Pool2D
+from mcu_codegen.graph import Conv2D, DepthwiseConv2D, Elementwise, Entry, FullyConnected, Graph, LeakyRelu, Pool2D
 
 
 def _depthwise(name: str, rows: int, columns: int, channels: int, window: tuple[int, int], padding: str) -> Graph:
@@ -21,12 +21,18 @@ def _pool(name: str, kind: str, rows: int, columns: int, channels: int, window: 
     return _alone(name, builder, (source,), builder.append(kind, output, Pool2D("VALID", window, window), source))
 
 
-def _add(name: str, rows: int, columns: int, channels: int, scales: tuple[float, float, float]) -> Graph:
+def _pair(name: str, kind: str, scales: tuple[float, float, float]) -> Graph:
     """`scales` are of both inputs and the output."""
     builder = Builder()
-    shape = (1, rows, columns, channels)
-    first, second, output = (builder.activation(*shape, scale=scale) for scale in scales)
-    return _alone(name, builder, (first, second), builder.append("ADD", output, Elementwise(), first, second))
+    first, second, output = (builder.activation(1, 16, 16, 32, scale=scale) for scale in scales)
+    return _alone(name, builder, (first, second), builder.append(kind, output, Elementwise(), first, second))
+
+
+def _table(name: str) -> Graph:
+    """Of codes."""
+    builder = Builder()
+    source, output = (builder.activation(1, 16, 16, 32) for _ in range(2))
+    return _alone(name, builder, (source,), builder.append("LEAKY_RELU", output, LeakyRelu(0.1), source))
 
 
 def _dilated(name: str, rows: int, columns: int, channels: int, window: tuple[int, int], dilation: int) -> Graph:
@@ -68,15 +74,17 @@ COUNTED = (
     _depthwise("depthwise_3x3_image_3x3_256", 3, 3, 256, (3, 3), "SAME"),
     _pool("max_pool_2x2_32", "MAX_POOL_2D", 16, 16, 32, (2, 2)),
     _pool("average_pool_2x2_32", "AVERAGE_POOL_2D", 16, 16, 32, (2, 2)),
-    _add("add_32", 16, 16, 32, (0.0471, 0.0625, 0.0813)),
+    _pair("add_32", "ADD", (0.0471, 0.0625, 0.0813)),
     # ratios of 5/8 and 25/32: sums halfway between two codes are frequent, and no affine function follows them
-    _add("add_of_ties_32", 16, 16, 32, (0.05, 0.0625, 0.08)),
+    _pair("add_of_ties_32", "ADD", (0.05, 0.0625, 0.08)),
 )
 """Those whose instructions CMSIS-NN's are known of."""
 
 MODELS = (
     *COUNTED,
-    _add("add_rescaled_32", 16, 16, 32, (0.3, 0.9, 0.6)),
+    _pair("add_rescaled_32", "ADD", (0.3, 0.9, 0.6)),
+    _pair("mul_32", "MUL", (0.0471, 0.0625, 0.0813)),
+    _table("leaky_relu_32"),
     _dilated("conv_3x1_dilated_4_32", 64, 1, 32, (3, 1), 4),
     _dilated("conv_3x3_dilated_2_16", 16, 16, 16, (3, 3), 2),
     _several("depthwise_3x3_3_multiplier_8", 16, 16, 3, (3, 3), 8),
