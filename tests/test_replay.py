@@ -30,8 +30,8 @@ def test_a_changed_line_is_shown(command, tmp_path) -> None:
     before = replay.emitted(replay.ROOT, command)
     assert before.keys() == {f"m4/kws_model{end}" for end in (".h", ".c", "_weights.h", "_selftest.c")}
     assert replay.emitted(code, command) == before
-    model = code / "mcu_codegen" / "emit" / "model.py"
-    model.write_text(model.read_text().replace("Run the network once.", "Run it once."))
+    header = code / "mcu_codegen" / "emit" / "interface.py"
+    header.write_text(header.read_text().replace("Run the network once.", "Run it once."))
     changed = replay.changed_lines(before["m4/kws_model.h"], replay.emitted(code, command)["m4/kws_model.h"])
     assert changed == ["-/* Run the network once.", "+/* Run it once."]
 
