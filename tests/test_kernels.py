@@ -13,7 +13,7 @@ from random_layers import KINDS, Layers
 from mcu_codegen import arithmetic
 from mcu_codegen.emit.cortex_m.affine import affine
 from mcu_codegen.emit.cortex_m.instruction_sets import DENSE, RENDERERS, WIDE
-from mcu_codegen.emit.cortex_m.mve_assembly import LONGEST
+from mcu_codegen.emit.cortex_m.mve_assembly import LONGEST, shifting
 from mcu_codegen.emit.cortex_m.pooling import PoolingKernels, share
 from mcu_codegen.emit.plan import compile_plan
 from mcu_codegen.emit.portable.renderer import HELPERS, OPTIMIZE, Renderer
@@ -108,11 +108,11 @@ def test_right_shift_by_a_product() -> None:
     """Of MVE: it rounds as the shift does, or both are beyond all codes."""
     near = np.arange(-600, 600)[:, None] + np.array([-0.5, 0, 0.5])
     bounds = np.array([-(2**30), -(2**30) + 1, 2**30 - 1, 2**30])
-    for shift in range(1, LONGEST + 1):
+    for shift in range(LONGEST + 1):
         centres = (near * 2**shift).astype(np.int64)
         powers = 1 << np.arange(8, 31)
         values = np.concatenate([each.ravel() for each in (centres - 1, centres, centres + 1, powers, -powers, bounds)])
-        product = arithmetic.doubling_high_multiply(values, 2 ** (31 - shift) + 1)
+        product = arithmetic.doubling_high_multiply(values, int(shifting(np.array(shift))))
         shifted = arithmetic.rounding_right_shift(values, shift)
         np.testing.assert_array_equal(np.clip(product, -256, 256), np.clip(shifted, -256, 256), f"shift {shift}")
 

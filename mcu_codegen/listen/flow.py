@@ -96,9 +96,6 @@ def flows_of(graph: Graph) -> Flows:
         )
     flows = Flows(graph, {source: Flow(axis, tensor.shape[axis], 1)}, {})
     for layer, operator in graph.layers():
-        wide = next((each for each in operator.outputs if graph.tensors[each].dtype == "int16"), None)
-        if wide is not None and any(index in flows.tensors for index in operator.inputs):
-            raise InputError(f"{layer}: '{graph.tensors[wide].name}' is int16; what flows is accepted in int8")
         found = _passed_on(flows, layer, operator)
         if found is not None:
             flows.tensors[operator.outputs[0]], flows.spans[operator.outputs[0]] = found
@@ -112,12 +109,14 @@ def flows_of(graph: Graph) -> Flows:
 
 
 def _passed_on(flows: Flows, layer: str, operator: Operator) -> tuple[Flow, Span] | None:
-    """How the output of `operator` flows and comes from its inputs, if it does."""
+    """How the output of `operator` flows and comes from its inputs, if it does. Raises InputError where it cannot."""
     graph = flows.graph
     output = graph.tensors[operator.outputs[0]]
     before = {flows.tensors[index] for index in operator.inputs if index in flows.tensors}
     if not before:
         return None
+    if output.dtype == "int16":
+        raise InputError(f"{layer}: '{output.name}' is int16; what flows is accepted in int8")
     if operator.kind in _SLIDING:
         found = _sliding(flows, layer, operator)
     elif operator.kind == "STRIDED_SLICE":

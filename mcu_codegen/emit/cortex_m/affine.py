@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ... import arithmetic, lower
+from .assembly import addend_of
+from .clamp import clamp_of
 
 _LOW, _HIGH = -128, 127
 CODES = np.arange(_LOW, _HIGH + 1, dtype=np.int64)
@@ -36,14 +38,14 @@ class Affine:
 def affine(op: lower.Add) -> Affine | None:
     """`op` in this form, equal for every pair of codes; None where none is found."""
     scaling = op.requantization
-    if (scaling.low, scaling.high) != (_LOW, _HIGH):
+    if not clamp_of(scaling).whole:
         return None
     output = codes_of_pairs(op)
     real = real_factors(op)
     for shift in range(MOST_SHIFT, 1, -1):
         first_factor, second_factor = (round(factor * 2.0**shift) for factor in real)
         # half a code, so that the shift rounds; and where both inputs have their zero points, the output has its own
-        addend = (2 * scaling.zero_point + 1) << (shift - 1)
+        addend = addend_of(scaling.zero_point, shift)
         addend -= first_factor * op.zero_points[0] + second_factor * op.zero_points[1]
         start = Affine((first_factor, second_factor), addend, shift)
         if _fits(start):

@@ -96,6 +96,11 @@ def rounding(op: Scaled, moved: int = 0) -> int:
     return 2 * (op.requantization.zero_point + moved) + 1
 
 
+def addend_of(zero_point: int, shift: int) -> int:
+    """What a right shift makes the zero point, and rounds; 1 or more."""
+    return (2 * zero_point + 1) << (shift - 1)
+
+
 def planes(op: lower.Convolution) -> bool:
     """Whether kernels that compute a depthwise convolution plane by plane have its shape."""
     _, height, width, _ = op.weights.shape

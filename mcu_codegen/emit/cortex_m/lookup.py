@@ -5,15 +5,11 @@ Rounds have as many codes as divide all of them, so that nothing is left over.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
-
 from ... import lower
-from ...memory import Demand
-from ..kernel import Array, Kernel, Site
-from ..overlap import IN_ORDER
+from ..kernel import Kernel, Site
 from ..portable.renderer import Renderer
 from .assembly import Assembly, divisor
 
@@ -41,12 +37,8 @@ class Lookups(Renderer):
         if loop is None or not portable.arrays:
             return portable
         self.helpers[loop.name] = loop.assembly.helper(loop.name)
-        return Kernel(
-            f"{site.prefix}_{loop.name}(input, output, table, {loop.count});",
-            Demand(over=(IN_ORDER,)),
-            arrays=(Array("table", "int8_t", op.table.view(np.int8)),),
-            helpers=(loop.name,),
-        )
+        body = f"{site.prefix}_{loop.name}(input, output, table, {loop.count});"
+        return replace(portable, body=body, helpers=(loop.name,))
 
 
 class ThumbLookups(Lookups):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ... import lower
 from ..kernel import Kernel, Site
-from .assembly import Assembly, divisor
+from .assembly import Assembly, addend_of, divisor
+from .clamp import clamp_of
 from .pairs import Loop, Pairs
 
 ABOUT = "Products of two codes less their zero points, rescaled."
@@ -25,9 +26,9 @@ class Multiplication(Pairs):
         scaling, shift = op.requantization, -int(op.requantization.shift[0])
         if not 2 <= shift <= 23:
             return f"its product has a right shift of {shift}; kernels take shifts of 2 to 23"
-        if (scaling.low, scaling.high) != (-128, 127):
+        if not clamp_of(scaling).whole:
             return "kernels do not take its clamp"
         elements = divisor(together, self.by_goal(*self.paired))
-        addend = ((2 * scaling.zero_point + 1) << (shift - 1)) - self.added_by_shift(shift)
+        addend = addend_of(scaling.zero_point, shift) - self.added_by_shift(shift)
         stream = (*op.zero_points, int(scaling.multiplier[0]), addend, together)
         return Loop(f"product_{elements}_{shift}", self.multiply_codes(shift, elements), stream)

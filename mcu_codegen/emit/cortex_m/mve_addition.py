@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .addition import TABLE, Addition, about, about_entries
 from .multiplication import ABOUT, Multiplication
-from .mve_assembly import MveAssembly
+from .mve_assembly import MveAssembly, half_away
 from .pairs import PARAMETERS
 
 
@@ -35,7 +35,7 @@ class MveAddition(Addition, Multiplication):
         """r3 and r12 are the tables, q3 and r5 multiplier and addend, lr counts. Offsets and what they fetch need two
         registers."""
         constants = ["ldr r5, [r3], #4", "vdup.32 q3, r5", "ldr r5, [r3], #4"] if scaled else []
-        product = ["vrmulh.s32 q0, q0, q3", "vshr.s32 q2, q0, #31", "vadd.i32 q0, q0, q2", "vadd.i32 q0, q0, r5"]
+        product = ["vrmulh.s32 q0, q0, q3", *half_away("q0", "q2"), "vadd.i32 q0, q0, r5"]
         return MveAssembly(
             about_entries(shift, scaled),
             PARAMETERS,
@@ -74,8 +74,7 @@ class MveAddition(Addition, Multiplication):
                 "vadd.i32 q1, q1, r4",
                 "vmul.i32 q0, q0, q1",
                 "vqrdmulh.s32 q0, q0, r5",
-                "vshr.s32 q1, q0, #31",
-                "vadd.i32 q0, q0, q1",
+                *half_away("q0", "q1"),
                 "vadd.i32 q0, q0, r6",
                 *_stored(shift),
                 "pop {r4-r6, pc}",

@@ -165,8 +165,12 @@ def coding_of(op: Scaled) -> Coding:
 def tails(op: Scaled, bias: np.ndarray) -> np.ndarray:
     """int64 (channels, 3): bias, multiplier, and what shifts: a factor, or the left shift (not positive)."""
     multipliers, shifts = scaling(op, len(bias))
-    factors = np.minimum((1 << 31 - shifts) + 1, (1 << 31) - 1)
-    return np.stack([bias, multipliers, factors if coding_of(op).by_product else -shifts], axis=1)
+    return np.stack([bias, multipliers, shifting(shifts) if coding_of(op).by_product else -shifts], axis=1)
+
+
+def shifting(shifts: np.ndarray) -> np.ndarray:
+    """The factors by which VQRDMULH shifts right by `shifts`, 0 to `LONGEST`."""
+    return np.minimum((1 << 31 - shifts) + 1, (1 << 31) - 1)
 
 
 def requantize(vector: str, constants: Sequence[str], by_product: bool, spare: str) -> list[str]:
@@ -177,8 +181,12 @@ def requantize(vector: str, constants: Sequence[str], by_product: bool, spare: s
     if by_product:
         return [*lines, f"vqrdmulh.s32 {vector}, {vector}, {shift}"]
     by_vector = f"{vector}, {vector}" if shift.startswith("q") else vector
-    lines += [f"vshr.s32 {spare}, {vector}, #31", f"vadd.i32 {vector}, {vector}, {spare}"]  # half away from zero
-    return [*lines, f"vrshl.s32 {by_vector}, {shift}"]
+    return [*lines, *half_away(vector, spare), f"vrshl.s32 {by_vector}, {shift}"]
+
+
+def half_away(vector: str, spare: str) -> list[str]:
+    """What lets a shift that rounds half up round half away from zero."""
+    return [f"vshr.s32 {spare}, {vector}, #31", f"vadd.i32 {vector}, {vector}, {spare}"]
 
 
 def codes(even: str, odd: str, addend: str, clamp: Clamp, spare: str) -> list[str]:

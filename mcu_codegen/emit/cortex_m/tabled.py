@@ -15,6 +15,8 @@ import numpy as np
 
 from ... import arithmetic, lower
 from .affine import CODES, MOST_SHIFT, borders, codes_of_pairs, equal, real_factors, rescaled
+from .assembly import addend_of
+from .clamp import clamp_of
 
 _ROUNDS = 200  # of 144 draws that had a solution, none took more than 110
 
@@ -43,7 +45,7 @@ class Tabled:
 def tabled(op: lower.Add) -> Tabled | None:
     """`op` in this form, equal for every pair of codes; None where it has none, or ends before int8 does."""
     scaling = op.requantization
-    if (scaling.low, scaling.high) != (CODES[0], CODES[-1]):
+    if not clamp_of(scaling).whole:
         return None
     output = codes_of_pairs(op)
     first, second = (
@@ -66,11 +68,11 @@ def requantized(op: lower.Add) -> Tabled | None:
     scaling = op.requantization
     shift = -int(scaling.shift[0])
     first, second = rescaled(op)
-    if (scaling.low, scaling.high) != (CODES[0], CODES[-1]) or not 2 <= shift <= 23:
+    if not clamp_of(scaling).whole or not 2 <= shift <= 23:
         return None
     if int(np.abs(first).max() + np.abs(second).max()) >= 1 << 28:  # what Cortex-M0 requantises
         return None
-    addend = (2 * scaling.zero_point + 1) << (shift - 1)
+    addend = addend_of(scaling.zero_point, shift)
     return Tabled(_by_byte(2 * first), _by_byte(2 * second), shift, int(scaling.multiplier[0]), addend)
 
 

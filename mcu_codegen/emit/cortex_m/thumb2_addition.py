@@ -37,11 +37,7 @@ class Thumb2Addition(Addition, Multiplication):
             sums = ["r5", "r6", "r7", "r8"][: len(group)]
             lines += _each("ldrb", sums, "r0", group, elements)
             lines += [f"ldr {total}, [r3, {total}, lsl #2]" for total in sums]
-            for pair in (slice(0, 2), slice(2, 4)):
-                codes = ["r9", "r10"][: len(sums[pair])]
-                lines += _each("ldrb", codes, "r1", group[pair], elements)
-                lines += [f"ldr {code}, [r4, {code}, lsl #2]" for code in codes]
-                lines += [f"add {total}, {total}, {code}" for total, code in zip(sums[pair], codes, strict=True)]
+            lines += _joined("add", sums, "ldrb", "ldr {0}, [r4, {0}, lsl #2]", group, elements)
             lines += self._scaled(sums) if scaled else []
             lines += _stored(sums, shift, group, elements)
         constants = ["ldr r11, [r3], #4", "ldr r12, [r3], #4"] if scaled else []
@@ -55,11 +51,7 @@ class Thumb2Addition(Addition, Multiplication):
             sums = ["r5", "r6", "r7", "r8"][: len(group)]
             lines += _each("ldrsb", sums, "r0", group, elements)
             lines += [f"sub {total}, r3, {total}, lsl #1" for total in sums]
-            for pair in (slice(0, 2), slice(2, 4)):
-                codes = ["r9", "r10"][: len(sums[pair])]
-                lines += _each("ldrsb", codes, "r1", group[pair], elements)
-                lines += [f"sub {code}, r4, {code}" for code in codes]
-                lines += [f"mul {total}, {total}, {code}" for total, code in zip(sums[pair], codes, strict=True)]
+            lines += _joined("mul", sums, "ldrsb", "sub {0}, r4, {0}", group, elements)
             lines += self._scaled(sums)
             lines += _stored(sums, shift, group, elements)
         return _loop(ABOUT, ["ldm r3, {r3, r4, r11, r12, lr}", "lsl r3, r3, #1"], lines, elements)
@@ -94,6 +86,19 @@ def _each(operation: str, registers: Sequence[str], pointer: str, group: Sequenc
         f"{operation} {register}, [{pointer}" + (f", #{at}]" if at else f"], #{elements}")
         for register, at in zip(registers, group, strict=True)
     ]
+
+
+def _joined(
+    operation: str, sums: Sequence[str], load: str, prepared: str, group: Sequence[int], elements: int
+) -> list[str]:
+    """What the first codes of a group became, with the second ones, each `prepared`; two at a time, in r9 and r10."""
+    lines = []
+    for pair in (slice(0, 2), slice(2, 4)):
+        codes = ["r9", "r10"][: len(sums[pair])]
+        lines += _each(load, codes, "r1", group[pair], elements)
+        lines += [prepared.format(code) for code in codes]
+        lines += [f"{operation} {total}, {total}, {code}" for total, code in zip(sums[pair], codes, strict=True)]
+    return lines
 
 
 def _stored(sums: Sequence[str], shift: int, group: Sequence[int], elements: int) -> list[str]:
