@@ -19,6 +19,9 @@ _CORE = Template("""\
 
 int main(void);
 
+/* Copies from and to words are the quickest: counts are not to depend on where the linker puts a buffer. */
+#define WHOLE_WORDS __attribute__((aligned(4)))
+
 static int32_t samples;
 
 /* The next input of a sample. Returns 0 at the end of the file. */
@@ -106,7 +109,8 @@ def sources(graph: Graph, inputs: str = MODES[0]) -> dict[str, str]:
         places = [f"{entry.name}_input_{place}" for place in range(len(entry.inputs))]
         results = [f"{entry.name}_output_{place}" for place in range(len(outputs))]
         for name, index in zip(places, entry.inputs, strict=True):
-            buffers.append(f"static {graph.tensors[index].dtype}_t {name}[{graph.tensors[index].elements}];")
+            tensor = graph.tensors[index]
+            buffers.append(f"static {tensor.dtype}_t {name}[{tensor.elements}] WHOLE_WORDS;")
         for name, index in zip(results, outputs, strict=True):
             tensor = graph.tensors[index]
             buffers.append(guards.guarded(f"{tensor.dtype}_t", name, tensor.elements))

@@ -44,4 +44,4 @@ static int whole(volatile uint8_t *guard, const char *what)
 
 def guarded(dtype: str, name: str, elements: int) -> str:
     """C: a buffer called `name`.values, and its guard."""
-    return f"static struct {{ {dtype} values[{elements}]; volatile uint8_t guard[GUARD]; }} {name};"
+    return f"static struct {{ {dtype} values[{elements}]; volatile uint8_t guard[GUARD]; }} {name} WHOLE_WORDS;"
