@@ -1,7 +1,8 @@
 """Compression measured: the same large network pruned in several ways, the same widths from scratch, and boards.
 
     python benchmarks/compression.py RUN --data FOLDER [--exclude on,off] [--views 30] [--instructions 635k,461k]
-        [--ways attention,l1,random,scratch,taught] [--boards 5] [--cut 3M] [--beside RUN RUN] [--out build/compression]
+        [--ways attention,l1,random,scratch,taught] [--epochs 1] [--last-epochs 4] [--boards 5] [--cut 3M]
+        [--beside RUN RUN] [--picture front.png] [--out build/compression]
 
 Every row is one network for the labels of RUN, quantised after training: its costs on Cortex-M4, its int8 accuracy on
 the test clips, and how far that is from the network pruned by attention to the same bound, with a 95 % interval over
@@ -9,7 +10,7 @@ clips (paired bootstrap). What is finished in --out is not done again, what was 
 
 `l1` and `random` go through the very rounds of `attention` with other filters; `scratch` and `taught` train the widths
 that attention found from nothing, by the ordinary recipe, for as many epochs as all its rounds had, without and with
-RUN as teacher. --beside are networks that were trained on the same task.
+RUN as teacher. --beside are networks that were trained on the same task. --picture shows all rows over each cost.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accuracy import trained
+from front import Network, picture
 from torch import Tensor, nn
 
 from kws.compress import attention
@@ -43,13 +45,13 @@ from kws.training import checkpoint
 from kws.training.checkpoint import BEST, Checkpoint
 from kws.training.inference import features_of, logits, real, scores
 from kws.training.recipe import Augmentation, Recipe, views
-from mcu_codegen import targets
+from mcu_codegen import files, targets
 from mcu_codegen.emulate import toolchain
 from mcu_codegen.errors import InputError
 from mcu_codegen.prove.measure import measure
 from mcu_codegen.report import Table
 
-METHOD = Method(step=0.4, epochs=1, last_epochs=4)
+STEP = 0.4  # rounds as short as one epoch are few
 QUICK = Method(step=0.7, epochs=1, last_epochs=1)  # for boards, where fitting is what counts
 SEED = 0
 _SAMPLE = 2048  # examples that filters are judged by
@@ -83,11 +85,11 @@ class Row:
 class Campaign:
     """One large network, one task, one board; results in `out`."""
 
-    def __init__(self, held: Checkpoint, task: Task, board: Board, views: int, out: Path) -> None:
-        self.held, self.task, self.board, self.out = held, task, board, out
+    def __init__(self, held: Checkpoint, task: Task, board: Board, method: Method, views: int, out: Path) -> None:
+        self.held, self.task, self.board, self.method, self.out = held, task, board, method, out
         self.augmentation = Augmentation(views)
 
-    def pruned(self, name: str, goal: Goal, rank: Rank, method: Method = METHOD) -> Checkpoint:
+    def pruned(self, name: str, goal: Goal, rank: Rank, method: Method) -> Checkpoint:
         folder = self.out / name
         if (folder / BEST).exists():
             return checkpoint.load(folder / BEST)
@@ -109,9 +111,10 @@ class Campaign:
         """One row for each of `ways`."""
         goal, found = Goal({"instructions": instructions}), []
         for way in (each for each in RANKS if each in ways):
-            found.append(self.row(way, self.pruned(f"{way}-{instructions}", goal, RANKS[way])))
+            found.append(self.row(way, self.pruned(f"{way}-{instructions}", goal, RANKS[way], self.method)))
         folder = self.out / f"attention-{instructions}"
-        epochs = METHOD.epochs * len(from_json((folder / "rounds.json").read_text())[1:-1]) + METHOD.last_epochs
+        rounds = from_json((folder / "rounds.json").read_text())[1:-1]
+        epochs = self.method.epochs * len(rounds) + self.method.last_epochs
         for way, teachers in (("scratch", []), ("taught", [self.held])):
             if way in ways:
                 name = f"{way}-{instructions}"
@@ -128,10 +131,10 @@ class Campaign:
             scores_of = rank(network, real(examples, spec))
 
             def fits(count: int, held: list[Tensor] = scores_of) -> bool:
-                widths = [len(each) for each in without(held, count, METHOD.granule)]
+                widths = [len(each) for each in without(held, count, self.method.granule)]
                 return self.board.fits(name_with(self.held.model, widths), {"macs": macs})
 
-            kept = without(scores_of, bisect_left(range(sum(map(len, scores_of))), True, key=fits), METHOD.granule)
+            kept = without(scores_of, bisect_left(range(sum(map(len, scores_of))), True, key=fits), self.method.granule)
             predicted = logits(narrowed(network, kept), codes, spec).argmax(1).numpy()
             right = Result.of(self.task.labels, labels, predicted).balanced
             rows.append((way, name_with(self.held.model, [len(each) for each in kept]), f"{right:.2%}"))
@@ -175,6 +178,12 @@ def table(rows: Sequence[Row], first: Row) -> Table:
     return Table(("", "network", "params", "MACs", "instructions", "flash", "RAM", "int8", "beside attention"), lines)
 
 
+def on_front(row: Row) -> Network:
+    costs = {"instructions": row.costs.instructions, "flash": row.costs.flash, "RAM": row.costs.ram}
+    name = row.model if row.name in RANKS else row.name
+    return Network(name, [float(row.right.mean())], row.costs.macs, costs)
+
+
 def _difference(one: np.ndarray, other: np.ndarray) -> str:
     """Points by which `one` is better, with its 95 % interval over clips."""
     each = one.astype(float) - other
@@ -192,23 +201,30 @@ def main() -> None:
     )
     parser.add_argument("--instructions", type=task_options.word_list, default=["635k"], metavar="A,B")
     parser.add_argument("--ways", type=task_options.word_list, default=[*RANKS, "scratch", "taught"], metavar="A,B")
+    parser.add_argument("--epochs", type=int, default=1, metavar="N", help="of each round (default: %(default)s)")
+    parser.add_argument("--last-epochs", type=int, default=4, metavar="N", help="after the last (default: %(default)s)")
     parser.add_argument("--cut", metavar="MACS", help="only cut to so many MACs, train nothing")
     parser.add_argument("--boards", type=int, default=0, metavar="N")
     parser.add_argument("--beside", type=Path, nargs="+", default=[], metavar="RUN")
+    parser.add_argument("--picture", type=Path, metavar="PNG")
     parser.add_argument("--out", type=Path, default=Path("build/compression"))
     options = parser.parse_args()
     held = checkpoint.load(checkpoint.of_run(options.run))
     task = task_options.again(options, held.labels, held.window.length)
     board = Board(targets.find("cortex-m4"), toolchain.choose(), len(held.labels), held.window)
-    campaign = Campaign(held, task, board, options.views, options.out)
+    method = Method(step=STEP, epochs=options.epochs, last_epochs=options.last_epochs)
+    campaign = Campaign(held, task, board, method, options.views, options.out)
     if options.cut:
         print(campaign.cut(number("macs", options.cut)).text())
         return
     others = {"large network": options.run} | {each.name: each for each in options.beside}
+    shown = [campaign.row(name, checkpoint.load(checkpoint.of_run(path))) for name, path in others.items()]
     for text in options.instructions:
         found = campaign.at(number("instructions", text), options.ways)
-        rows = [campaign.row(name, checkpoint.load(checkpoint.of_run(path))) for name, path in others.items()]
-        print(table([*rows, *found], found[0]).text(), flush=True)
+        print(table([*shown[: len(others)], *found], found[0]).text(), flush=True)
+        shown += found
+    if options.picture:
+        files.write_whole(options.picture, picture([on_front(row) for row in shown], board.target.name))
     if options.boards:
         print(campaign.boards(options.boards).text())
 

@@ -85,6 +85,7 @@ def test_on_cores(pair, name: str) -> None:
     _same(CoreUserExecutor(*pair, _some_gates(pair), target, present[0], toolchain), pair, 2)
 
 
+@pytest.mark.slow
 def test_commands(pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, enrolment = pair
     for name, graph in (("model", model), ("enrol", enrolment)):

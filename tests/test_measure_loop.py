@@ -29,6 +29,7 @@ def compiler() -> toolchain.Toolchain:
         pytest.skip(str(error))
 
 
+@pytest.mark.slow
 def test_a_second_is_the_sum_of_its_parts(compiler: toolchain.Toolchain) -> None:
     pipeline, target = small_pipeline(), targets.find("cortex-m4")
     often = listening(pipeline, target, compiler)
@@ -46,6 +47,7 @@ def test_a_second_is_the_sum_of_its_parts(compiler: toolchain.Toolchain) -> None
     assert 50 < often.stack < 1000
 
 
+@pytest.mark.slow
 def test_a_loop_that_sleeps_costs_its_front_end(compiler: toolchain.Toolchain) -> None:
     target = targets.find("cortex-m4")
     plain = listening(small_pipeline(), target, compiler)
