@@ -12,7 +12,7 @@ where it was.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,17 +74,22 @@ def speech_commands(model: str, size: int, seeds: list[int], teachers: Sequence[
         cli.main(["evaluate", *gated, *common, "--small", *small, *numbers])
 
 
-def arabic(model: str, size: int, out: Path) -> None:
+def arabic_folds() -> Iterator[tuple[str, Task]]:
+    """Folds of which each tests 6 speakers, chooses by 3 and trains on 15, and their names."""
     corpus = open_corpus(ARABIC)
     names = sorted({clip.speaker for clip in corpus.clips})
+    for fold in range(FOLDS):
+        tested, chosen = names[fold::FOLDS], names[(fold + 1) % FOLDS :: FOLDS][:3]
+        splits = dict.fromkeys(names, "training") | dict.fromkeys(chosen, "validation")
+        yield f"arabic-{fold}", build(corpus.split_anew(splits | dict.fromkeys(tested, "testing")), ARABIC_WORDS)
+
+
+def arabic(model: str, size: int, out: Path) -> None:
     for integer in (False, True):
         folds = []
-        for fold in range(FOLDS):
-            tested, chosen = names[fold::FOLDS], names[(fold + 1) % FOLDS :: FOLDS][:3]
-            splits = dict.fromkeys(names, "training") | dict.fromkeys(chosen, "validation")
-            task = build(corpus.split_anew(splits | dict.fromkeys(tested, "testing")), ARABIC_WORDS)
+        for name, task in arabic_folds():
             gates = GateRecipe(size=size, steps=ARABIC_STEPS)
-            folder, small = networks(task, model, gates, 0, out, f"arabic-{fold}", ARABIC_RECIPE)
+            folder, small = networks(task, model, gates, 0, out, name, ARABIC_RECIPE)
             one, window = evaluate.subject(folder, small, task, task.testing, integer)
             features = real(features_of(task.testing, window), window.front_end)
             speakers = Speakers(task.testing, task.labels, each=3)

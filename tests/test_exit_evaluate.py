@@ -59,6 +59,20 @@ def test_own_exits_are_better_than_the_factory_s_where_speakers_differ(subject, 
     assert found[EQUAL].macs.mean() == pytest.approx(found[FACTORY].macs.mean())  # there is no cheaper one here
 
 
+def test_folds_are_pooled_as_if_judged_together(subject, clips):
+    _, _, examples = clips
+    trials = Speakers(examples, LABELS).voice(20, 2, 6, np.random.default_rng(0))
+    folds = [[each for each in trials if (each.speaker == 0) == first] for first in (True, False)]
+    folds[0] += [each for each in trials if each.speaker == 1]  # in a fold of one speaker there is no other user
+    folds[1] = [each for each in folds[1] if each.speaker != 1]
+    judged = [exit_evaluate.judge("a fold", [subject], examples.labels, each) for each in (*folds, trials)]
+    pooled, together = exit_evaluate.Judgement.pooled(judged[:2]), judged[2]
+    for name in (FULL, FACTORY, LABELLED, UNLABELLED):
+        np.testing.assert_allclose(pooled.rows[name].accuracy, together.rows[name].accuracy)
+        assert pooled.rows[name].macs == pytest.approx(together.rows[name].macs)
+        assert pooled.rows[name].exit == pytest.approx(together.rows[name].exit)
+
+
 def test_users_of_few_words_say_no_others(clips):
     _, _, examples = clips
     for trial in Speakers(examples, LABELS).stream(10, [(2, 3), (4, 5)], 6, np.random.default_rng(0)):

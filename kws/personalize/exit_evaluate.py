@@ -46,6 +46,18 @@ class Judgement:
     title: str
     rows: dict[str, Row]
 
+    @staticmethod
+    def pooled(folds: Sequence[Judgement]) -> Judgement:
+        """The same kind on the speakers of several folds, each answered by a network that never heard them."""
+        counts = [len(fold.rows[FULL].accuracy) for fold in folds]
+
+        def row(name: str) -> Row:
+            each = [fold.rows[name] for fold in folds]
+            macs, exit = np.average([(one.macs, one.exit) for one in each], axis=0, weights=counts)
+            return Row(np.concatenate([one.accuracy for one in each]), float(macs), float(exit), each[0].training)
+
+        return Judgement(folds[0].title, {name: row(name) for name in folds[0].rows})
+
     @property
     def counted(self) -> bool:
         """Whether the cost of learning is known."""
