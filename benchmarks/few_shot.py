@@ -159,6 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", action="append", required=True, metavar="SPEC")
     parser.add_argument("--model", default="res1d-xs", metavar="NAME")
+    parser.add_argument("--front-end", metavar="NAME", help="default: the model's")
     parser.add_argument("--learner", default="fomaml", metavar="NAME")
     parser.add_argument("--steps", type=int, default=Lessons.steps, metavar="N", help="of meta-training")
     parser.add_argument(
@@ -179,7 +180,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/few_shot"))
     options = parser.parse_args()
     found = models.find(options.model)
-    window = Window(found.front_end, found.context)
+    window = Window(options.front_end or found.front_end, found.context)
     material = Material(open_corpora(options.data), window, Augmentation(views=VIEWS), 0)
     learner, lessons = Learner(options.learner), Lessons(options.steps, options.tasks_per_step)
     campaign = Campaign(material, learner, lessons, replace(lessons, steps=options.round_steps), options.out)
