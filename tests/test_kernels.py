@@ -27,7 +27,7 @@ from mcu_codegen.lower.elementwise import Add
 from mcu_codegen.targets import TARGETS
 
 REACHED = {
-    "cortex-m0": {"multiply", "rows", "column", "add", "lookup", "max", "average"},
+    "cortex-m0": {"multiply", "rows", "column", "add", "product", "lookup", "max", "average"},
     "cortex-m3": {"multiply", "dot", "rows", "column", "add", "product", "lookup", "max", "average"},
     "cortex-m4": {"multiply", "dot", "rows", "column", "across", "add", "product", "lookup", "max", "average"},
     "cortex-m55": {"multiply", "dot", "rows", "column", "across", "add", "product", "lookup", "sums", "max", "average"},
@@ -157,7 +157,7 @@ def test_windows_that_shrink_at_the_edge(compiler: str) -> None:
     agree(layers.graph(), 0, "cortex-m55", compiler, RENDERERS["mve"]())
 
 
-SUMS = {
+PAIRS = {
     "equal scales": ("ADD", (0.05, 0.05, 0.081), (-4, -4, 7)),
     "equal scales, halves of a code": ("ADD", (0.05, 0.05, 0.1), (3, -128, 0)),
     "nearly equal": ("SUB", (0.05013, 0.04917, 0.06329), (-128, 5, -20)),
@@ -171,15 +171,20 @@ SUMS = {
     "entries and a great shift": ("SUB", (0.5, 0.3, 1.0), (0, -77, 0)),
     "scaled": ("ADD", (0.6, 0.9, 0.2), (0, -77, 5)),
     "scaled, halves of a code": ("SUB", (0.7, 0.7, 0.6), (0, 0, 0)),
+    "product": ("MUL", (0.05, 0.07, 0.9), (-4, 9, 7)),
+    "product, halves of a code": ("MUL", (0.5, 0.25, 1.0), (0, 17, -3)),
+    "product, the greatest multiplier": ("MUL", (0.5, 0.5, 1.0000001), (127, 127, -128)),
+    "product, few codes": ("MUL", (0.01, 0.0013, 1.0), (-128, -128, 127)),
+    "product, none above its zero point": ("MUL", (0.03, 0.1, 0.7), (127, -128, 0)),
 }
 """Kind, scales and zero points of the inputs and of the output."""
 
 
 @pytest.mark.parametrize("compiler", toolchain.NAMES)
 @pytest.mark.parametrize("core", REACHED)
-def test_sums_of_all_pairs_of_codes(core: str, compiler: str) -> None:
+def test_all_pairs_of_codes(core: str, compiler: str) -> None:
     layers = Layers(0)
-    for name, (kind, scales, zero_points) in SUMS.items():
+    for name, (kind, scales, zero_points) in PAIRS.items():
         first, second, output = (
             layers.new((1, 32, 256), "int8", Quantization((float(np.float32(scale)),), (zero_point,)))
             for scale, zero_point in zip(scales, zero_points, strict=True)
@@ -190,12 +195,13 @@ def test_sums_of_all_pairs_of_codes(core: str, compiler: str) -> None:
     # in eight samples, which fit the RAM of every core
     pairs = [each.reshape(8, 1, 32, 256) for each in np.meshgrid(codes, codes, indexing="ij")]
     graph, renderer = layers.graph(), RENDERERS[TARGETS[core].instruction_set]()
-    for layer, name in zip(compile_plan(graph, renderer).layers, SUMS, strict=True):
-        kind = "add_scaled_entries_" if "scaled" in name else "add_entries_" if "entries" in name else "add_"
+    for layer, name in zip(compile_plan(graph, renderer).layers, PAIRS, strict=True):
+        kinds = {"scaled": "add_scaled_entries_", "entries": "add_entries_", "product": "product_"}
+        kind = next((kind for word, kind in kinds.items() if word in name), "add_")
         assert layer.kernel.helpers[0].startswith(kind), name
-    inputs = pairs * len(SUMS)
+    inputs = pairs * len(PAIRS)
     got, expected = executor(graph, core, compiler, renderer).run(inputs), NumpyExecutor(graph).run(inputs)
-    for operator, name in zip(graph.entries[0].operators, SUMS, strict=True):
+    for operator, name in zip(graph.entries[0].operators, PAIRS, strict=True):
         np.testing.assert_array_equal(got[operator.outputs[0]], expected[operator.outputs[0]], name)
 
 

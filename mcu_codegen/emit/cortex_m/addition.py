@@ -16,6 +16,8 @@ TABLE = 4 * 256
 class Addition(Pairs):
     """Instruction sets that have the loop."""
 
+    rescaled = (1, 1)  # as `paired`, of loops whose sums of entries are requantised
+
     def add_codes(self, shift: int, elements: int) -> Assembly:
         """The loop, `elements` a round. Parameters: `PARAMETERS`. The stream: the factors of the first and the second
         code, the addend, and how many elements there are."""
@@ -31,8 +33,8 @@ class Addition(Pairs):
 
     def _loop(self, op: lower.Add, together: int) -> Loop | str:
         """Of so many elements; or why there is none."""
-        elements = divisor(together, self.by_goal(*self.paired))
         if form := affine(op):
+            elements = divisor(together, self.by_goal(*self.paired))
             addend = form.addend - self.added_by_shift(form.shift)
             assembly = self.add_codes(form.shift, elements)
             return Loop(f"add_{elements}_{form.shift}", assembly, (*form.factors, addend, together))
@@ -42,6 +44,7 @@ class Addition(Pairs):
         if entries is None:
             return "no affine function of both codes equals it, and kernels do not take its shift or its clamp"
         scaled = entries.multiplier > 0
+        elements = divisor(together, self.by_goal(*(self.rescaled if scaled else self.paired)))
         assembly = self.add_entries(entries.shift, elements, scaled)
         constants = (together, *entries.constants(self.added_by_shift(entries.shift)))
         return Loop(f"add_{'scaled_' * scaled}entries_{elements}_{entries.shift}", assembly, constants)

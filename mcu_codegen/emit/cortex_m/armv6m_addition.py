@@ -1,14 +1,17 @@
-"""ADD and SUB for Cortex-M0 and M0+."""
+"""ADD, SUB and MUL for Cortex-M0 and M0+."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from .addition import TABLE, Addition, about, about_entries
 from .armv6m_assembly import RESTORE, SAVE, Armv6mAssembly, constant, requantize
 from .clamp import Clamp
+from .multiplication import ABOUT, Multiplication
 from .pairs import PARAMETERS
 
 
-class Armv6mAddition(Addition):
+class Armv6mAddition(Addition, Multiplication):
     """One element after the other; what saturates takes a longer way."""
 
     paired = (4, 1)
@@ -19,6 +22,42 @@ class Armv6mAddition(Addition):
         once = ["ldm r3!, {r4, r5, r6, r7}", "mov r8, r6"]
         return _loop(about(shift), once, "ldrsb", products, shift, elements)
 
+    def multiply_codes(self, shift: int, elements: int) -> Armv6mAssembly:
+        """r8 and r9 are the negated zero points, r10 the addend. A product of codes has 17 bits; with the multiplier as
+        r4 * 2**16 + r5, -2**15 <= r5 < 2**15, the doubling high product needs no more halves: it is
+        product * r4 + (product * r5 >> 16) + 2**14 >> 15, and no term leaves int32."""
+        once = [
+            "ldm r3!, {r4, r5}",
+            *(
+                line
+                for low, high in (("r4", "r8"), ("r5", "r9"))
+                for line in (f"rsbs {low}, {low}, #0", f"mov {high}, {low}")
+            ),
+            "ldm r3!, {r4, r6, r7}",
+            "mov r10, r6",
+            "sxth r5, r4",
+            "subs r4, r4, r5",
+            "lsrs r4, r4, #16",
+            *constant("r6", 1 << 14),
+            "mov r11, r6",
+        ]
+        scaled = [
+            "add r6, r8",
+            "add r7, r9",
+            "muls r6, r7, r6",
+            "movs r7, r5",
+            "muls r7, r6, r7",
+            "muls r6, r4, r6",
+            "asrs r7, r7, #16",
+            "adds r6, r6, r7",
+            "add r6, r11",
+            "asrs r6, r6, #15",
+            "asrs r7, r6, #31",
+            "adds r6, r6, r7",
+            "add r6, r10",
+        ]
+        return _loop(ABOUT, once, "ldrsb", scaled, shift, elements, ("r8", "r9", "r10", "r11"))
+
     def add_entries(self, shift: int, elements: int, scaled: bool) -> Armv6mAssembly:
         """r4 and r5 are the tables."""
         if scaled:
@@ -28,10 +67,20 @@ class Armv6mAddition(Addition):
         return _loop(about_entries(shift, scaled), once, "ldrb", sums, shift, elements)
 
 
-def _loop(what: str, once: list[str], load: str, sums: list[str], shift: int, elements: int) -> Armv6mAssembly:
+def _loop(
+    what: str,
+    once: list[str],
+    load: str,
+    sums: list[str],
+    shift: int,
+    elements: int,
+    saved: Sequence[str] = ("r8",),
+) -> Armv6mAssembly:
     """`once` leaves the count in r7. `sums` makes r6 of the codes in r6 and r7. r0, r1 and r2 are the ends of the
-    arrays, and r3 counts up to zero."""
+    arrays, and r3 counts up to zero. High registers that are used are `saved`."""
     lines, saturated = [], []
+    low = ["r4", "r5", "r6", "r7"][: len(saved)]
+    stacked = f"{{{', '.join(low)}}}"
     for at in range(elements):
         lines += [
             f"{load} r6, [r0, r3]",
@@ -51,16 +100,16 @@ def _loop(what: str, once: list[str], load: str, sums: list[str], shift: int, el
         PARAMETERS,
         [
             "push {r4-r7, lr}",
-            "mov r4, r8",
-            "push {r4}",
+            *(f"mov {each}, {high}" for each, high in zip(low, saved, strict=True)),
+            f"push {stacked}",
             *once,
             *(f"adds {pointer}, {pointer}, r7" for pointer in ("r0", "r1", "r2")),
             "rsbs r3, r7, #0",
             "1:",
             *lines,
             "bne 1b",
-            "pop {r4}",
-            "mov r8, r4",
+            f"pop {stacked}",
+            *(f"mov {high}, {each}" for each, high in zip(low, saved, strict=True)),
             "pop {r4-r7, pc}",
             *saturated,
         ],

@@ -13,7 +13,7 @@ from .thumb2_assembly import Thumb2Assembly
 class Thumb2Addition(Addition, Multiplication):
     """Four elements at a time."""
 
-    paired = (8, 4)
+    paired = rescaled = (8, 4)
 
     def add_codes(self, shift: int, elements: int) -> Thumb2Assembly:
         """r3, r4 and r5 are the stream's constants, lr counts. Up to four elements together, so that loads and stores
