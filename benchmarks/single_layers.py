@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from residual import Builder
 
-from mcu_codegen.graph import Conv2D, DepthwiseConv2D, Elementwise, Entry, FullyConnected, Graph, LeakyRelu, Pool2D
+from mcu_codegen.graph import (
+    Conv2D,
+    DepthwiseConv2D,
+    Elementwise,
+    Entry,
+    FullyConnected,
+    Graph,
+    LeakyRelu,
+    NoOptions,
+    Pool2D,
+)
+
+_PLAIN = Elementwise()
 
 
 def _depthwise(name: str, rows: int, columns: int, channels: int, window: tuple[int, int], padding: str) -> Graph:
@@ -21,11 +33,11 @@ def _pool(name: str, kind: str, rows: int, columns: int, channels: int, window: 
     return _alone(name, builder, (source,), builder.append(kind, output, Pool2D("VALID", window, window), source))
 
 
-def _pair(name: str, kind: str, scales: tuple[float, float, float]) -> Graph:
+def _pair(name: str, kind: str, scales: tuple[float, float, float], options: Elementwise | NoOptions = _PLAIN) -> Graph:
     """`scales` are of both inputs and the output."""
     builder = Builder()
     first, second, output = (builder.activation(1, 16, 16, 32, scale=scale) for scale in scales)
-    return _alone(name, builder, (first, second), builder.append(kind, output, Elementwise(), first, second))
+    return _alone(name, builder, (first, second), builder.append(kind, output, options, first, second))
 
 
 def _table(name: str) -> Graph:
@@ -84,6 +96,7 @@ MODELS = (
     *COUNTED,
     _pair("add_rescaled_32", "ADD", (0.3, 0.9, 0.6)),
     _pair("mul_32", "MUL", (0.0471, 0.0625, 0.0813)),
+    _pair("maximum_32", "MAXIMUM", (0.0625, 0.0625, 0.0625), NoOptions()),
     _table("leaky_relu_32"),
     _dilated("conv_3x1_dilated_4_32", 64, 1, 32, (3, 1), 4),
     _dilated("conv_3x3_dilated_2_16", 16, 16, 16, (3, 3), 2),

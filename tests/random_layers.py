@@ -15,6 +15,7 @@ from mcu_codegen.graph import (
     Graph,
     LeakyRelu,
     Mean,
+    NoOptions,
     Operator,
     Pool2D,
     Quantization,
@@ -327,6 +328,14 @@ class Layers:
         )
         self.append("MUL", first, output, Elementwise(), second)
 
+    def any_extreme(self) -> None:
+        """Of codes one by one, or with one for each channel."""
+        shape = (1, self.between(1, 5), self.between(1, 5), self.one(4, 8, 20, self.between(2, 20)))
+        first, second = self.input(*shape), self.input(*(shape if self.one(0, 1) else shape[-1:]))
+        output = self.new(shape, "int8", self.tensors[first].quantization or Quantization((), ()))
+        self.tensors[second].quantization = self.tensors[first].quantization
+        self.append(("MAXIMUM", "MINIMUM")[self.between(0, 1)], first, output, NoOptions(), second)
+
     def any_repeated(self) -> None:
         """Sums in which one input, or each along another axis, is repeated."""
         shape = (1, self.between(2, 5), self.between(2, 5), self.between(1, 20))
@@ -375,5 +384,6 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "single": Layers.any_single,
     "lookup": Layers.any_lookup,
     "product": Layers.any_product,
+    "extreme": Layers.any_extreme,
 }
 """By name, what draws one or more layers."""

@@ -29,12 +29,18 @@ from mcu_codegen.targets import TARGETS
 REACHED = {
     "cortex-m0": {"multiply", "rows", "column", "add", "product", "lookup", "max", "average"},
     "cortex-m3": {"multiply", "dot", "rows", "column", "add", "product", "lookup", "max", "average"},
-    "cortex-m4": {"multiply", "dot", "rows", "column", "across", "add", "product", "lookup", "max", "average"},
-    "cortex-m55": {"multiply", "dot", "rows", "column", "across", "add", "product", "lookup", "sums", "max", "average"},
+    "cortex-m4": {
+        *("multiply", "dot", "rows", "column", "across", "add", "product", "greater", "lesser"),
+        *("lookup", "max", "average"),
+    },
+    "cortex-m55": {
+        *("multiply", "dot", "rows", "column", "across", "add", "product", "greater", "lesser"),
+        *("lookup", "sums", "max", "average"),
+    },
 }
 """By core, how the names of its kernels begin: matrices, those of a single channel, depthwise rows and columns,
-depthwise across channels (of MVE sixteen together), sums and products of two codes, tables, sums over an image,
-pooled windows."""
+depthwise across channels (of MVE sixteen together), sums and products of two codes, the greater and the lesser of them,
+tables, sums over an image, pooled windows."""
 
 
 def executor(graph: Graph, core: str, compiler: str, renderer: Renderer) -> CoreExecutor:

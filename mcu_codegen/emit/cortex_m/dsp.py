@@ -22,6 +22,7 @@ from .assembly import divisor
 from .clamp import Clamp
 from .dsp_across import DspAcross
 from .dsp_assembly import requantize
+from .dsp_extremes import DspExtremes
 from .dsp_five import FiveRows
 from .dsp_planes import DspPlanes
 from .dsp_pooling import DspPooling
@@ -29,7 +30,7 @@ from .thumb2 import Thumb2Renderer, pair_product, sums
 from .thumb2_assembly import Thumb2Assembly, add_to, row_loop
 
 
-class DspRenderer(DspAcross, DspPlanes, DspPooling, Thumb2Renderer):
+class DspRenderer(DspAcross, DspExtremes, DspPlanes, DspPooling, Thumb2Renderer):
     """Cortex-M4, M7, M33."""
 
     instruction_set = "dsp"

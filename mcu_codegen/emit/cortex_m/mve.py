@@ -43,6 +43,7 @@ from .mve_assembly import (
 )
 from .mve_columns import MveColumns
 from .mve_dot import dot, dot_stream
+from .mve_extremes import MveExtremes
 from .mve_gathering import MveGathering
 from .mve_lookup import MveLookups
 from .mve_planes import MvePlanes
@@ -53,7 +54,7 @@ from .thumb2_assembly import constant
 _LOOPED = 4  # vectors of a row in a round of its loop
 
 
-class MveRenderer(MveAddition, MveLookups, MvePooling, MveSliding, MveColumns, MvePlanes, MveGathering):
+class MveRenderer(MveAddition, MveExtremes, MveLookups, MvePooling, MveSliding, MveColumns, MvePlanes, MveGathering):
     """Cortex-M55."""
 
     instruction_set = "mve"
