@@ -105,7 +105,8 @@ class Campaign:
         graph = quantize(held, self.task).graph
         codes = features_of(self.task.testing, held.window)
         right = scores(graph, codes).argmax(1) == self.task.testing.labels
-        return Row(name, held.model, self.board.costs_of(graph, held.model), right)
+        board = replace(self.board, window=held.window)  # one beside may hear other features
+        return Row(name, held.model, board.costs_of(graph, held.model), right)
 
     def at(self, instructions: int, ways: Sequence[str]) -> list[Row]:
         """One row for each of `ways`."""
