@@ -19,6 +19,8 @@ WINDOWS = (
     ((5, 5), 6, 60, 20),
     ((3, 3), 3, 3, 700),
     ((2, 2), 4, 3, 340),
+    ((1, 32), 2, 40, 6),
+    ((11, 11), 3, 270, 2),
 )
 COLUMNS = (
     # taps, stride, dilation, rows, columns, channels

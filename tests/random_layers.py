@@ -169,6 +169,14 @@ class Layers:
         dilation = (1, 1) if max(stride) > 1 else (self.one(1, 1, 2), self.one(1, 1, 2, 3))
         self.depthwise(self.input(1, rows, columns, channels), stride, window, dilation, multiplier)
 
+    def any_wide_depthwise(self) -> None:
+        """Windows of many taps on long rows, of which kernels compute a few outputs at a time; by chance dilated."""
+        window = (self.one(1, 4, 5, 7), self.one(1, 2, 5, 7, 9))
+        source = self.input(1, self.between(1, 12), self.between(6, 30), self.one(1, 3, 4))
+        dilation = (self.one(1, 1, 2), self.one(1, 1, 3))
+        stride = (self.one(1, 1, 2), self.one(1, 1, 2, 3)) if dilation == (1, 1) else (1, 1)
+        self.depthwise(source, stride, window, dilation)
+
     def any_column(self) -> None:
         """A k x 1 kernel, mostly on an image of width 1, whose stride in x then does not matter; by chance dilated."""
         dilation = self.one(1, 1, 2, 4)
@@ -385,5 +393,6 @@ KINDS: dict[str, Callable[[Layers], None]] = {
     "lookup": Layers.any_lookup,
     "product": Layers.any_product,
     "extreme": Layers.any_extreme,
+    "wide depthwise": Layers.any_wide_depthwise,
 }
 """By name, what draws one or more layers."""

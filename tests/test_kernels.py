@@ -297,6 +297,40 @@ def test_wide_planes_of_cortex_m0(columns: int) -> None:
 
 
 @pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=pytest.mark.slow)])
+def test_planes_of_cortex_m0_for_any_window(compiler: str) -> None:
+    layers = Layers(0)
+    for rows, columns, window, stride, dilation in (
+        (6, 19, (5, 5), (1, 1), (1, 1)),
+        (9, 10, (5, 5), (2, 2), (1, 1)),
+        (9, 12, (5, 5), (3, 3), (1, 1)),
+        (8, 9, (7, 7), (1, 1), (1, 1)),
+        (3, 17, (1, 5), (1, 1), (1, 1)),
+        (1, 40, (1, 32), (1, 1), (1, 1)),
+        (11, 9, (5, 1), (2, 2), (1, 1)),
+        (6, 7, (4, 2), (2, 1), (1, 1)),
+        (7, 15, (3, 3), (1, 1), (2, 3)),
+        (3, 6, (3, 5), (1, 1), (3, 7)),
+        (5, 6, (11, 11), (1, 1), (1, 1)),
+    ):
+        layers.depthwise(layers.input(1, rows, columns, 3), stride, window, dilation)
+    graph, renderer = layers.graph(), RENDERERS["armv6m"]()
+    assert not compile_plan(graph, renderer).portable
+    agree(graph, 0, "cortex-m0", compiler, renderer)
+
+
+def test_planes_of_cortex_m0_that_do_not_pay() -> None:
+    layers = Layers(0)
+    for size, window, stride in ((5, (5, 5), 5), (9, (2, 2), 4), (20, (1, 33), 1), (12, (12, 12), 1)):
+        layers.depthwise(layers.input(1, size, size, 3), (stride, stride), window)
+    assert list(compile_plan(layers.graph(), RENDERERS["armv6m"]()).portable.values()) == [
+        "a plane of 5 x 5 takes too long to copy for 1 x 1 outputs",
+        "a plane of 6 x 6 takes too long to copy for 2 x 2 outputs",
+        "its window of 1 x 33 reaches too far",
+        "its window of 12 x 12 reaches too far",
+    ]
+
+
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("clang", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("core", ["cortex-m3", "cortex-m4", "cortex-m55"])
 def test_single_channels_equal_numpy(core: str, compiler: str) -> None:
     agree(singles(2), 2, core, compiler, RENDERERS[TARGETS[core].instruction_set]())

@@ -39,7 +39,7 @@ from .clamp import Clamp, clamp_of
 from .lookup import ThumbLookups
 
 
-class Armv6mRenderer(Armv6mAddition, ThumbLookups, Armv6mPlanes, Armv6mColumns, Armv6mPooling, BlockRenderer):
+class Armv6mRenderer(Armv6mAddition, ThumbLookups, Armv6mColumns, Armv6mPlanes, Armv6mPooling, BlockRenderer):
     """Cortex-M0, M0+."""
 
     instruction_set = "armv6m"

@@ -109,20 +109,20 @@ def planes(op: lower.Convolution) -> bool:
 
 
 def windows(op: lower.Convolution, rounding: int) -> np.ndarray:
-    """int64 (channels, words): three or nine weights of a depthwise convolution, `gap` bytes, the right shift,
-    `rounding` in 16 bits."""
+    """int64 (channels, words): the weights of a depthwise convolution, `gap` bytes, the right shift, `rounding` in 16
+    bits."""
     channels = op.weights.shape[3]
     taps = op.weights.reshape(-1, channels).T
-    octets = np.zeros((channels, taps.shape[1] + gap(op.weights.shape[1]) + 3), np.int8)
+    octets = np.zeros((channels, taps.shape[1] + gap(taps.shape[1]) + 3), np.int8)
     octets[:, : taps.shape[1]] = taps
     octets[:, -3] = scaling(op, channels)[1]
     octets[:, -2:] = np.array([rounding], "<i2").view(np.int8)
     return packed(octets)
 
 
-def gap(height: int) -> int:
-    """Bytes of `windows` between `height` x 3 weights and the shift, so that a row ends with a word."""
-    return -(3 * height + 3) % 4
+def gap(taps: int) -> int:
+    """Bytes of `windows` between so many weights and the shift, so that a row ends with a word."""
+    return -(taps + 3) % 4
 
 
 def undilated(op: lower.Convolution) -> lower.Convolution:
