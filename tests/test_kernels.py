@@ -311,6 +311,8 @@ def test_planes_of_cortex_m0_for_any_window(compiler: str) -> None:
         (7, 15, (3, 3), (1, 1), (2, 3)),
         (3, 6, (3, 5), (1, 1), (3, 7)),
         (5, 6, (11, 11), (1, 1), (1, 1)),
+        (26, 1, (5, 3), (2, 3), (1, 1)),
+        (15, 1, (5, 5), (1, 1), (2, 3)),
     ):
         layers.depthwise(layers.input(1, rows, columns, 3), stride, window, dilation)
     graph, renderer = layers.graph(), RENDERERS["armv6m"]()

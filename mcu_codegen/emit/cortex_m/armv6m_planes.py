@@ -28,21 +28,25 @@ class Armv6mPlanes(Renderer):
 
     def depthwise(self, op: lower.Convolution, site: Site) -> Kernel:
         """Pairs up one channel's plane with itself an output on, in a padded buffer, then computes its rows."""
-        _, input_rows, input_columns, channels = site.inputs[0].shape
-        _, rows, columns, _ = site.output.shape
-        _, height, width, _ = op.weights.shape
         if op.depth_multiplier > 1 or not computes(op) or self.at_most:
             return super().depthwise(op, site)
+        whole, channels = op, site.output.shape[3]
+        image, outputs = site.inputs[0].shape[1:3], site.output.shape[1:3]
+        if image[1] == 1:  # a row as well, whose outputs have neighbours
+            op, image, outputs = _turned(op), image[::-1], outputs[::-1]
+        (input_rows, input_columns), (rows, columns) = image, outputs
+        _, height, width, _ = op.weights.shape
         window = _Window(height, width, op.stride, op.dilation, columns, channels, clamp_of(op.requantization))
         if not window.together:
-            return replace(super().depthwise(op, site), portable=f"its window of {height} x {width} reaches too far")
+            reason = f"its window of {height} x {width} reaches too far"
+            return replace(super().depthwise(whole, site), portable=reason)
         top, _, left, _ = op.pads
         pitch, stride = window.pitch, op.stride[1]
         plane_rows = (rows - 1) * op.stride[0] + (height - 1) * op.dilation[0] + 1
         inside_rows, inside = min(input_rows, plane_rows - top), min(input_columns, pitch - left)
         if not window.pays(rows, inside_rows * inside):
             reason = f"a plane of {inside_rows} x {inside} takes too long to copy for {rows} x {columns} outputs"
-            return replace(super().depthwise(op, site), portable=reason)
+            return replace(super().depthwise(whole, site), portable=reason)
         paired = max(inside - stride, 0)
         zero = f"(uint32_t){op.input_zero_point}" if op.input_zero_point >= 0 else f"(uint32_t)({op.input_zero_point})"
         bias = folded_bias(op, op.weights.reshape(-1, channels).T)
@@ -105,6 +109,17 @@ class Armv6mPlanes(Renderer):
             helpers=(*dict.fromkeys(names), *loop.helpers),
             macs=rows * columns * op.weights.size,
         )
+
+
+def _turned(op: lower.Convolution) -> lower.Convolution:
+    """`op` with rows for columns."""
+    return replace(
+        op,
+        weights=op.weights.swapaxes(1, 2),
+        pads=(*op.pads[2:], *op.pads[:2]),
+        stride=op.stride[::-1],
+        dilation=op.dilation[::-1],
+    )
 
 
 @dataclass(frozen=True)
