@@ -313,6 +313,7 @@ def test_planes_of_cortex_m0_for_any_window(compiler: str) -> None:
         (5, 6, (11, 11), (1, 1), (1, 1)),
         (26, 1, (5, 3), (2, 3), (1, 1)),
         (15, 1, (5, 5), (1, 1), (2, 3)),
+        (28, 5, (4, 5), (2, 5), (1, 1)),
     ):
         layers.depthwise(layers.input(1, rows, columns, 3), stride, window, dilation)
     graph, renderer = layers.graph(), RENDERERS["armv6m"]()
@@ -325,10 +326,10 @@ def test_planes_of_cortex_m0_that_do_not_pay() -> None:
     for size, window, stride in ((5, (5, 5), 5), (9, (2, 2), 4), (20, (1, 33), 1), (12, (12, 12), 1)):
         layers.depthwise(layers.input(1, size, size, 3), (stride, stride), window)
     assert list(compile_plan(layers.graph(), RENDERERS["armv6m"]()).portable.values()) == [
-        "a plane of 5 x 5 takes too long to copy for 1 x 1 outputs",
-        "a plane of 6 x 6 takes too long to copy for 2 x 2 outputs",
-        "its window of 1 x 33 reaches too far",
-        "its window of 12 x 12 reaches too far",
+        "copying a plane does not pay: pixels 25, outputs 1",
+        "copying a plane does not pay: pixels 36, outputs 4",
+        "its window reaches too far",
+        "its window reaches too far",
     ]
 
 

@@ -32,20 +32,20 @@ class Armv6mPlanes(Renderer):
             return super().depthwise(op, site)
         whole, channels = op, site.output.shape[3]
         image, outputs = site.inputs[0].shape[1:3], site.output.shape[1:3]
-        if image[1] == 1:  # a row as well, whose outputs have neighbours
-            op, image, outputs = _turned(op), image[::-1], outputs[::-1]
+        step, row_step = channels, image[1] * channels  # bytes between neighbours and between rows
+        if outputs[1] == 1 < outputs[0]:  # a row as well, whose outputs have neighbours
+            op, image, outputs, step, row_step = _turned(op), image[::-1], outputs[::-1], row_step, step
         (input_rows, input_columns), (rows, columns) = image, outputs
         _, height, width, _ = op.weights.shape
         window = _Window(height, width, op.stride, op.dilation, columns, channels, clamp_of(op.requantization))
         if not window.together:
-            reason = f"its window of {height} x {width} reaches too far"
-            return replace(super().depthwise(whole, site), portable=reason)
+            return replace(super().depthwise(whole, site), portable="its window reaches too far")
         top, _, left, _ = op.pads
         pitch, stride = window.pitch, op.stride[1]
         plane_rows = (rows - 1) * op.stride[0] + (height - 1) * op.dilation[0] + 1
         inside_rows, inside = min(input_rows, plane_rows - top), min(input_columns, pitch - left)
         if not window.pays(rows, inside_rows * inside):
-            reason = f"a plane of {inside_rows} x {inside} takes too long to copy for {rows} x {columns} outputs"
+            reason = f"copying a plane does not pay: pixels {inside_rows * inside}, outputs {rows * columns}"
             return replace(super().depthwise(whole, site), portable=reason)
         paired = max(inside - stride, 0)
         zero = f"(uint32_t){op.input_zero_point}" if op.input_zero_point >= 0 else f"(uint32_t)({op.input_zero_point})"
@@ -74,7 +74,7 @@ class Armv6mPlanes(Renderer):
                         $edge_left
                         for (int32_t x = 0; x < $paired; x++) {
                             *to++ = (uint32_t)from[0] + ((uint32_t)from[$distance] << 16);
-                            from += $channels;
+                            from += $step;
                         }
                         $edge_right
                         from += $next_row;
@@ -85,21 +85,21 @@ class Armv6mPlanes(Renderer):
                 """,
                 elements=plane_rows * pitch,
                 padding=f"{(op.input_zero_point + (op.input_zero_point << 16)) & 0xFFFFFFFF}u",
-                channels=channels,
+                step=step,
                 each_channel=loop.head,
                 first=top * pitch + left,
                 inside_rows=inside_rows,
                 # the pairs of which one lies in the padding
                 edge_left="\n".join(
-                    f"to[{at}] = {zero} + ((uint32_t)from[{(at + stride) * channels}] << 16);"
+                    f"to[{at}] = {zero} + ((uint32_t)from[{(at + stride) * step}] << 16);"
                     for at in range(-min(left, stride), min(0, inside - stride))
                 ),
                 paired=paired,
-                distance=stride * channels,
+                distance=stride * step,
                 edge_right="\n".join(
-                    f"to[{at}] = (uint32_t)from[{at * channels}] + ({zero} << 16);" for at in range(inside - paired)
+                    f"to[{at}] = (uint32_t)from[{at * step}] + ({zero} << 16);" for at in range(inside - paired)
                 ),
-                next_row=(input_columns - paired) * channels,
+                next_row=row_step - paired * step,
                 next_to=pitch - paired,
                 calls="\n".join(calls),
             ),
