@@ -61,18 +61,18 @@ class Layers:
         return self.inputs[-1]
 
     def constants(self, shape: tuple[int, ...], axis: int, source: int, output: int) -> tuple[int, int]:
-        """Weights and bias whose accumulators fill the range of codes, or reach near 2^30, within codes or far
-        beyond, or fall short of a code; some channels are dead or nearly so. Half a code and more for a product, which
-        is no right shift, is drawn where nothing lies below the zero point."""
+        """Weights and bias whose accumulators fill the range of codes, or reach near 2^29, within codes or far
+        beyond, or fall short of a code; some channels are dead or nearly so. Half a code and more for a product is no
+        right shift."""
         channels = shape[axis]
         spread = self.one(1, 20, 127)
         weights = self.rng.integers(-spread, spread + 1, shape).astype(np.int8)
         bias = self.rng.normal(0, 1000, channels)
         exponent = -np.log2(np.sqrt(weights.size / channels) * spread) + self.rng.uniform(-3, 2, channels)
         if self.rng.random() < 0.2:
-            bias = self.rng.choice([-1, 1], channels) * self.rng.uniform(0.9, 1, channels) * 2**29
-            exponent = self.rng.uniform(*((-24, -20) if self.one(0, 1) else (-12, -1)), channels)
-        exponent = np.clip(exponent, -23.9, -0.1 if self.tensors[output].quantization.zero_point == (-128,) else -1.1)
+            bias = self.rng.choice([-1, 1], channels) * self.rng.uniform(0.9, 1, channels) * 2**28
+            exponent = self.rng.uniform(*((-23, -19) if self.one(0, 1) else (-12, -1)), channels)
+        exponent = np.clip(exponent, -22.9, -0.1)
         if self.rng.random() < 0.3:
             dead = self.rng.random(channels) < 0.4
             exponent[dead] = self.rng.uniform(-45, -22, dead.sum())

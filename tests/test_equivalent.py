@@ -12,7 +12,7 @@ from mcu_codegen.emit.cortex_m.equivalent import equivalent
 from mcu_codegen.lower.common import Requantization
 from mcu_codegen.lower.convolution import FullyConnected
 
-BOUNDS = (2**28, 2**30)  # of Cortex-M0, and of the others
+BOUNDS = (2**28, 2**29)  # of Cortex-M0, and of the others
 
 
 def layer(rng: np.random.Generator, channels: int) -> FullyConnected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from mcu_codegen.emulate import toolchain
 from mcu_codegen.emulate.core_executor import CoreExecutor
 from mcu_codegen.emulate.machines import machines
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
-from mcu_codegen.graph import Elementwise, FullyConnected, Graph, Pool2D, Quantization
+from mcu_codegen.graph import Elementwise, FullyConnected, Graph, Operator, Pool2D, Quantization
 from mcu_codegen.lower.common import Requantization
 from mcu_codegen.lower.elementwise import Add
 from mcu_codegen.targets import TARGETS
@@ -249,22 +250,42 @@ def test_portable_layers_say_why() -> None:
     assert not compile_plan(graph, Renderer()).portable
 
 
-@pytest.mark.parametrize(("zero_point", "activation", "kernels"), [(-128, "NONE", 1), (5, "RELU", 1), (5, "NONE", 0)])
-def test_a_channel_without_a_right_shift(zero_point: int, activation: str, kernels: int) -> None:
-    """Has a kernel where nothing lies below the zero point: negative sums are rounded one too low."""
-    for kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
-        layers = Layers(0)
-        source = layers.input(1, 6, 6, 8)
-        output = layers.convolution(source, 8, (3, 3), (1, 1)) if kind == "CONV_2D" else layers.depthwise(source)
-        operator = layers.operators[-1]
-        scale = 0.7 * layers.tensors[output].scale / layers.tensors[source].scale
-        weights, bias = (layers.tensors[each] for each in operator.inputs[1:])
-        bias.data = np.zeros(8, np.int32)  # nothing is out of reach
-        weights.quantization = Quantization((scale,) * 8, (0,) * 8, weights.quantization.axis)
-        layers.tensors[output].quantization = Quantization((layers.tensors[output].scale,), (zero_point,))
-        layers.operators[-1] = replace(operator, options=replace(operator.options, activation=activation))
-        for renderer in (kind() for name, kind in DENSE.items() if name != "portable"):
-            assert bool(compile_plan(layers.graph(), renderer).portable) != kernels
+def scaled(layers: Layers, operator: Operator, shifts: Sequence[int], zero_point: int, activation: str) -> Operator:
+    """`operator` with right shifts by turns, and weights so small that codes come on both sides of the zero point."""
+    read, weight, bias, output = (layers.tensors[each] for each in (*operator.inputs, *operator.outputs))
+    axis = weight.quantization.axis
+    channels = weight.shape[axis]
+    scales = layers.rng.uniform(0.51, 0.99, channels) * output.scale / read.scale / 2.0 ** np.resize(shifts, channels)
+    weight.quantization = Quantization(tuple(map(float, scales)), (0,) * channels, axis)
+    weight.data = layers.rng.integers(-1, 2, weight.shape).astype(np.int8)
+    sums = np.moveaxis(weight.data, axis, 0).reshape(channels, -1).sum(axis=1, dtype=np.int32)
+    bias.data = sums * np.int32(read.zero_point)
+    output.quantization = Quantization((output.scale,), (zero_point,))
+    return replace(operator, options=replace(operator.options, activation=activation))
+
+
+@pytest.mark.parametrize(("core", "weights"), [*((core, "int8") for core in REACHED), ("cortex-m4", "int16")])
+def test_channels_without_a_right_shift(core: str, weights: str) -> None:
+    """Beside others that have one, short and long."""
+    layers = Layers(0)
+    ways = [
+        (shifts, *codes)
+        for shifts in ((0, 1), (0, 1, 9, 22))
+        for codes in ((-128, "NONE"), (5, "NONE"), (5, "RELU"), (-40, "RELU_N1_TO_1"), (127, "NONE"))
+    ]
+    for way in ways:
+        first = len(layers.operators)
+        source = layers.input(1, 5, 5, 8)
+        for channels, window in ((8, (3, 3)), (8, (1, 1)), (1, (5, 5))):
+            layers.convolution(source, channels, window, (1, 1))
+        layers.depthwise(source)
+        layers.fully_connected(24, 6)
+        if core != "cortex-m0":  # whose columns are C where codes lie below the zero point
+            layers.depthwise(layers.input(1, 9, 1, 8), window=(5, 1))
+        layers.operators[first:] = [scaled(layers, each, *way) for each in layers.operators[first:]]
+    graph, renderer = layers.graph(), {"int8": RENDERERS, "int16": WIDE}[weights][TARGETS[core].instruction_set]()
+    assert not compile_plan(graph, renderer).portable
+    agree(graph, 0, core, "gcc", renderer)
 
 
 def singles(seed: int) -> Graph:

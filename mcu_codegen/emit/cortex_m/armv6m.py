@@ -116,7 +116,8 @@ def _pack(name: str, depth: int, rows: int, pitch: int) -> Helper:
 def _multiply(depth: int, channels: int, rows: int, most: int, clamp: Clamp, lying: bool = False) -> Armv6mAssembly:
     """At most `most` groups of four inputs without a jump. A row that is `lying` is not packed.
 
-    Frame: [sp] addend, [sp, #4] loop counter, [sp, #8] packed rows, [sp, #12] output, [sp, #16] channels left.
+    Frame: [sp] twice the addend, [sp, #4] loop counter, [sp, #8] packed rows, [sp, #12] output, [sp, #16] channels
+    left.
     """
     pairs = [(SUMS[row], SUMS[row + 1]) for row in range(0, rows, 2)]
 
@@ -175,8 +176,8 @@ def _multiply(depth: int, channels: int, rows: int, most: int, clamp: Clamp, lyi
             "ldm r1!, {r0, r5}",
             "asrs r3, r0, #8",
             "lsls r3, r3, r0",
-            "asrs r3, r3, #1",
             "str r3, [sp]",
+            "adds r0, #1",
             "lsrs r6, r5, #16",
             "uxth r5, r5",
             "ldr r7, [sp, #12]",

@@ -96,12 +96,13 @@ def moved_rounding(op: Scaled) -> int:
 def computes(op: Scaled) -> bool:
     """Whether two products stay in the halves of a word, and requantisation in int32."""
     twice_addends = abs(moved_rounding(op)) << scaling(op, len(op.bias))[1]
-    fits = np.all(twice_addends < 2**31) and np.all(op.bound < BOUND) and op.weights.min() >= -127
+    fits = np.all(2 * op.bound + twice_addends < 2**31) and np.all(op.bound < BOUND) and op.weights.min() >= -127
     return requantizes(op) and bool(fits)
 
 
 def requantize(total: str, clamp: Clamp) -> list[str]:
-    """The sum in `total` to an int8 code in r2. r0 is the shift, r5 and r6 are the multiplier; [sp] is the addend."""
+    """The sum in `total` to an int8 code in r2. r0 is the shift and 1, r5 and r6 are the multiplier; [sp] is twice the
+    addend."""
     return [
         f"mov r2, {total}",
         "lsls r3, r2, #17",
@@ -120,10 +121,10 @@ def requantize(total: str, clamp: Clamp) -> list[str]:
         "muls r2, r6, r2",
         "asrs r4, r4, #16",  # the carry is the bit below
         "adcs r2, r2, r4",
-        "asrs r3, r2, #31",
-        "adds r2, r2, r3",
-        "ldr r3, [sp]",
-        "adds r2, r2, r3",
+        "rsbs r3, r2, #0",
+        "adds r3, r3, r3",  # no carry is one less: of the zero point, whose last bit is lost, and of what is below
+        "ldr r2, [sp]",
+        "sbcs r2, r2, r3",
         "asrs r2, r2, r0",
         *saturate(clamp),
     ]

@@ -45,6 +45,8 @@ class Armv6mColumns(Columns):
         if not requantizes(op):
             return False
         multipliers, shifts = scaling(op, op.weights.shape[3])
+        if shifts.min() == 0 and op.requantization.low < op.requantization.zero_point:
+            return False  # negative values would be one too low
         # of what is shifted last; it bounds every term before
         addend = abs(moved_rounding(op))
         largest = (op.bound << 12) + (addend << shifts + 11) + (1 << 24)

@@ -183,7 +183,8 @@ class _Window:
     def rows_of(self, columns: int) -> Armv6mAssembly:
         """The kernel of `columns` neighbours.
 
-        Frame: [sp] addend, [sp, #4] weights, then bias, shift and both halves of the multiplier, and rows left.
+        Frame: [sp] twice the addend, [sp, #4] weights, then bias, shift and 1, both halves of the multiplier, and rows
+        left.
         """
         bias, shift, low, high, rows = (f"[sp, #{at}]" for at in self._behind_weights)
         unpack: list[str] = []
@@ -211,11 +212,11 @@ class _Window:
                 "movs r7, r2",
                 *unpack,
                 "lsrs r3, r2, #8",
-                f"str r3, {shift}",
                 "asrs r2, r2, #16",
                 "lsls r2, r2, r3",
-                "asrs r2, r2, #1",
                 "str r2, [sp]",
+                "adds r3, #1",
+                f"str r3, {shift}",
                 "ldm r1!, {r2, r4}",
                 f"str r2, {bias}",
                 "lsrs r5, r4, #16",

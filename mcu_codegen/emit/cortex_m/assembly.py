@@ -1,11 +1,11 @@
 """What kernels in assembly share: functions made of instructions, and the constants of their requantisation.
 
-Requantisation in a handful of instructions equals arithmetic.requantize for a right shift of 1..23, accumulators below
-2**30 and codes that saturate to int8: with p the doubling high product, it is (p + (p >> 31) + addend) >> shift, where
-the addend (2 * zero_point + 1) << (shift - 1) holds rounding and zero point. Twice the addend still fits int32, so that
-kernels make it of `rounding` and a shift, and streams hold no addends. Without a right shift half of twice the addend,
-rounded down, is the zero point, and p + (p >> 31) + zero_point is one too low where p is negative. That is no matter
-where the zero point is the lowest code.
+Requantisation in a handful of instructions equals arithmetic.requantize for a right shift of 0..22, accumulators below
+2**29 and codes that saturate to int8: with p the doubling high product, it is
+(2 * p + (p >> 31) + twice_addend) >> (shift + 1), and no term leaves int32. Twice the addend,
+(2 * zero_point + 1) << shift, holds rounding and zero point; kernels make it of `rounding` and the shift, so that
+streams hold no addends. The 1 that a negative p loses is less than the step between values of 2 * p: it decides halves
+of a code, and without a right shift, where there are none, nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ Scaled = lower.Convolution | lower.FullyConnected
 
 REACH = 4095
 """The largest offset of a load or store in Thumb-2."""
+
+BOUND = 2**29
+"""Accumulators that requantisation takes are smaller."""
+
+LONGEST = 22
+"""The longest right shift that it takes."""
 
 GUARD = "cores"
 """The helper that every kernel uses: it ends compilation for other cores."""
@@ -55,15 +61,10 @@ class Assembly:
         )
 
 
-def taken(op: Scaled, bound: int = 2**30) -> np.ndarray:
+def taken(op: Scaled, bound: int = BOUND) -> np.ndarray:
     """bool (channels): for which the short requantisation is proven, with accumulators below `bound`."""
     shifts = np.broadcast_to(-op.requantization.shift, op.bound.shape)
-    return np.asarray((shifts >= _least(op)) & (shifts <= 23) & (op.bound < bound))
-
-
-def _least(op: Scaled) -> int:
-    """The least right shift."""
-    return 0 if op.requantization.low == op.requantization.zero_point else 1
+    return np.asarray((shifts >= 0) & (shifts <= LONGEST) & (op.bound < bound))
 
 
 def requantizes(op: Scaled) -> bool:
@@ -71,7 +72,7 @@ def requantizes(op: Scaled) -> bool:
     return not unscaled(op)
 
 
-def unscaled(op: Scaled, bound: int = 2**30) -> str:
+def unscaled(op: Scaled, bound: int = BOUND) -> str:
     """The first channel of `op` for which the short requantisation is not proven, and why; "" where there is none."""
     strange = np.nonzero(~taken(op, bound))[0]
     if not len(strange):
@@ -80,7 +81,7 @@ def unscaled(op: Scaled, bound: int = 2**30) -> str:
     shift = int(np.broadcast_to(-op.requantization.shift, op.bound.shape)[channel])
     return (
         f"channel {channel} has a right shift of {shift} and accumulators up to {op.bound[channel]}; kernels take"
-        f" shifts of {_least(op)} to 23 and accumulators below {bound}"
+        f" shifts of 0 to {LONGEST} and accumulators below {bound}"
     )
 
 

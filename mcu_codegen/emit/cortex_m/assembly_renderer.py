@@ -9,7 +9,7 @@ from ... import lower
 from ..kernel import Helper, Kernel, Site
 from ..portable.renderer import HELPERS, OPTIMIZE, Renderer
 from ..portable.sparse import SparseRenderer
-from .assembly import GUARD, Scaled
+from .assembly import BOUND, GUARD, Scaled
 from .equivalent import equivalent
 from .guard import guard
 
@@ -18,7 +18,7 @@ class AssemblyRenderer(Renderer):
     """A subclass has the kernels."""
 
     instruction_set: str  # as in targets.Target.instruction_set
-    bound = 2**30  # accumulators that requantisation takes are smaller
+    bound = BOUND  # accumulators that requantisation takes are smaller
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         super().__init__(optimize)

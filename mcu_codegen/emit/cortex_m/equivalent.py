@@ -15,10 +15,9 @@ from dataclasses import replace
 import numpy as np
 
 from ... import arithmetic, lower
-from .assembly import Scaled, taken
+from .assembly import LONGEST, Scaled, taken
 
 _HALF = 1 << 30  # the multiplier of all replacements: 1/2
-_LONGEST = 23  # right shift
 
 
 def equivalent(op: Scaled, bound: int) -> Scaled:
@@ -74,7 +73,7 @@ def _stepping(
     if code(high) != code(low) + 1:
         return None
     step = _first(code, code(high), low, high)
-    for shift in range(1, _LONGEST + 1):
+    for shift in range(1, LONGEST + 1):
         other = _code(scaling, _HALF, -shift)
         # below: a code that no accumulator of this scaling lies under
         moved = _first(other, code(high), -(arithmetic.INT32_MAX >> 1), arithmetic.INT32_MAX >> 1) - step

@@ -64,7 +64,7 @@ class MveAcross(Across):
                 body += [f"vadd.i32 {bottom}, {bottom}, q0", f"vadd.i32 {top}, {top}, q1"]
         for vector in _SUMS:
             body += ["vldrw.u32 q0, [r1], #16", "vldrw.u32 q1, [r1], #16"]
-            body += requantize(vector, ("q0", "q1"), coding.by_product, "q2")
+            body += requantize(vector, ("q0", "q1"), coding, "q2")
         body += [*sixteen_codes(_SUMS, "r4", coding.clamp, "r12"), "vstrb.8 q4, [r2], #16"]
         listed = windows.offsets is None
         following = [

@@ -4,7 +4,8 @@ A right shift by s that rounds half away from zero takes three instructions, or 
 adds p / 2**31 to p / 2**s and rounds half up. Where |p| is below 2**(31 - s) the addition is less than the step between
 values of p / 2**s, so that it decides nothing but halves, and those away from zero. Beyond that, with s up to 11, the
 result is 512 or more either way, and no code. For s = 0 the factor is 2**31 - 1, by which VQRDMULH leaves as it is what
-is below 2**30.
+is below 2**30. Where only some shifts are longer than 11, instructions take them as `assembly` does: they double
+values for channels without a right shift, and shift by one more.
 """
 
 from __future__ import annotations
@@ -144,6 +145,7 @@ class Coding:
     """How accumulators become codes."""
 
     by_product: bool  # whether one VQRDMULH is the right shift of every channel
+    doubled: bool  # whether values are doubled before they are shifted
     clamp: Clamp
 
     @property
@@ -155,17 +157,22 @@ class Coding:
     @property
     def suffix(self) -> str:
         """Of the names of kernels."""
-        return ("" if self.by_product else "_far") + self.clamp.suffix
+        return "_far" * (not self.by_product) + "_doubled" * self.doubled + self.clamp.suffix
 
 
-def coding_of(op: Scaled) -> Coding:
-    return Coding(bool(np.all(-op.requantization.shift <= LONGEST)), clamp_of(op.requantization))
+def coding_of(op: Scaled, products: bool = True) -> Coding:
+    """`products`: whether kernels shift by one where they can."""
+    shifts, clamp = -op.requantization.shift, clamp_of(op.requantization)
+    by_product = products and bool(np.all(shifts <= LONGEST))
+    doubled = not by_product and bool(np.any(shifts == 0)) and clamp.low < clamp.zero_point
+    return Coding(by_product, doubled, clamp)
 
 
 def tails(op: Scaled, bias: np.ndarray) -> np.ndarray:
     """int64 (channels, 3): bias, multiplier, and what shifts: a factor, or the left shift (not positive)."""
     multipliers, shifts = scaling(op, len(bias))
-    return np.stack([bias, multipliers, shifting(shifts) if coding_of(op).by_product else -shifts], axis=1)
+    coding = coding_of(op)
+    return np.stack([bias, multipliers, shifting(shifts) if coding.by_product else -shifts - coding.doubled], axis=1)
 
 
 def shifting(shifts: np.ndarray) -> np.ndarray:
@@ -173,20 +180,22 @@ def shifting(shifts: np.ndarray) -> np.ndarray:
     return np.minimum((1 << 31 - shifts) + 1, (1 << 31) - 1)
 
 
-def requantize(vector: str, constants: Sequence[str], by_product: bool, spare: str) -> list[str]:
+def requantize(vector: str, constants: Sequence[str], coding: Coding, spare: str) -> list[str]:
     """Accumulators with their bias to values before the zero point, in place. `constants` hold multiplier and what
     shifts, in vectors or in general registers."""
     multiplier, shift = constants
     lines = [f"vqrdmulh.s32 {vector}, {vector}, {multiplier}"]
-    if by_product:
+    if coding.by_product:
         return [*lines, f"vqrdmulh.s32 {vector}, {vector}, {shift}"]
     by_vector = f"{vector}, {vector}" if shift.startswith("q") else vector
-    return [*lines, *half_away(vector, spare), f"vrshl.s32 {by_vector}, {shift}"]
+    return [*lines, *half_away(vector, spare, coding.doubled), f"vrshl.s32 {by_vector}, {shift}"]
 
 
-def half_away(vector: str, spare: str) -> list[str]:
-    """What lets a shift that rounds half up round half away from zero."""
-    return [f"vshr.s32 {spare}, {vector}, #31", f"vadd.i32 {vector}, {vector}, {spare}"]
+def half_away(vector: str, spare: str, doubled: bool = False) -> list[str]:
+    """What lets a shift by 1 or more that rounds half up round half away from zero; `doubled`, for a shift by 0 or more
+    and one more."""
+    twice = [f"vadd.i32 {vector}, {vector}, {vector}"] if doubled else []
+    return [f"vshr.s32 {spare}, {vector}, #31", *twice, f"vadd.i32 {vector}, {vector}, {spare}"]
 
 
 def codes(even: str, odd: str, addend: str, clamp: Clamp, spare: str) -> list[str]:
@@ -234,7 +243,7 @@ def eight_codes(bias: str, constants: Sequence[str], addend: str, coding: Coding
     """All accumulators to codes in the 16-bit lanes of q3. Spoils q2, q4 and r0."""
     lines = [*to_lanes("q3", ACCUMULATORS[0::2]), *to_lanes("q4", ACCUMULATORS[1::2])]
     for vector in ("q3", "q4"):
-        lines += [f"vadd.i32 {vector}, {vector}, {bias}", *requantize(vector, constants, coding.by_product, "q2")]
+        lines += [f"vadd.i32 {vector}, {vector}, {bias}", *requantize(vector, constants, coding, "q2")]
     return [*lines, *codes("q3", "q4", addend, coding.clamp, "r0")]
 
 

@@ -37,7 +37,7 @@ def dot(depth: int, pitch: int, coding: Coding) -> MveAssembly:
             "letp lr, 2b",
             *add_to("r0", pitch - vectors_of(depth) * VECTOR),
             "vmov.32 q0[0], r4",
-            *requantize("q0", ("r6", "r7"), coding.by_product, "q2"),
+            *requantize("q0", ("r6", "r7"), coding, "q2"),
             *codes("q0", "q1", "r8", coding.clamp, "r4"),
             "vmov.32 r4, q0[0]",
             "strb r4, [r2], #1",

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from ..portable.renderer import OPTIMIZE
 from .assembly import Scaled
-from .clamp import Clamp, clamp_of
 from .mve import MveRenderer
-from .mve_assembly import OFFSETS, MveAssembly, codes, coding_of, requantize, spread
+from .mve_assembly import OFFSETS, Coding, MveAssembly, codes, coding_of, requantize, spread
 from .sparse import SparseBlocks
 from .thumb2_assembly import add_to, constant
 from .thumb2_unpack import UNPACK
@@ -46,9 +45,9 @@ class SparseMveRenderer(SparseBlocks, MveRenderer):
     def sparse_multiply(self, op: Scaled, channels: int, rows: int) -> str:
         if rows < _FEWEST:
             return super().sparse_multiply(op, channels, rows)
-        clamp = clamp_of(op.requantization)
-        name = f"sparse_{rows}_{channels}{clamp.suffix}"
-        self.helpers[name] = _multiply(channels, rows, clamp).helper(name)
+        coding = coding_of(op, products=False)  # streams hold shifts
+        name = f"sparse_{rows}_{channels}{coding.suffix}"
+        self.helpers[name] = _multiply(channels, rows, coding).helper(name)
         return name
 
 
@@ -87,7 +86,7 @@ def _turn(depth: int, rows: int, pitch: int) -> MveAssembly:
     )
 
 
-def _multiply(channels: int, rows: int, clamp: Clamp) -> MveAssembly:
+def _multiply(channels: int, rows: int, coding: Coding) -> MveAssembly:
     """Vectors other than q2 sum up four rows each; r0 reads inputs, r1 the stream; r4 holds two gaps, r5 a weight."""
     vectors = 2 * _eights(rows)
     size, totals = 4 * vectors, ("q0", "q1", "q3", "q4")[:vectors]
@@ -98,9 +97,9 @@ def _multiply(channels: int, rows: int, clamp: Clamp) -> MveAssembly:
     step = size.bit_length() - 1
     finish, stores = [], []
     for total in totals:
-        finish += requantize(total, ("r4", "r5"), False, "q2")
+        finish += requantize(total, ("r4", "r5"), coding, "q2")
     for eight, (even, odd) in enumerate(zip(totals[::2], totals[1::2], strict=True)):
-        finish += codes(even, odd, "r8", clamp, "r4")
+        finish += codes(even, odd, "r8", coding.clamp, "r4")
         stores += add_to("r7", 8 * channels, "r2") if eight else ["mov r7, r2"]
         some = rows - 8 * eight
         if some < 8:
@@ -138,7 +137,7 @@ def _multiply(channels: int, rows: int, clamp: Clamp) -> MveAssembly:
             "3:",
             "ldr r4, [r1], #4",
             "ldrb r7, [r1], #1",
-            "mov r5, #0",
+            f"mov r5, #{-coding.doubled}",
             "sub r5, r5, r7",
             *finish,
             *stores,

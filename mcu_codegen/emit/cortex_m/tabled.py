@@ -15,7 +15,7 @@ import numpy as np
 
 from ... import arithmetic, lower
 from .affine import CODES, MOST_SHIFT, borders, codes_of_pairs, equal, real_factors, rescaled
-from .assembly import addend_of
+from .assembly import LONGEST, addend_of
 from .clamp import clamp_of
 
 _ROUNDS = 200  # of 144 draws that had a solution, none took more than 110
@@ -68,7 +68,7 @@ def requantized(op: lower.Add) -> Tabled | None:
     scaling = op.requantization
     shift = -int(scaling.shift[0])
     first, second = rescaled(op)
-    if not clamp_of(scaling).whole or not 2 <= shift <= 23:
+    if not clamp_of(scaling).whole or not 2 <= shift <= LONGEST:
         return None
     if int(np.abs(first).max() + np.abs(second).max()) >= 1 << 28:  # what Cortex-M0 requantises
         return None

@@ -22,6 +22,7 @@ FORMS = """
     adcs adc sbc               R, R, R
     add sub rsb bic            R, R, R, asr #1..32
     add                        R, R, R, lsr #1..32
+    add                        R, R, R, ror #1..31
     add                        R, R, R, lsl #0..31
     and                        R, R, #const
     sub                        R, R, R, lsl #0..31
@@ -122,9 +123,9 @@ def to_codes(registers: Sequence[str], twice_addend: str, shift: str, clamp: Cla
 def _to_code(twice_addend: str, shift: str, clamp: Clamp) -> list[str]:
     lines = [
         f"{'bic' if clamp.rectified else 'add'} =, =, =, asr #31",  # half away from zero, or nothing below zero
-        f"add =, =, {twice_addend}, asr #1",
+        f"add =, {twice_addend}, =, ror #31",  # twice what it was, and 1 where that is negative
         f"asr =, =, {shift}",
-        "ssat =, #8, =",
+        "ssat =, #8, =, asr #1",
     ]
     if clamp.whole or clamp.rectified:
         return lines + ([f"sub =, =, #{clamp.top}"] if clamp.top else [])
