@@ -32,7 +32,7 @@ from .armv6m_assembly import (
 from .armv6m_columns import Armv6mColumns
 from .armv6m_copy import COPY
 from .armv6m_planes import Armv6mPlanes
-from .armv6m_pooling import Armv6mPooling
+from .armv6m_pooling import SUM4, Armv6mPooling
 from .assembly import Scaled, divisor, packed, scaling, unscaled, words
 from .blocks import BlockRenderer, Product, pack_name
 from .clamp import Clamp, clamp_of
@@ -53,7 +53,7 @@ class Armv6mRenderer(Armv6mAddition, ThumbLookups, Armv6mColumns, Armv6mPlanes, 
 
     def __init__(self, optimize: str = OPTIMIZE[0]) -> None:
         super().__init__(optimize)
-        self.helpers |= {"copy": COPY.helper("copy")}
+        self.helpers |= {"copy": COPY.helper("copy"), "sum4": SUM4.helper("sum4")}
 
     def obstacle(self, op: Scaled, channels: int) -> str:
         return unscaled(op, BOUND) or ("" if computes(op) else "it has weights of -128, or shifts its zero point far")

@@ -1,4 +1,4 @@
-"""MAX_POOL_2D and AVERAGE_POOL_2D for Cortex-M0 and M0+: up to four channels at a time, code by code.
+"""Pooling and sums over images for Cortex-M0 and M0+: up to four channels at a time, code by code.
 
 A signed byte is loaded from the sum of two registers only. One goes from tap to tap, the others hold 0, 1, 2 and 3.
 """
@@ -12,6 +12,30 @@ from .assembly import divisor
 from .pooling import PARAMETERS, PoolingKernels, Windows, share
 
 _OFFSETS = ("r4", "r5", "r6", "r7")
+_NUMBERED = [f"movs {offset}, #{number}" for number, offset in enumerate(_OFFSETS)]
+
+SUM4 = Armv6mAssembly(
+    "sums[k] = from[k] + from[distance + k] + ...: four channels of so many pixels, 1 or more.",
+    ("int32_t *sums", "const int8_t *from", "int32_t pixels", "int32_t distance"),
+    [
+        *SAVE,
+        "mov r12, r3",
+        *_NUMBERED,
+        *(f"mov {total}, r4" for total in SUMS[:4]),
+        "1:",
+        *(
+            line
+            for total, offset in zip(SUMS[:4], _OFFSETS, strict=True)
+            for line in (f"ldrsb r3, [r1, {offset}]", f"add {total}, r3")
+        ),
+        "add r1, r12",
+        "subs r2, #1",
+        "bne 1b",
+        *(f"mov {offset}, {total}" for total, offset in zip(SUMS[:4], _OFFSETS, strict=True)),
+        "stm r0!, {r4-r7}",
+        *RESTORE,
+    ],
+)
 
 
 class Armv6mPooling(PoolingKernels):
@@ -73,7 +97,7 @@ def _code_by_code(
             *SAVE,
             *once,
             "push {r2, r3}",
-            *(f"movs {offset}, #{number}" for number, offset in enumerate(_OFFSETS[: len(codes)])),
+            *_NUMBERED[: len(codes)],
             "1:",
             *constant("r3", channels),
             "adds r3, r3, r1",
