@@ -82,14 +82,16 @@ def alone(kind: str, inputs: list[Tensor], output: Tensor, options: object = Non
 
 
 def pairwise(draw: Draw, kind: str) -> Graph:
-    """Equal shapes, or one that is repeated along some axes or has fewer; the second may be constant."""
-    shape = draw.shape()
-    part = tuple(1 if draw.rng.random() < 0.4 else size for size in shape)[draw.integer(0, len(shape)) :]
-    shapes = [[shape, shape], [shape, part], [part, shape]][draw.integer(0, 2)]
+    """Equal shapes, or one that is repeated along some axes or has fewer; the second may be constant. A function of the
+    first code, where the second is a single one."""
+    single = draw.rng.random() < 0.2
+    shape = (1, 16, 16) if single else draw.shape()
+    part = tuple(1 if single or draw.rng.random() < 0.4 else size for size in shape)[draw.integer(0, len(shape)) :]
+    shapes = [[shape, part], [shape, shape], [part, shape]][0 if single else draw.integer(0, 2)]
     first, second = (activation(each, draw.quantization()) for each in shapes)
     if draw.rng.random() < 0.3:
         second.quantization = first.quantization
-    if draw.rng.random() < 0.3:
+    if single or draw.rng.random() < 0.3:
         second.data = draw.rng.integers(-128, 128, second.shape).astype(np.int8)
     output = activation(shape, draw.quantization(-12 if kind == "MUL" else -9))
     return alone(kind, [first, second], output, Elementwise(draw.activation()))

@@ -53,12 +53,31 @@ def test_numpy_equals_litert(kind: str) -> None:
     for _ in range(40):
         graph = OPERATORS[kind](draw, kind)
         inputs = draw.inputs(graph)
-        if isinstance(lower(graph, graph.main.operators[0], kind), Lookup):
-            inputs = [np.arange(256).astype(np.uint8).view(graph.tensors[0].dtype).reshape(1, 1, 16, 16)]
+        source = graph.tensors[0]
+        if isinstance(lower(graph, graph.main.operators[0], kind), Lookup) and source.elements == 256:
+            inputs = [np.arange(256).astype(np.uint8).view(source.dtype).reshape(1, *source.shape)]
         (operator,) = graph.main.operators
         (expected,) = litert_executor.run_operator(graph, operator, inputs)
         found = NumpyExecutor(graph).run(inputs)[operator.outputs[0]]
         np.testing.assert_array_equal(found, expected, str(graph), strict=True)
+
+
+@pytest.mark.parametrize("kind", ["ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM"])
+def test_a_constant_of_a_single_code(kind: str) -> None:
+    """Is a table of the same codes as one that fills the shape, for every code."""
+    draw = Draw(3)
+    codes = np.arange(-128, 128).astype(np.int8).reshape(1, 1, 16, 16)
+    for constant in (-128, 5, 127):
+        quantization = draw.quantization()
+        found = []
+        for shape in ((), (1, 16, 16)):
+            second = Tensor("", shape, "int8", quantization, np.full(shape, constant, np.int8))
+            inputs = [activation((1, 16, 16), quantization), second]
+            options = None if kind.endswith("IMUM") else Elementwise()
+            graph = alone(kind, inputs, activation((1, 16, 16), quantization), options)
+            assert isinstance(lower(graph, graph.main.operators[0], kind), Lookup) == (not shape)
+            found.append(NumpyExecutor(graph).run([codes])[2])
+        np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.slow

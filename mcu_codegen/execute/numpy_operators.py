@@ -97,19 +97,8 @@ def _aligned(*sources: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def _add(step: lower.Add, *sources: np.ndarray) -> np.ndarray:
-    first, second = (
-        arithmetic.requantize((source - zero_point) << step.left_shift, multiplier, shift)
-        for source, zero_point, multiplier, shift in zip(
-            _aligned(*sources), step.zero_points, step.multipliers, step.shifts, strict=True
-        )
-    )
-    return step.requantization(first + step.sign * second)
-
-
-def _multiply(step: lower.Multiply, *sources: np.ndarray) -> np.ndarray:
-    first, second = _aligned(*sources)
-    return step.requantization((first - step.zero_points[0]) * (second - step.zero_points[1]))
+def _pair(step: lower.Add | lower.Multiply | lower.Extreme, *sources: np.ndarray) -> np.ndarray:
+    return step(*_aligned(*sources)).astype(sources[0].dtype)
 
 
 def _divide(step: lower.Divide, *sources: np.ndarray) -> np.ndarray:
@@ -122,16 +111,12 @@ def _divide(step: lower.Divide, *sources: np.ndarray) -> np.ndarray:
     return np.where(b == 0, ends, code).astype(np.int8)
 
 
-def _extreme(step: lower.Extreme, *sources: np.ndarray) -> np.ndarray:
-    return (np.maximum if step.largest else np.minimum)(*_aligned(*sources)).astype(sources[0].dtype)
-
-
 def _prelu(step: lower.Prelu, *sources: np.ndarray) -> np.ndarray:
     value, slope = (source - zero for source, zero in zip(_aligned(*sources), step.zero_points, strict=True))
     return np.where(value >= 0, step.positive(value), step.negative(value * slope))
 
 
-def _lookup(step: lower.Lookup, source: np.ndarray) -> np.ndarray:
+def _lookup(step: lower.Lookup, source: np.ndarray, *_constant: np.ndarray) -> np.ndarray:
     return step.table[source.view(np.uint8)]
 
 
@@ -217,10 +202,10 @@ _COMPUTE: dict[type, Callable[..., Values]] = {
     lower.MaxPool: _max_pool,
     lower.Mean: _mean,
     lower.Position: _position,
-    lower.Add: _add,
-    lower.Multiply: _multiply,
+    lower.Add: _pair,
+    lower.Multiply: _pair,
     lower.Divide: _divide,
-    lower.Extreme: _extreme,
+    lower.Extreme: _pair,
     lower.Prelu: _prelu,
     lower.Lookup: _lookup,
     lower.Rescale: _rescale,

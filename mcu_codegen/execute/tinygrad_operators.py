@@ -135,7 +135,7 @@ def _prelu(step: lower.Prelu, *sources: Tensor) -> Tensor:
     return (value >= 0).where(requantized(step.positive, value), requantized(step.negative, value * slope))
 
 
-def _lookup(step: lower.Lookup, source: Tensor) -> Tensor:
+def _lookup(step: lower.Lookup, source: Tensor, *_constant: Tensor) -> Tensor:
     return int32(step.table)[source & 255]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from .. import arithmetic
 from ..errors import InputError
 from ..graph import Graph, Operator, Tensor
 from .common import Requantization, activations, check_same_codes, codes, int8_tensor, requantization, scale_of
+from .functions import Lookup, tabulated
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,15 @@ class Add:
     sign: int  # -1 in SUB
     requantization: Requantization
 
+    def __call__(self, *codes: np.ndarray) -> np.ndarray:
+        first, second = (
+            arithmetic.requantize((each - zero_point) << self.left_shift, multiplier, shift)
+            for each, zero_point, multiplier, shift in zip(
+                codes, self.zero_points, self.multipliers, self.shifts, strict=True
+            )
+        )
+        return self.requantization(first + self.sign * second)
+
 
 @dataclass(frozen=True)
 class Multiply:
@@ -33,12 +44,21 @@ class Multiply:
     zero_points: tuple[int, int]
     requantization: Requantization
 
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return self.requantization((first - self.zero_points[0]) * (second - self.zero_points[1]))
+
 
 @dataclass(frozen=True)
 class Extreme:
     """MAXIMUM and MINIMUM of both codes, which mean the same; broadcast as NumPy does."""
 
     largest: bool
+
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return (np.maximum if self.largest else np.minimum)(first, second)
+
+
+Pair = TypeVar("Pair", Add, Multiply, Extreme)
 
 
 @dataclass(frozen=True)
@@ -57,7 +77,7 @@ class Softmax:
     dtype: str  # of the output
 
 
-def lower_add(graph: Graph, operator: Operator) -> Add:
+def lower_add(graph: Graph, operator: Operator) -> Add | Lookup:
     first, second, output = operands(graph, operator)
     if first.dtype == "int16" and all(math.frexp(each.scale)[0] == 0.5 for each in (first, second, output)):
         raise InputError(
@@ -68,7 +88,7 @@ def lower_add(graph: Graph, operator: Operator) -> Add:
     twice_largest = 2.0 * max(scale_of(first), scale_of(second))
     pairs = [arithmetic.quantize_multiplier(scale_of(tensor) / twice_largest) for tensor in (first, second)]
     real = twice_largest / (2.0**left_shift * scale_of(output))
-    return Add(
+    step = Add(
         left_shift,
         (first.zero_point, second.zero_point),
         (pairs[0][0], pairs[1][0]),
@@ -76,19 +96,31 @@ def lower_add(graph: Graph, operator: Operator) -> Add:
         -1 if operator.kind == "SUB" else 1,
         requantization(np.array([real]), output, operator.options.activation),
     )
+    return _of_one_code(step, first, second, output)
 
 
-def lower_multiply(graph: Graph, operator: Operator) -> Multiply:
+def lower_multiply(graph: Graph, operator: Operator) -> Multiply | Lookup:
     first, second, output = operands(graph, operator)
     # in float32, as the reference computes it
     with np.errstate(over="ignore"):
         real = np.float32(first.scale) * np.float32(second.scale) / np.float32(output.scale)
     if not np.isfinite(real):
         raise InputError(f"tensor '{output.name}': its scale {output.scale} is too small for the operator's inputs")
-    return Multiply(
+    step = Multiply(
         (first.zero_point, second.zero_point),
         requantization(np.array([real], np.float64), output, operator.options.activation),
     )
+    return _of_one_code(step, first, second, output)
+
+
+def _of_one_code(step: Pair, first: Tensor, second: Tensor, output: Tensor) -> Pair | Lookup:
+    """`step`; where the second code is the same all over, the function of the first that it is."""
+    if second.data is None or second.persistent or second.elements > 1:
+        return step
+    if output.dtype != "int8" or first.shape != output.shape:
+        return step
+    constant = second.data.astype(np.int64).reshape(())
+    return tabulated(first, output, lambda codes: step(codes, constant))
 
 
 def operands(graph: Graph, operator: Operator) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,11 +137,11 @@ def operands(graph: Graph, operator: Operator) -> tuple[Tensor, Tensor, Tensor]:
     return first, second, output
 
 
-def lower_extreme(graph: Graph, operator: Operator) -> Extreme:
+def lower_extreme(graph: Graph, operator: Operator) -> Extreme | Lookup:
     first, second, output = operands(graph, operator)
     for tensor in (first, second):
         check_same_codes(tensor, output, operator.kind)
-    return Extreme(operator.kind == "MAXIMUM")
+    return _of_one_code(Extreme(operator.kind == "MAXIMUM"), first, second, output)
 
 
 def lower_prelu(graph: Graph, operator: Operator) -> Prelu:

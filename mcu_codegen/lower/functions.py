@@ -25,7 +25,7 @@ def lower_relu(graph: Graph, operator: Operator) -> Lookup:
     # the quotient is taken in float32 here, and in float64 by QUANTIZE, as the reference does
     real = np.float32(source.scale) / np.float32(output.scale)
     function = requantization(np.array([real], np.float64), output, operator.kind)
-    return _lookup(source, output, lambda codes: function(codes - source.zero_point))
+    return tabulated(source, output, lambda codes: function(codes - source.zero_point))
 
 
 def lower_quantize(graph: Graph, operator: Operator) -> Lookup:
@@ -42,7 +42,7 @@ def lower_quantize(graph: Graph, operator: Operator) -> Lookup:
         value = arithmetic.requantize(codes - source.zero_point, multiplier, shift) + output.zero_point
         return np.clip(value, ends.min, ends.max)
 
-    return _lookup(source, output, function)
+    return tabulated(source, output, function)
 
 
 def lower_lookup(graph: Graph, operator: Operator) -> Lookup:
@@ -74,7 +74,7 @@ def lower_curve(graph: Graph, operator: Operator) -> Lookup:
     def curve(codes: np.ndarray) -> np.ndarray:
         return arithmetic.through_float32(codes, function, source.scale, source.zero_point, scale, zero_point)
 
-    return _lookup(source, output, curve)
+    return tabulated(source, output, curve)
 
 
 def lower_hard_swish(graph: Graph, operator: Operator) -> Lookup:
@@ -90,7 +90,7 @@ def lower_hard_swish(graph: Graph, operator: Operator) -> Lookup:
         value = arithmetic.hard_swish(codes - source.zero_point, source.scale, output.scale) + output.zero_point
         return np.clip(value, -128, 127)
 
-    return _lookup(source, output, function)
+    return tabulated(source, output, function)
 
 
 _FLOAT_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -116,7 +116,7 @@ def lower_float_function(graph: Graph, operator: Operator) -> Lookup:
             codes, function, source.scale, source.zero_point, output.scale, output.zero_point
         )
 
-    return _lookup(source, output, curve)
+    return tabulated(source, output, curve)
 
 
 def lower_abs(graph: Graph, operator: Operator) -> Lookup:
@@ -124,7 +124,7 @@ def lower_abs(graph: Graph, operator: Operator) -> Lookup:
     # the quotient is taken in float32; of equal scales the reference does not multiply, which is the same
     real = np.float32(source.scale) / np.float32(output.scale)
     function = requantization(np.array([real], np.float64), output, "NONE")
-    return _lookup(source, output, lambda codes: function(np.abs(codes - source.zero_point)))
+    return tabulated(source, output, lambda codes: function(np.abs(codes - source.zero_point)))
 
 
 def lower_sqrt(graph: Graph, operator: Operator) -> Lookup:
@@ -136,7 +136,7 @@ def lower_sqrt(graph: Graph, operator: Operator) -> Lookup:
         root = np.trunc(np.sqrt(value) / np.float32(output.scale)).astype(np.float64)
         return np.clip(root + output.zero_point, -128, 127)
 
-    return _lookup(source, output, function)
+    return tabulated(source, output, function)
 
 
 def lower_leaky_relu(graph: Graph, operator: Operator) -> Lookup:
@@ -150,7 +150,7 @@ def lower_leaky_relu(graph: Graph, operator: Operator) -> Lookup:
         value = codes - source.zero_point
         return np.where(value >= 0, above(value), below(value))
 
-    return _lookup(source, output, function)
+    return tabulated(source, output, function)
 
 
 def _same_shape(graph: Graph, operator: Operator) -> tuple[Tensor, Tensor]:
@@ -160,7 +160,7 @@ def _same_shape(graph: Graph, operator: Operator) -> tuple[Tensor, Tensor]:
     return source, output
 
 
-def _lookup(source: Tensor, output: Tensor, function: Callable[[np.ndarray], np.ndarray]) -> Lookup:
+def tabulated(source: Tensor, output: Tensor, function: Callable[[np.ndarray], np.ndarray]) -> Lookup:
     """`function` from int64 codes to codes, tabulated."""
     codes = np.arange(256).astype(np.uint8).view(source.dtype).astype(np.int64)
     return Lookup(function(codes).astype(output.dtype).view(np.uint8))
