@@ -181,8 +181,7 @@ def table(rows: Sequence[Row], first: Row) -> Table:
 
 def on_front(row: Row) -> Network:
     costs = {"instructions": row.costs.instructions, "flash": row.costs.flash, "RAM": row.costs.ram}
-    name = row.model if row.name in RANKS else row.name
-    return Network(name, [float(row.right.mean())], row.costs.macs, costs)
+    return Network(row.model, [float(row.right.mean())], row.costs.macs, costs)
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> str:

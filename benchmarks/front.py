@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from kws.plots import png
 from mcu_codegen import files, targets
@@ -94,10 +95,10 @@ def picture(found: list[Network], target: str) -> bytes:
             axes.errorbar(x, y, yerr=error, fmt="o", color="C0" if each.name.startswith("res1d") else "C1", zorder=2)
             axes.annotate(each.name, (x, y), xytext=(6, -10), textcoords="offset points", fontsize=8)
         axes.set(xlabel=f"{UNITS[cost]} ({target})", xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("{x:g}")
-        axes.tick_params(axis="x", which="both", labelsize=8)
-        axes.margins(x=0.2)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.25)
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("int8 accuracy, %")
     return png(figure)
