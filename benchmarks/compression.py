@@ -218,13 +218,14 @@ def main() -> None:
         print(campaign.cut(number("macs", options.cut)).text())
         return
     others = {"large network": options.run} | {each.name: each for each in options.beside}
-    shown = [campaign.row(name, checkpoint.load(checkpoint.of_run(path))) for name, path in others.items()]
+    pruned: list[Row] = []
+    beside = [campaign.row(name, checkpoint.load(checkpoint.of_run(path))) for name, path in others.items()]
     for text in options.instructions:
         found = campaign.at(number("instructions", text), options.ways)
-        print(table([*shown[: len(others)], *found], found[0]).text(), flush=True)
-        shown += found
+        print(table([*beside, *found], found[0]).text(), flush=True)
+        pruned += found
     if options.picture:
-        files.write_whole(options.picture, picture([on_front(row) for row in shown], board.target.name))
+        files.write_whole(options.picture, picture([on_front(row) for row in (*beside, *pruned)], board.target.name))
     if options.boards:
         print(campaign.boards(options.boards).text())
 

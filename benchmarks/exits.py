@@ -1,7 +1,7 @@
 """The whole table of early exits: trains what it needs, then judges every way of making them one person's, in int8.
 
     python benchmarks/exits.py [--model res1d-l] [--seeds 0,1,2] [--data FOLDER] [--front-end NAME] [--views N]
-    python benchmarks/exits.py --corpus arabic [--model res1d-m]
+    python benchmarks/exits.py --corpus arabic [--model res1d-l]
 
 Speech Commands: the speakers of the testing split with three clips of each word or more, over seeds. Arabic: 4 folds,
 each of which tests 6 of the 24 speakers, chooses thresholds by 3 and trains on 15; one seed. Each network is first
@@ -24,18 +24,18 @@ from kws import models
 from kws.data import task_options
 from kws.data.opening import open_corpus
 from kws.data.task import Task, build
+from kws.personalize.exit_comparison import Subject
 from kws.personalize.exit_evaluate import Judgement, evaluate
 from kws.personalize.exit_subjects import opened, subject
 from kws.personalize.exit_training import EXITS, ExitRecipe, train_exits
 from kws.personalize.protocol import Speakers
 from kws.quantization.quantize import quantize
 from kws.training import checkpoint
-from kws.training.inference import exit_scores, features_of, window_of
 from kws.training.recipe import Augmentation, Recipe
 from mcu_codegen import files
 from mcu_codegen.formats import tflite
 from mcu_codegen.report import Table
-from mcu_codegen.users.exits import exits_of, stopped
+from mcu_codegen.users.exits import stopped
 
 MODEL = "exits.tflite"
 
@@ -50,27 +50,24 @@ def model(task: Task, name: str, preset: str, seed: int, folder: Path, recipe: R
     return folder / MODEL
 
 
-def factory(path: Path, task: Task) -> Table:
-    """What each exit answers by itself, what it costs up to there, and how often stopping ends there."""
-    graph = tflite.read(path)
-    scores = exit_scores(graph, features_of(task.testing, window_of(graph)))
-    costs = np.array(graph.metadata["exits"]["costs"])
-    taken = stopped(scores[:-1], [each.threshold for each in exits_of(graph)])
-    right = scores.argmax(2) == task.testing.labels
+def factory(path: Path, found: Subject, labels: np.ndarray) -> Table:
+    """What each exit answers by itself, what it costs up to there, and how often stopping ends there; of all clips,
+    whose labels are int[N]."""
+    early = [head.scores(each) for head, each in zip(found.learner.heads, found.clips.features, strict=True)]
+    scores = np.stack([*early, found.clips.scores])
+    taken, right = stopped(scores[:-1], found.thresholds), scores.argmax(2) == labels
     rows = [
         (f"exit {exit}", f"{alone.mean():.2%}", f"{cost:.3f}", f"{np.mean(taken == exit):.0%}")
-        for exit, (alone, cost) in enumerate(zip(right, costs, strict=True))
+        for exit, (alone, cost) in enumerate(zip(right, found.costs, strict=True))
     ]
-    first, mean = right[taken, np.arange(len(taken))].mean(), costs[taken].mean()
+    first, mean = right[taken, np.arange(len(taken))].mean(), found.costs[taken].mean()
     rows.append(("the first that is sure", f"{first:.2%}", f"{mean:.3f} = 1/{1 / mean:.2f}", ""))
     return Table((str(path), f"{len(taken)} clips", "share of MACs", "leaves there"), rows)
 
 
-def judged(paths: Sequence[Path], task: Task, split: str, draws: int) -> dict[str, Judgement]:
-    """By kind of users, over `paths`, one a seed."""
-    examples = getattr(task, split)
-    subjects = [subject(opened(path), task, examples) for path in paths]
-    return evaluate(subjects, task, examples, Speakers(examples, task.labels, each=3), draws)
+def judged(subjects: Sequence[Subject], task: Task, draws: int) -> dict[str, Judgement]:
+    """By kind of users, over `subjects`, one a seed."""
+    return evaluate(subjects, task, task.testing, Speakers(task.testing, task.labels, each=3), draws)
 
 
 def main() -> None:
@@ -84,7 +81,6 @@ def main() -> None:
     parser.add_argument("--exclude", type=task_options.word_list, default=EXCLUDED, metavar="A,B")
     parser.add_argument("--front-end", metavar="NAME")
     parser.add_argument("--views", type=int, default=Augmentation.views, help="augmented copies of the training set")
-    parser.add_argument("--split", default="testing", choices=("testing", "validation"))
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("build/accuracy"))
     options = parser.parse_args()
@@ -97,16 +93,17 @@ def main() -> None:
         task = build(corpus, task_options.default_words(corpus, options.exclude), options.exclude)
         tasks = dict.fromkeys(options.seeds.split(","), task)
         recipe = replace(Recipe(), epochs=options.epochs, augmentation=Augmentation(options.views))
-    paths = {}
+    found = {}
     for name, task in tasks.items():
         seed, folder = 0 if options.corpus == "arabic" else int(name), options.out / f"{options.model}-{name}"
-        paths[name] = model(task, options.model, preset, seed, folder, recipe, exits)
-        print(f"{factory(paths[name], task).text()}\n", flush=True)
+        path = model(task, options.model, preset, seed, folder, recipe, exits)
+        found[name] = subject(opened(path), task, task.testing)
+        print(f"{factory(path, found[name], task.testing.labels).text()}\n", flush=True)
     if options.corpus == "arabic":
-        folds = [judged([paths[name]], task, options.split, options.draws) for name, task in tasks.items()]
+        folds = [judged([found[name]], task, options.draws) for name, task in tasks.items()]
         results = [Judgement.pooled([fold[kind] for fold in folds]) for kind in folds[0]]
     else:
-        results = list(judged(list(paths.values()), task, options.split, options.draws).values())
+        results = list(judged(list(found.values()), task, options.draws).values())
     print("\n\n".join(result.text() for result in results))
 
 

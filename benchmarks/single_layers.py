@@ -16,8 +16,6 @@ from mcu_codegen.graph import (
     Pool2D,
 )
 
-_PLAIN = Elementwise()
-
 
 def _depthwise(name: str, rows: int, columns: int, channels: int, window: tuple[int, int], padding: str) -> Graph:
     builder = Builder()
@@ -33,7 +31,12 @@ def _pool(name: str, kind: str, rows: int, columns: int, channels: int, window: 
     return _alone(name, builder, (source,), builder.append(kind, output, Pool2D("VALID", window, window), source))
 
 
-def _pair(name: str, kind: str, scales: tuple[float, float, float], options: Elementwise | NoOptions = _PLAIN) -> Graph:
+def _pair(
+    name: str,
+    kind: str,
+    scales: tuple[float, float, float],
+    options: Elementwise | NoOptions = Elementwise(),  # noqa: B008 - frozen
+) -> Graph:
     """`scales` are of both inputs and the output."""
     builder = Builder()
     first, second, output = (builder.activation(1, 16, 16, 32, scale=scale) for scale in scales)

@@ -28,11 +28,7 @@ class Armv6mAddition(Addition, Multiplication):
         product * r4 + (product * r5 >> 16) + 2**14 >> 15, and no term leaves int32."""
         once = [
             "ldm r3!, {r4, r5}",
-            *(
-                line
-                for low, high in (("r4", "r8"), ("r5", "r9"))
-                for line in (f"rsbs {low}, {low}, #0", f"mov {high}, {low}")
-            ),
+            *("rsbs r4, r4, #0", "mov r8, r4", "rsbs r5, r5, #0", "mov r9, r5"),
             "ldm r3!, {r4, r6, r7}",
             "mov r10, r6",
             "sxth r5, r4",

@@ -30,7 +30,7 @@ from .armv6m_assembly import (
     saturate,
     take_apart,
 )
-from .assembly import Assembly, packed, requantizes, scaling, words
+from .assembly import Assembly, packed, requantizes, scaling, unshifted, words
 from .clamp import Clamp
 from .columns import Column, Columns, Signals
 
@@ -42,11 +42,9 @@ class Armv6mColumns(Columns):
     """Cortex-M0, M0+."""
 
     def computes_columns(self, op: lower.Convolution, signals: Signals) -> bool:
-        if not requantizes(op):
+        if not requantizes(op) or unshifted(op):  # negative values would be one too low
             return False
         multipliers, shifts = scaling(op, op.weights.shape[3])
-        if shifts.min() == 0 and op.requantization.low < op.requantization.zero_point:
-            return False  # negative values would be one too low
         # of what is shifted last; it bounds every term before
         addend = abs(moved_rounding(op))
         largest = (op.bound << 12) + (addend << shifts + 11) + (1 << 24)

@@ -5,7 +5,8 @@ Requantisation in a handful of instructions equals arithmetic.requantize for a r
 (2 * p + (p >> 31) + twice_addend) >> (shift + 1), and no term leaves int32. Twice the addend,
 (2 * zero_point + 1) << shift, holds rounding and zero point; kernels make it of `rounding` and the shift, so that
 streams hold no addends. The 1 that a negative p loses is less than the step between values of 2 * p: it decides halves
-of a code, and without a right shift, where there are none, nothing.
+of a code, and without a right shift, where there are none, nothing. From a shift of 1 on,
+(p + (p >> 31) + addend_of(zero_point, shift)) >> shift is the same, which sums and products of two codes take.
 """
 
 from __future__ import annotations
@@ -83,6 +84,12 @@ def unscaled(op: Scaled, bound: int = BOUND) -> str:
         f"channel {channel} has a right shift of {shift} and accumulators up to {op.bound[channel]}; kernels take"
         f" shifts of 0 to {LONGEST} and accumulators below {bound}"
     )
+
+
+def unshifted(op: Scaled) -> bool:
+    """Whether a channel without a right shift has codes below the zero point, where a lost 1 must not show."""
+    scaling = op.requantization
+    return bool(np.any(scaling.shift == 0)) and scaling.low < scaling.zero_point
 
 
 def scaling(op: Scaled, channels: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .assembly import Assembly, Scaled, scaling
+from .assembly import Assembly, Scaled, scaling, unshifted
 from .clamp import Clamp, clamp_of
 from .ranges import Ranges
 from .thumb2_assembly import FORMS, constant
@@ -162,10 +162,8 @@ class Coding:
 
 def coding_of(op: Scaled, products: bool = True) -> Coding:
     """`products`: whether kernels shift by one where they can."""
-    shifts, clamp = -op.requantization.shift, clamp_of(op.requantization)
-    by_product = products and bool(np.all(shifts <= LONGEST))
-    doubled = not by_product and bool(np.any(shifts == 0)) and clamp.low < clamp.zero_point
-    return Coding(by_product, doubled, clamp)
+    by_product = products and bool(np.all(-op.requantization.shift <= LONGEST))
+    return Coding(by_product, not by_product and unshifted(op), clamp_of(op.requantization))
 
 
 def tails(op: Scaled, bias: np.ndarray) -> np.ndarray:
