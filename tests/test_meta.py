@@ -257,8 +257,18 @@ def test_meta_training_improves_on_its_tasks(start, material, tmp_path):
     assert [row["step"] for row in run.history] == [30]
 
 
+def test_no_step_is_larger_than_the_weights_that_it_changes(subject):
+    given, learner = clips(6, 3, 1), Learner(steps=2, rate=1e10)
+    sizes, (first, second) = subject.sizes(), [each.body for each in subject.steps(given, 3, learner)]
+    assert all(torch.equal(first[name], value) for name, value in subject.theta.items())  # the head was zero
+    for name, value in subject.theta.items():
+        moved = (second[name] - value).detach().square()
+        mean = moved.mean(tuple(range(1, value.ndim)) or (0,), keepdim=True)
+        assert torch.isfinite(moved).all() and (mean <= 1.001 * sizes[name]).all() and (mean > 0).any(), name
+
+
 def test_lessons_that_diverge_say_so(subject, material):
-    run = MetaTraining(subject, material.training, SHAPE, Learner(rate=1e30), LESSONS, WINDOW.front_end, (0,))
+    run = MetaTraining(subject, material.training, SHAPE, Learner(head_rate=1e300), LESSONS, WINDOW.front_end, (0,))
     with pytest.raises(InputError, match="step 1 of meta-training: the loss is no number"):
         run.run("", lambda: None)
 

@@ -7,7 +7,7 @@ from test_meta import WINDOW, clips, material, start  # noqa: F401  # fixtures
 from torch import nn
 
 from kws.meta.imitation import imitated, likeness, revive
-from kws.meta.learners import Adaptable, Clips, Learner, absorb
+from kws.meta.learners import Adaptable, Clips, Learner, absorb, normalised
 from kws.meta.saliency import columns_of, prune_by_score
 from kws.training.inference import real
 
@@ -40,6 +40,21 @@ def test_live_normalisation_changes_no_answer(start):  # noqa: F811
     torch.testing.assert_close(network(features), expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(network.train()(features), expected, rtol=1e-4, atol=1e-4)
     assert not all((norm.weight == 1).all() for norm in network.modules() if isinstance(norm, nn.BatchNorm2d))
+    absorb(network.eval())
+    again = dataclasses.replace(start, state_dict=network.state_dict()).network()
+    torch.testing.assert_close(again(features), network(features), rtol=1e-5, atol=1e-5)
+
+
+def test_live_normalisation_leaves_a_channel_small_that_lost_nearly_everything(start):  # noqa: F811
+    network, features = start.network(), clips(24, 6, 5).features
+    absorb(network)
+    revive(network, features)
+    (_, conv, norm), *_ = normalised(network)
+    before = norm.train()(conv(features)).std((0, 2, 3))
+    with torch.no_grad():
+        conv.weight *= 0.001
+        after = norm(conv(features)).std((0, 2, 3))
+    assert (before > 0.05).any() and (after < 0.01 * before + 1e-9).all()
 
 
 def test_a_pruned_body_gets_more_like_the_whole(start, material):  # noqa: F811

@@ -73,6 +73,11 @@ def learner_of(held: Checkpoint, path: Path) -> Learner:
         raise InputError(f"{path}: damaged, its learner is none ({error})") from None
 
 
+def _of_a_channel(value: Tensor) -> tuple[int, ...]:
+    """The dimensions of a weight tensor that belong to one output channel; of shifts, [channels], their only one."""
+    return tuple(range(1, value.ndim)) or (0,)
+
+
 @dataclass(frozen=True)
 class Adapted:
     """A network for one task."""
@@ -111,10 +116,11 @@ class Adaptable:
         # weights of convolutions that are zero are pruned: nothing trains or adapts them any more
         pruned = {name: value == 0 for name, value in self.theta.items() if value.ndim > 1}
         self.masks = {name: ~zero for name, zero in pruned.items() if zero.any()}
-        self.counts = {
-            name: int(self.masks[name].sum()) if name in self.masks else value.numel()
+        # how many numbers are not pruned: of each output channel [channels, 1, ...], of shifts all together
+        self.kept = {
+            name: self.masks.get(name, torch.ones_like(value)).sum(_of_a_channel(value), keepdim=True)
             for name, value in self.theta.items()
-        }  # of numbers that are not pruned
+        }
 
     @torch.no_grad()
     def sizes(self) -> dict[str, Tensor]:
@@ -124,15 +130,21 @@ class Adaptable:
         Of each channel, because absorbed normalisation makes up for a channel that is rarely on by large weights: the
         others must not be moved in proportion to those.
         """
-        found = {}
-        for name, value in self.theta.items():
-            if value.ndim == 1:
-                found[name] = value.square().mean().clamp(min=0.01)
-            else:
-                of_a_channel = tuple(range(1, value.ndim))
-                kept = self.masks.get(name, torch.ones_like(value)).sum(of_a_channel, keepdim=True)
-                found[name] = value.square().sum(of_a_channel, keepdim=True) / kept.clamp(min=1)
-        return found
+        found = {name: self._mean_square(name, value) for name, value in self.theta.items()}
+        return {name: each.clamp(min=0.01) if each.ndim == 1 else each for name, each in found.items()}
+
+    def _mean_square(self, name: str, value: Tensor) -> Tensor:
+        """Of what is not pruned of `value`, which belongs to theta's `name`; of each of its channels, of shifts all."""
+        return value.square().sum(_of_a_channel(value), keepdim=True) / self.kept[name].clamp(min=1)
+
+    @torch.no_grad()
+    def _within(self, size: Tensor, name: str, move: Tensor) -> Tensor:
+        """What to multiply `move` by, 1 at most, so that its mean square in a channel is no more than `size`.
+
+        A step that is larger than the weights that it changes leaves nothing of them; where few weights are left, the
+        next one finds a still steeper loss, until it is no number.
+        """
+        return (size / self._mean_square(name, move).clamp(min=1e-30)).sqrt().clamp(max=1)
 
     def masked(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: each * self.masks[name] if name in self.masks else each for name, each in gradients.items()}
@@ -168,7 +180,8 @@ class Adaptable:
         body: dict[str, Tensor] = dict(self.theta)
         start = self.unadapted(ways)
         weight, bias = start.weight, start.bias
-        rates = {name: learner.rate * square * self.counts[name] for name, square in self.sizes().items()}
+        sizes = self.sizes()
+        rates = {name: learner.rate * square * self.kept[name].sum() for name, square in sizes.items()}
         mean, rate = bias, bias  # of the head, from what the body gives at first
         said = one_hot(clips.labels, ways)
         for step in range(learner.steps):
@@ -185,7 +198,8 @@ class Adaptable:
                 loss, second_order = cross_entropy(outputs, clips.labels), linked and learner.name == "maml"
                 found = torch.autograd.grad(loss, list(body.values()), retain_graph=linked, create_graph=second_order)
                 changes = self.masked(dict(zip(body, found, strict=True)))
-                body = {name: body[name] - rates[name] * change for name, change in changes.items()}
+                moves = {name: rates[name] * change for name, change in changes.items()}
+                body = {name: body[name] - move * self._within(sizes[name], name, move) for name, move in moves.items()}
             wrong = (outputs.softmax(1) - said) / len(said)  # the gradient of the loss for the outputs
             weight, bias = weight - rate * wrong.T @ (taken - mean), bias - learner.head_rate * wrong.sum(0)
             if not linked:
@@ -236,8 +250,10 @@ def normalised(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNor
 
 @torch.no_grad()
 def absorb(network: nn.Module) -> None:
-    """Let every convolution take up the scale of the batch normalisation behind it, which is left with a shift: what
-    the network computes in inference stays the same, and so do the names of its weights."""
+    """Let every convolution take up the scale of the batch normalisation behind it, which is left with a shift and with
+    what a new one adds to variances: what the network computes in inference stays the same, and so do the names of its
+    weights."""
+    added = nn.BatchNorm2d(1).eps
     for _, conv, norm in normalised(network):
         mean, variance = norm.running_mean, norm.running_var
         assert mean is not None and variance is not None
@@ -246,4 +262,5 @@ def absorb(network: nn.Module) -> None:
         norm.bias.sub_(mean * scale)
         norm.weight.fill_(1)
         mean.zero_()
-        variance.fill_(1 - norm.eps)
+        norm.eps = added
+        variance.fill_(1 - added)
