@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kws.data import audio
+from kws.data import audio, everyday
 from kws.data.corpus import CORE_WORDS, SILENCE, UNKNOWN, Clip, Corpus
 from kws.data.folder import read_manifest
 from kws.data.mixed import mix
@@ -69,23 +69,25 @@ def renamed(corpus: Corpus, prefix: str) -> Corpus:
     return Corpus(corpus.name, clips, (), f"{prefix}{corpus.fingerprint}", decode)
 
 
-def base_task(waves: Path) -> Task:
-    """What the network knows; _unknown_ are five Arabic words more."""
+def base_task(waves: Path, *others: Corpus) -> Task:
+    """What the network knows; _unknown_ are five Arabic words more, and those of `others`."""
     english = open_corpus(waves / "SpeechCommandsFull")
     arabic = open_corpus(waves / "ArabicSpeechCommands")
     splits = {split: [ARABIC + word for word in words] for split, words in word_splits(arabic.words).items()}
     words = [word for word in english.words if word not in CORE_WORDS] + splits["training"][:20]
     unheard = [*CORE_WORDS, *splits["validation"], *splits["testing"]]
-    return build(mix([english, renamed(arabic, ARABIC)]), words, unheard)
+    return build(mix([english, renamed(arabic, ARABIC), *others]), words, unheard)
 
 
 def base(waves: Path, model: str, recipe: Recipe, out: Path) -> Graph:
-    """The trained network as integers, to which words can be taught."""
+    """The network, trained with everyday words beside, as integers; words can be taught to it, against those that it
+    has labels for."""
     path = out / f"{model}.tflite"
     if not path.exists():
-        task, run = base_task(waves), out / model
+        run = out / model
+        task = base_task(waves, open_corpus(everyday.NAME))
         held = train.train(task, model, "logmel40-4khz", recipe, 0, run, (run / train.LAST).exists())
-        files.write_whole(path, tflite.write(teachable(quantize(held, task).graph, task)))
+        files.write_whole(path, tflite.write(teachable(quantize(held, task).graph, base_task(waves))))
     return tflite.read(path)
 
 
@@ -273,7 +275,8 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=15)
     parser.add_argument("--out", type=Path, default=Path("build/new-word"))
     options = parser.parse_args()
-    recipe = replace(Recipe(), epochs=options.epochs, augmentation=Augmentation(options.views).streamed())
+    augmentation = Augmentation(options.views).streamed()
+    recipe = replace(Recipe(), epochs=options.epochs, augmentation=augmentation.of_many_words(), every_word=1.0)
     graph = base(options.data, options.model, recipe, options.out)
     print(cost(graph), flush=True)
     ear = Ear(graph)

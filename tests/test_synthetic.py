@@ -1,17 +1,20 @@
 """The spoken corpus of eSpeak NG: the same every time, no voice on both sides, clear words where it cannot be made."""
 
 import importlib.util
+import itertools
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from kws import cli
-from kws.data import synthetic, task
+from kws.data import everyday, synthetic, task
 from kws.data.corpus import CORE_WORDS, SPLITS
 from kws.data.espeak import Espeak
 from kws.data.opening import open_corpus
 from kws.data.task_options import MIN_CLIPS
+from kws.data.vocabulary import WORDS
 from mcu_codegen.errors import InputError
 
 installed = importlib.util.find_spec("espeakng_loader") is not None
@@ -87,3 +90,18 @@ def test_two_processes_make_the_same_corpus(corpus, tmp_path, monkeypatch):
     assert again.fingerprint == corpus.fingerprint
     assert all(np.array_equal(corpus.audio(clip), again.audio(clip)) for clip in corpus.clips)
     assert all(np.array_equal(a, b) for a, b in zip(corpus.noises, again.noises, strict=True))
+
+
+def test_everyday_words_are_said_by_many_voices_and_none_is_in_two_splits():
+    clips = everyday.recipe()
+    assert len({clip.key for clip in clips}) == len(clips)
+    takes = Counter((clip.split, clip.word) for clip in clips)
+    assert {split: {takes[split, word] for word in WORDS} for split in SPLITS} == {
+        "training": {24},
+        "validation": {2},
+        "testing": {2},
+    }
+    variants = {split: {clip.speaker.partition("+")[2] for clip in clips if clip.split == split} for split in SPLITS}
+    assert all(variants[split] <= set(synthetic.VARIANTS[split]) for split in SPLITS)
+    changes = sum(one.speaker != other.speaker for one, other in itertools.pairwise(clips))
+    assert changes + 1 == len({(clip.split, clip.speaker) for clip in clips}), "voice after voice"

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from kws import evaluate
+from kws import evaluate, plots
 from kws.data.task import LENGTH, Examples, Task
 from kws.features import Window
 from kws.training import checkpoint, train
-from kws.training.recipe import Augmentation, Recipe, views
+from kws.training.recipe import Augmentation, Recipe, view_clips, views
 from mcu_codegen.errors import InputError
 from mcu_codegen.graph import Entry, Graph, Quantization, Tensor
 
@@ -108,7 +108,54 @@ def test_teachers_pull_towards_the_mean_of_their_answers(finished, task, tmp_pat
         train.train(task, "ds-cnn-s", "mfcc10", once, 1, tmp_path, teachers=[dataclasses.replace(best, labels=("a",))])
 
 
-@pytest.mark.parametrize("augmentation", [QUICK.augmentation, QUICK.augmentation.streamed()])
+def two_unknown(task):
+    """The task with two words in _unknown_, which differ as the labels' words do."""
+    chirps = np.flatnonzero(task.training.labels == 1)[::2]
+    audio, words = task.training.audio.copy(), task.training.words.astype("<U9")
+    audio[chirps] = audio[chirps, ::-1]
+    words[chirps] = "falling"
+    training = dataclasses.replace(task.training, audio=audio, words=words)
+    return dataclasses.replace(task, fingerprint="two of _unknown_", training=training)
+
+
+def test_a_second_head_tells_words_of_unknown_apart_and_is_dropped(task, tmp_path):
+    both, recipe = two_unknown(task), dataclasses.replace(QUICK, every_word=1.0)
+    run = train._Run(both, "ds-cnn-s", "mfcc10", recipe, 0, ())
+    made = views(both, run.window, recipe.augmentation, 0)
+    said = view_clips(both, recipe.augmentation, 0)
+    assert (made.labels[said < 0] < 2).all() and (said < 0).sum() > 10  # silence, and words that nobody said
+    embedded = torch.zeros(len(said), run.head.in_features)
+    torch.nn.init.zeros_(run.every_word.head.weight)
+    with torch.no_grad():
+        run.every_word.head.bias.copy_(torch.tensor([-20.0, -20.0, 20.0, -20.0, -20.0]))  # the third by name
+        right = both.training.words[said] == "falling"
+        losses = [run.every_word.loss(embedded[rows], np.flatnonzero(rows)) for rows in (right & (said >= 0), said < 0)]
+    assert losses[0] < 5 and losses[1] == 0  # smoothed labels cost a tenth of 32
+    plain, named = (
+        train.train(both, "ds-cnn-s", "mfcc10", each, 0, tmp_path / str(each.every_word)) for each in (QUICK, recipe)
+    )
+    assert named.state_dict.keys() == plain.state_dict.keys()
+    assert not torch.equal(named.state_dict["0.weight"], plain.state_dict["0.weight"])
+
+
+def test_a_run_with_a_second_head_resumes_to_the_same_bits(task, tmp_path, monkeypatch):
+    both, recipe = two_unknown(task), dataclasses.replace(QUICK, epochs=2, every_word=1.0)
+    whole = train.train(both, "ds-cnn-s", "mfcc10", recipe, 0, tmp_path / "whole")
+    monkeypatch.setattr(plots, "curves", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(both, "ds-cnn-s", "mfcc10", recipe, 0, tmp_path / "parts")
+    monkeypatch.undo()
+    resumed = train.train(both, "ds-cnn-s", "mfcc10", recipe, 0, tmp_path / "parts", resume=True)
+    assert all(torch.equal(resumed.state_dict[name], value) for name, value in whole.state_dict.items())
+
+
+def _stop(history):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "augmentation", [QUICK.augmentation, QUICK.augmentation.streamed(), QUICK.augmentation.of_many_words()]
+)
 def test_views_are_balanced_and_repeatable(task, augmentation):
     made = views(task, Window("mfcc10"), augmentation, 0)
     again = views(dataclasses.replace(task, fingerprint="another cache entry"), Window("mfcc10"), augmentation, 0)

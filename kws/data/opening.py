@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mcu_codegen.errors import InputError
 
-from . import folder, mixed, speech_commands, spoken, synthetic
+from . import everyday, folder, mixed, speech_commands, spoken, synthetic
 from .audio import RATE
 from .corpus import Corpus
 
@@ -22,15 +22,18 @@ def open_corpus(spec: str | Path, words: Sequence[str] = (), length: int = RATE)
     """The corpus that `spec` names.
 
     ``synthetic``: spoken by eSpeak NG, made on first use; where `words` are others than those that it always has, they
-    are spoken, with what sounds like them, in clips of `length` samples. Otherwise a folder: one with a
-    ``manifest.csv``, or Speech Commands v0.02 as torchaudio lays it out (the folder itself or the root above it).
+    are spoken, with what sounds like them, in clips of `length` samples. ``everyday``: some six hundred English words,
+    spoken likewise, in clips of a second. Otherwise a folder: one with a ``manifest.csv``, or Speech Commands v0.02 as
+    torchaudio lays it out (the folder itself or the root above it).
     """
     if str(spec) == synthetic.NAME:
         others = set(words) - set(synthetic.WORDS)
         return spoken.open_spoken(words, length) if others else synthetic.open_synthetic()
+    if str(spec) == everyday.NAME:
+        return everyday.open_everyday()
     root = Path(spec)
     if not root.is_dir():
-        raise InputError(f"{root}: no such data folder; a folder or the word '{synthetic.NAME}' is accepted")
+        raise InputError(f"{root}: no such data folder; a folder, '{synthetic.NAME}' or '{everyday.NAME}' is accepted")
     if (root / folder.MANIFEST).is_file():
         return folder.open_folder(root)
     inner = speech_commands.find(root)

@@ -22,8 +22,8 @@ from .learners import absorb, normalised
 _BATCH = 128
 _LEARNING_RATE = 8e-3  # the highest; it rises for an epoch and falls to zero as a cosine
 _SEEN = 512  # examples that normalisation starts from
-# What live normalisation adds to variances, which in absorbed layers are about 1. It bounds how far it amplifies channels
-# that have lost nearly everything: with the usual 1e-5 adaptation diverged where a twentieth of the weights is left.
+# What live normalisation adds to variances, which in absorbed layers are about 1. It bounds how far channels are
+# amplified that have lost nearly everything: with the usual 1e-5 adaptation diverged when a twentieth of all was left.
 _ADDED = 0.1
 
 

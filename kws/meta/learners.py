@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy, linear, one_hot
 
 from mcu_codegen.errors import InputError
 
+from ..models import body_and_head
 from ..models.layers import ColumnNorm
 from ..models.tracing import describe, module_of, trace
 from ..training.checkpoint import Checkpoint
@@ -103,10 +104,9 @@ class Adaptable:
 
         Raises InputError where it is no sequence that ends in a linear layer.
         """
-        if not isinstance(network, nn.Sequential) or not isinstance(network[-1], nn.Linear):
-            raise InputError(f"network {type(network).__name__} does not end in a linear layer of its own")
+        self.body, self.head = body_and_head(network)
         absorb(network)
-        self.network, self.body, self.head = network.eval(), network[:-1], network[-1]
+        self.network = network.eval()
         idle = {f"{name}.weight" for name, each in self.body.named_modules() if type(each) is nn.BatchNorm2d}
         self.theta = {name: value for name, value in self.body.named_parameters() if name not in idle}
         for value in network.parameters():

@@ -93,6 +93,14 @@ def build(name: str, classes: int) -> nn.Module:
     return find(name).build(classes)
 
 
+def body_and_head(network: nn.Module) -> tuple[nn.Sequential, nn.Linear]:
+    """Everything but the last layer, and that: both share the network's weights. Raises InputError where it is no
+    sequence that ends in a linear layer of its own."""
+    if not isinstance(network, nn.Sequential) or not isinstance(network[-1], nn.Linear):
+        raise InputError(f"network {type(network).__name__} does not end in a linear layer of its own")
+    return nn.Sequential(*list(network)[:-1]), network[-1]
+
+
 def widths_of(network: nn.Module) -> tuple[int, ...]:
     """The channels of each of its groups."""
     return tuple(group.channels for group in find_groups(trace(network)).groups)

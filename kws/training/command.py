@@ -10,6 +10,7 @@ from mcu_codegen.errors import InputError
 
 from .. import models
 from ..data import task_options
+from ..data.everyday import NAME as EVERYDAY
 from ..data.task import Task
 from ..models.exits import places_of
 from ..personalize.exit_training import ExitRecipe, train_exits
@@ -56,6 +57,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="learn from these networks' answers too, from their mean where there are several",
     )
+    parser.add_argument(
+        "--every-word",
+        action="store_true",
+        help="in training tell every word of --data apart, those of _unknown_ too: features for words that are taught"
+        f" later (`kws meta adapt`); --data {EVERYDAY} brings some six hundred",
+    )
     exits = parser.add_argument_group("early exits, at which inference stops where it is sure")
     exits.add_argument(
         "--exits", action="store_true", help="train exits after the network, and its gates; writes exits.pt too"
@@ -88,7 +95,7 @@ def _places(text: str) -> tuple[int, ...]:
 
 
 def run(options: argparse.Namespace) -> int:
-    for name in ("epochs", "front_end", "streaming") if options.start else ():
+    for name in ("epochs", "front_end", "streaming", "every_word") if options.start else ():
         if getattr(options, name):
             raise InputError(f"--{name.replace('_', '-')}: goes without --start, whose network is trained already")
     model = models.streaming(options.model) if options.streaming else options.model
@@ -104,7 +111,9 @@ def run(options: argparse.Namespace) -> int:
     task = task_options.from_options(options)
     augmentation = Augmentation(views=min(Augmentation.views, epochs))  # an epoch takes one
     augmentation = augmentation.streamed() if options.streaming else augmentation
-    recipe = dataclasses.replace(Recipe(), epochs=epochs, augmentation=augmentation)
+    augmentation = augmentation.of_many_words() if options.every_word else augmentation
+    every_word = 1.0 if options.every_word else 0.0
+    recipe = dataclasses.replace(Recipe(), epochs=epochs, augmentation=augmentation, every_word=every_word)
     gates = GateRecipe(options.keep_macs, size=options.gate_size, steps=options.gate_steps)
     preset = options.front_end or models.find(model).front_end
     teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]

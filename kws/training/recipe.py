@@ -42,6 +42,11 @@ class Augmentation:
         """As a board hears that listens all day: words anywhere in the window, in rooms, and speech without a pause."""
         return replace(self, shift_ms=200.0, room_share=0.4, running=0.5)
 
+    def of_many_words(self) -> Augmentation:
+        """Where what matters is that words are told apart, those of _unknown_ too: most of those examples are words as
+        somebody said them, and half of all examples are."""
+        return replace(self, unknown=40.0, invented=0.1, running=min(self.running, 0.2))
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -55,6 +60,7 @@ class Recipe:
     label_smoothing: float = 0.1
     time_masks: int = 2  # SpecAugment
     time_width: int = 7  # frames, at most
+    every_word: float = 0.0  # weight of the loss of telling every word apart, those of _unknown_ too (every_word.py)
     averaging: float = 0.998  # per step, of the moving average of the weights that is kept in the end
     augmentation: Augmentation = Augmentation()
 
@@ -76,10 +82,14 @@ class Views:
 
     def epoch(self, number: int, seed: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64]]:
         """The examples of epoch 0, 1, ...: all views are used once, then mixed anew."""
+        rows = self.rows(number, seed)
+        return self.features[rows], self.labels[rows]
+
+    def rows(self, number: int, seed: int) -> npt.NDArray[np.int64]:
+        """Which examples those of `epoch` are, int64[size]."""
         again, place = divmod(number, len(self.labels) // self.size)
         order = np.random.default_rng([seed, again]).permutation(len(self.labels))
-        rows = order[place * self.size : (place + 1) * self.size]
-        return self.features[rows], self.labels[rows]
+        return order[place * self.size : (place + 1) * self.size]
 
 
 def views(task: Task, window: Window, augmentation: Augmentation, seed: int) -> Views:

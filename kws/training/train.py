@@ -31,9 +31,10 @@ from ..models.count import count
 from . import checkpoint
 from .checkpoint import BEST, Checkpoint
 from .distillation import Teachers, softened_divergence
+from .every_word import EveryWord
 from .inference import features_of, logits, real
 from .optimizer import adamw
-from .recipe import Recipe, Views, ramp, views
+from .recipe import Recipe, Views, ramp, view_clips, views
 
 LAST = "last.pt"
 
@@ -54,7 +55,8 @@ def train(
     after each epoch. Best means the highest mean recall of the classes, so that a class with many clips counts no more
     than another; it is sought in the last tenth of the epochs, for the maximum of many noisy values is luck, and the
     network still changes before (until then the newest epoch stands in). With `teachers`, of the same labels and
-    front end, the loss is to one half the divergence from the mean of their logits (Hinton et al., arXiv 1503.02531).
+    front end, the loss is to one half the divergence from the mean of their logits (Hinton et al., arXiv 1503.02531);
+    with `recipe.every_word` a second head learns, too, and is dropped (every_word.py).
     Every random number comes from `seed` and the epoch's number: a resumed run gives the weights of an uninterrupted
     one, bit for bit, on the same number of threads.
     """
@@ -113,7 +115,13 @@ class _Run:
             if isinstance(layer, nn.ReLU):
                 layer.inplace = True  # here only: a third less memory traffic, which is what limits the speed
         self.average = copy.deepcopy(self.network)
-        self.optimizer = adamw(self.network.parameters(), recipe.weight_decay)
+        self.body, self.head = models.body_and_head(self.network)
+        self.every_word: EveryWord | None = None
+        if recipe.every_word:
+            clips = view_clips(task, recipe.augmentation, seed)
+            self.every_word = EveryWord(task, clips, self.head.in_features, recipe.label_smoothing)
+        trained = nn.ModuleList([self.network, *([self.every_word] if self.every_word else [])])
+        self.optimizer = adamw(trained.parameters(), recipe.weight_decay)
         self.history: list[dict[str, float]] = []
         self.best_weights: dict[str, Tensor] = {}
         self.best_epoch = -1
@@ -126,7 +134,8 @@ class _Run:
         """One pass over a view, then the averaged weights on the validation clips."""
         started = time.monotonic()
         rng = np.random.default_rng([self.seed, number])
-        codes, targets = training.epoch(number, self.seed)
+        examples = training.rows(number, self.seed)
+        codes, targets = training.features[examples], training.labels[examples]
         codes = augment.spec_augment(
             codes, self.front_end.floor_codes, rng, self.recipe.time_masks, self.recipe.time_width, band_masks=0
         )
@@ -140,10 +149,13 @@ class _Run:
             for group in self.optimizer.param_groups:
                 group["lr"] = self._learning_rate(number + step / steps)
             batch = real(codes[rows], self.front_end)
-            outputs = self.network(batch)
+            embedded = self.body(batch)
+            outputs = self.head(embedded)
             loss = cross_entropy(outputs, labels[rows], label_smoothing=self.recipe.label_smoothing)
             if self.teachers:
                 loss = 0.5 * loss + 0.5 * softened_divergence(outputs, self.teachers(batch))
+            if self.every_word:
+                loss = loss + self.recipe.every_word * self.every_word.loss(embedded, examples[rows])
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -186,6 +198,7 @@ class _Run:
             "identity": self._identity(),
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
+            "every_word": self.every_word.state_dict() if self.every_word else {},
             "optimizer": self.optimizer.state_dict(),
             "history": self.history,
             "best_epoch": self.best_epoch,
@@ -203,6 +216,8 @@ class _Run:
                 )
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
+        if self.every_word:
+            self.every_word.load_state_dict(state["every_word"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history, self.best_epoch, self.best_weights = state["history"], state["best_epoch"], state["best_weights"]
 
