@@ -14,7 +14,7 @@ import soundfile
 from mcu_codegen import files, report
 from mcu_codegen.errors import InputError
 
-from . import speech_commands, spoken, synthetic, task_options
+from . import everyday, speech_commands, spoken, synthetic, task_options
 from .audio import RATE, Samples, progress
 from .corpus import NOISE_FOLDER, SPLITS, Clip, Corpus
 from .folder import COLUMNS, MANIFEST, OFFICIAL
@@ -29,7 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         metavar="SPEC",
-        help=f"a folder with {MANIFEST}, a root of Speech Commands, '{synthetic.NAME}', or '{SAY}' and then phrases",
+        help=f"a folder with {MANIFEST}, a root of Speech Commands, '{synthetic.NAME}', '{everyday.NAME}', or '{SAY}'"
+        " and then phrases",
     )
     parser.add_argument("phrases", nargs="*", metavar="PHRASE", help=f"with '{SAY}': what many voices are to say")
     parser.add_argument(

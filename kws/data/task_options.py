@@ -9,6 +9,7 @@ from mcu_codegen.errors import InputError
 
 from .audio import RATE
 from .corpus import CORE_WORDS, Corpus
+from .everyday import NAME as EVERYDAY
 from .opening import open_corpora
 from .synthetic import NAME as SYNTHETIC
 from .task import LENGTH, Task, build, check_seconds
@@ -70,8 +71,8 @@ def _configure_data(parser: argparse.ArgumentParser, default: str | None) -> Non
         action="append",
         required=default is None,
         metavar="SPEC",
-        help=f"a folder with manifest.csv, a root of Speech Commands, or '{SYNTHETIC}', which speaks any --words;"
-        f" several are mixed{f' (default: {default})' if default else ''}",
+        help=f"a folder with manifest.csv, a root of Speech Commands, '{SYNTHETIC}', which speaks any --words, or"
+        f" '{EVERYDAY}', six hundred words to mix in; several are mixed{f' (default: {default})' if default else ''}",
     )
 
 
