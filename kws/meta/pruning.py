@@ -23,7 +23,7 @@ from .learners import Adaptable, Adapted, Clips, Learner
 from .lessons import Lessons, MetaTraining, clips_of
 from .saliency import Columns, columns_of, hessians, prune_by_hessian, prune_by_score
 from .tasks import Material, Shape
-from .train import VALIDATED, VALIDATION_SEED, check_start, finished
+from .train import VALIDATED, VALIDATION_SEED, best_adaptation, check_start, finished
 
 CRITERIA = {
     "anp": "second-order saliency in networks that are adapted to tasks (Gao et al., CIKM 2021)",
@@ -183,11 +183,16 @@ class Pruning:
         training.run(f"round {number + 1}/{len(self.method.rounds)}", put_aside)
 
     def _finish(self, subject: Adaptable, share: float) -> None:
-        """A round is over: judge it, show it, and write all that it takes to go on from here."""
-        parts = self.material.validation, self.shape, self.learner, self.front_end
+        """A round is over: judge it, show it, and write all that it takes to go on from here.
+
+        How the network is adapted is chosen anew: with few weights left, adapting them can do more harm than good.
+        """
+        learners = [self.learner, *([replace(self.learner, name="anil")] if self.learner.adapts_body else [])]
+        learner = best_adaptation(subject, self.material, self.shape, learners, self.held)
+        parts = self.material.validation, self.shape, learner, self.front_end
         accuracy = float(accuracies(subject, *parts, VALIDATED, VALIDATION_SEED).mean())
         record = {"pruned": asdict(self.method) | {"rounds": list(self.method.rounds)}, "pruned_seed": self.seed}
-        self.held = finished(self.held, subject, self.material, self.learner, record)
+        self.held = finished(self.held, subject, self.material, learner, record)
         left = sum(int((each.layer.weight != 0).sum()) for each in columns_of(subject).values())
         self.rounds.append(Round(share, self.held.model, left, accuracy))
         self.lesson = {}

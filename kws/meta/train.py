@@ -73,7 +73,7 @@ def meta_train(
         files.write_all(out, {"metrics.csv": csv_of(run.history)})
 
     run.run(f"{learner.name}, {shape.text()}", put_aside)
-    learner = with_best_steps(subject, material, shape, learner, start)
+    learner = best_adaptation(subject, material, shape, [learner], start)
     record = {"meta_lessons": asdict(lessons), "meta_shape": asdict(shape), "meta_seed": seed}
     result = finished(start, subject, material, learner, record)
     checkpoint.save(out / BEST, result)
@@ -86,20 +86,19 @@ def check_start(start: Checkpoint, material: Material) -> None:
     start.check(material.task)
 
 
-def with_best_steps(
-    subject: Adaptable, material: Material, shape: Shape, learner: Learner, held: Checkpoint
+def best_adaptation(
+    subject: Adaptable, material: Material, shape: Shape, learners: Sequence[Learner], held: Checkpoint
 ) -> Learner:
-    """`learner` with the number of steps, up to `MOST_STEPS`, after which the loss is least on validation tasks."""
-    if learner.name == "prototypes":
-        return learner
-    asked = replace(learner, steps=MOST_STEPS)
-    parts = subject, material.validation, shape, asked, held.window.front_end
-    losses = losses_by_steps(*parts, VALIDATED, VALIDATION_SEED).mean(0)
-    steps = int(losses.argmin()) + 1
-    print(
-        f"{learner.name}, {shape.text()}: {steps} steps of adaptation, {losses[steps - 1]:.3f} nats on validation tasks"
-    )
-    return replace(learner, steps=steps)
+    """Of `learners` the one, with a number of steps up to `MOST_STEPS`, whose loss is least on validation tasks."""
+    found = []
+    for each in learners:
+        parts = subject, material.validation, shape, replace(each, steps=MOST_STEPS), held.window.front_end
+        losses = np.nan_to_num(losses_by_steps(*parts, VALIDATED, VALIDATION_SEED).mean(0), nan=np.inf)
+        found.append((float(losses.min()), replace(each, steps=int(losses.argmin()) + 1)))
+    loss, best = min(found, key=lambda pair: pair[0])
+    steps = f"{best.steps} steps of adaptation" if best.name != "prototypes" else "means of words"
+    print(f"{best.name}, {shape.text()}: {steps}, {loss:.3f} nats on validation tasks")
+    return best
 
 
 def finished(
