@@ -158,7 +158,6 @@ def picture(found: dict[str, list[dict[str, Any]]]) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", action="append", required=True, metavar="SPEC")
-    parser.add_argument("--beside", action="append", default=[], metavar="SPEC", help="for imitation")
     parser.add_argument("--model", default="res1d-xs", metavar="NAME")
     parser.add_argument("--front-end", metavar="NAME", help="default: the model's")
     parser.add_argument("--learner", default="fomaml", metavar="NAME")
@@ -182,8 +181,7 @@ def main() -> None:
     options = parser.parse_args()
     found = models.find(options.model)
     window = Window(options.front_end or found.front_end, found.context)
-    beside = open_corpora(options.beside) if options.beside else None
-    material = Material(open_corpora(options.data), window, Augmentation(views=VIEWS), 0, beside)
+    material = Material(open_corpora(options.data), window, Augmentation(views=VIEWS), 0)
     learner, lessons = Learner(options.learner), Lessons(options.steps, options.tasks_per_step)
     campaign = Campaign(material, learner, lessons, replace(lessons, steps=options.round_steps), options.out)
     dense = campaign.dense(options.model, 0)

@@ -74,16 +74,6 @@ def clips(count, ways, seed, frames=73, dtype=torch.float32):
 # what there is to learn
 
 
-def test_clips_beside_are_heard_but_for_words_that_judge(material):
-    beside = few_shot_corpus.corpus((*few_shot_corpus.WORDS, "another"))
-    found = Material(few_shot_corpus.corpus(), WINDOW, Augmentation(views=1, invented=0.0), 0, beside)
-    each = 4 * len(few_shot_corpus.SPEAKERS["training"])  # clips of a word
-    words = len(found.words["training"]) + 1
-    assert found.heard.size == material.views.size + each * words + each  # and silence, as much as of a word
-    assert len(found.training.words) == len(material.training.words)
-    assert material.heard is material.views
-
-
 def test_words_are_split_as_the_cards_say():
     """Of the two corpora of words that are known beforehand."""
     for card in ("arabic_speech_commands", "speech_commands"):

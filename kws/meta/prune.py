@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mcu_codegen.errors import InputError
 
-from ..data.everyday import NAME as EVERYDAY
 from ..training import checkpoint, run_options
 from . import tasks
 from .learners import learner_of
@@ -23,13 +22,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "checkpoint", type=Path, metavar="RUN", help="the --out folder of `kws meta train`, or a checkpoint in it"
     )
     configure_material(parser)
-    parser.add_argument(
-        "--beside",
-        action="append",
-        default=[],
-        metavar="SPEC",
-        help=f"clips of any words to imitate the whole network on, too, as '{EVERYDAY}': where --data has few",
-    )
     tasks.configure(parser)
     parser.add_argument(
         "--criterion", default=Method.criterion, metavar="NAME", help=f"of {', '.join(CRITERIA)} (default: %(default)s)"
@@ -85,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     path = checkpoint.of_run(options.checkpoint)
     held = checkpoint.load(path)
     learner, lessons = learner_of(held, path), Lessons(options.steps, options.tasks_per_step)
-    material = material_of(options, held.window, options.beside)
+    material = material_of(options, held.window)
     pruning = Pruning(held, learner, material, tasks.shape_of(options), method, lessons, options.seed, options.out)
     if options.resume and (options.out / STATE).exists():
         pruning.restore()

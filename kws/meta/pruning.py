@@ -111,7 +111,6 @@ class Pruning:
             method,
             lessons,
             seed,
-            material.beside.fingerprint if material.beside else "",
         ]
         self.identity = " ".join(map(str, parts))
 
@@ -167,7 +166,7 @@ class Pruning:
 
     def _imitate(self, number: int) -> None:
         title = f"round {number + 1}/{len(self.method.rounds)}, imitation"
-        parts = self.material.heard, self.method.epochs, (self.seed, 1 + number), title
+        parts = self.material.views, self.method.epochs, (self.seed, 1 + number), title
         self.held = imitated(self.held, self.whole, *parts)
 
     def _teach(self, subject: Adaptable, number: int) -> None:

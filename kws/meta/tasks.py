@@ -20,7 +20,6 @@ from mcu_codegen.errors import InputError
 from ..data import task as corpus_tasks
 from ..data.audio import cache_folder
 from ..data.corpus import Corpus
-from ..data.mixed import mix
 from ..features import Window, cached
 from ..training.recipe import Augmentation, Views, view_clips, views
 from .splits import with_test_speakers, word_splits
@@ -131,12 +130,9 @@ class Material:
     """What a corpus gives: three pools that differ in words and in speakers (`splits`), and an ordinary task of the
     words to learn from, whose speakers are those of the pools."""
 
-    def __init__(
-        self, corpus: Corpus, window: Window, augmentation: Augmentation, seed: int, beside: Corpus | None = None
-    ) -> None:
-        """`beside`: clips that are heard, too, where it does not matter what is said. Raises InputError where the words
-        are too few."""
-        self.window, self.augmentation, self.seed, self.beside = window, augmentation, seed, beside
+    def __init__(self, corpus: Corpus, window: Window, augmentation: Augmentation, seed: int) -> None:
+        """Raises InputError where the words are too few."""
+        self.window, self.augmentation, self.seed = window, augmentation, seed
         self.words = word_splits(corpus.words)
         self.corpus = with_test_speakers(corpus)
         others = (*self.words["validation"], *self.words["testing"])
@@ -146,17 +142,6 @@ class Material:
     def views(self) -> Views:
         """Augmented examples of the ordinary task."""
         return views(self.task, self.window, self.augmentation, self.seed)
-
-    @cached_property
-    def heard(self) -> Views:
-        """The same, where there are clips beside half of it of those; never of a word to choose settings by or to
-        judge by."""
-        if self.beside is None:
-            return self.views
-        others = {*self.words["validation"], *self.words["testing"]}
-        mixed = mix([self.corpus, self.beside])
-        task = corpus_tasks.build(mixed, self.words["training"], sorted(others), length=self.window.length)
-        return views(task, self.window, self.augmentation.of_many_words(), self.seed)
 
     @cached_property
     def training(self) -> Pool:

@@ -153,14 +153,12 @@ def configure_material(parser: argparse.ArgumentParser, default: str | None = SY
     run_options.seed(parser, "everything by chance")
 
 
-def material_of(options: argparse.Namespace, window: Window, beside: Sequence[str] = ()) -> Material:
-    """What the options of `configure_material` describe, for a network with that window; `beside`: corpora of clips of
-    any words."""
+def material_of(options: argparse.Namespace, window: Window) -> Material:
+    """What the options of `configure_material` describe, for a network with that window."""
     if options.views < 1:
         raise InputError(f"--views {options.views}: 1 or more is accepted")
     corpus = open_corpora(options.data or [SYNTHETIC], (), window.length)
-    others = open_corpora(beside, (), window.length) if beside else None
-    return Material(corpus, window, Augmentation(views=options.views), options.seed, others)
+    return Material(corpus, window, Augmentation(views=options.views), options.seed)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -45,7 +45,7 @@ class Augmentation:
     def of_many_words(self) -> Augmentation:
         """Where what matters is that words are told apart, those of _unknown_ too: most of those examples are words as
         somebody said them, and half of all examples are."""
-        return replace(self, unknown=40.0, invented=min(self.invented, 0.1), running=min(self.running, 0.2))
+        return replace(self, unknown=40.0, invented=0.1, running=min(self.running, 0.2))
 
 
 @dataclass(frozen=True)
