@@ -3,8 +3,8 @@
     python benchmarks/new_word.py --data WAVES [--out build/new-word] [--cost]
 
 WAVES holds SpeechCommandsFull, ArabicSpeechCommands and more_audio, as unpack.py writes them. What is finished is in
-OUT and is not done again. The network knows 25 words of Speech Commands, all but the ten core ones, and 20 Arabic ones;
-no word that is taught here is among them, nor in its _unknown_.
+OUT and is not done again. The network knows 25 words of Speech Commands, all but the ten core ones, and 20 Arabic ones,
+and in training tells everyday words apart, too; no word that is taught here is among them, nor in its _unknown_.
 """
 
 from __future__ import annotations
