@@ -275,9 +275,8 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=15)
     parser.add_argument("--out", type=Path, default=Path("build/new-word"))
     options = parser.parse_args()
-    augmentation = Augmentation(options.views).streamed()
-    recipe = replace(Recipe(), epochs=options.epochs, augmentation=augmentation.of_many_words(), every_word=1.0)
-    graph = base(options.data, options.model, recipe, options.out)
+    recipe = replace(Recipe(), epochs=options.epochs, augmentation=Augmentation(options.views).streamed())
+    graph = base(options.data, options.model, recipe.with_every_word(), options.out)
     print(cost(graph), flush=True)
     ear = Ear(graph)
     for shots in SHOTS:

@@ -21,7 +21,7 @@ def identity() -> list[str]:
     found = importlib.util.find_spec("espeakng_loader")
     if found is None or found.origin is None:
         raise InputError(
-            "--data synthetic needs eSpeak NG: pip install 'kws-mcu[synth]', or give a folder of recordings"
+            "--data: synthetic speech needs eSpeak NG: pip install 'kws-mcu[synth]', or give a folder of recordings"
         )
     files = (path for path in Path(found.origin).parent.iterdir() if "espeak-ng" in path.name and path.is_file())
     return [f"{path.name}:{path.stat().st_size}" for path in sorted(files)]

@@ -113,7 +113,7 @@ def opened(name: str, clips: tuple[Clip, ...], parts: Sequence[str], program: Se
     def speak(folder: Path) -> None:
         status = subprocess.run([sys.executable, "-m", *program, str(folder)], check=False).returncode
         if status:
-            raise InputError(f"--data {NAME}: eSpeak NG failed with exit status {status}; its message stands above")
+            raise InputError(f"--data {name}: eSpeak NG failed with exit status {status}; its message stands above")
 
     fingerprint = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     return Corpus(name, clips, _NOISES, fingerprint, lambda: audio.Recordings.open(audio.cached(NAME, parts, speak)))

@@ -111,9 +111,8 @@ def run(options: argparse.Namespace) -> int:
     task = task_options.from_options(options)
     augmentation = Augmentation(views=min(Augmentation.views, epochs))  # an epoch takes one
     augmentation = augmentation.streamed() if options.streaming else augmentation
-    augmentation = augmentation.of_many_words() if options.every_word else augmentation
-    every_word = 1.0 if options.every_word else 0.0
-    recipe = dataclasses.replace(Recipe(), epochs=epochs, augmentation=augmentation, every_word=every_word)
+    recipe = dataclasses.replace(Recipe(), epochs=epochs, augmentation=augmentation)
+    recipe = recipe.with_every_word() if options.every_word else recipe
     gates = GateRecipe(options.keep_macs, size=options.gate_size, steps=options.gate_steps)
     preset = options.front_end or models.find(model).front_end
     teachers = [checkpoint.load(checkpoint.of_run(each)) for each in options.teacher]

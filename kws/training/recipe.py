@@ -64,6 +64,10 @@ class Recipe:
     averaging: float = 0.998  # per step, of the moving average of the weights that is kept in the end
     augmentation: Augmentation = Augmentation()
 
+    def with_every_word(self) -> Recipe:
+        """With the second head, and the examples that it wants."""
+        return replace(self, every_word=1.0, augmentation=self.augmentation.of_many_words())
+
 
 def ramp(done: float, warmup: float, total: float) -> float:
     """The learning rate as a share of the highest: a linear warm-up, then a cosine to zero at `total`."""
