@@ -49,7 +49,7 @@ from mcu_codegen.prove.teaching import instructions
 from mcu_codegen.report import Table
 from mcu_codegen.targets import find
 from mcu_codegen.users.new_words import Row, head_with
-from mcu_codegen.users.teaching import Teacher, hear
+from mcu_codegen.users.teaching import Teaching, hear
 
 ARABIC = "arabic "
 SHOTS, MANY, DRAWS = (5, 10), 50, 3
@@ -80,15 +80,15 @@ def base_task(waves: Path, *others: Corpus) -> Task:
 
 
 def base(waves: Path, model: str, recipe: Recipe, out: Path) -> Graph:
-    """The network, trained with everyday words beside, as integers; words can be taught to it, against those that it
+    """The network, trained with everyday words beside, as integers; words can be taught to it, as those vary that it
     has labels for."""
     path = out / f"{model}.tflite"
     if not path.exists():
         run = out / model
         task = base_task(waves, open_corpus(everyday.NAME))
         held = train.train(task, model, "logmel40-4khz", recipe, 0, run, (run / train.LAST).exists())
-        files.write_whole(path, tflite.write(teachable(quantize(held, task).graph, base_task(waves))))
-    return tflite.read(path)
+        files.write_whole(path, tflite.write(quantize(held, task).graph))
+    return teachable(tflite.read(path), base_task(waves))
 
 
 _WINDOWS = """\
@@ -141,7 +141,7 @@ class Ear:
     def _codes(self, frames: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """Of the windows of int8 `frames` that begin at these bytes."""
         found, starts = (
-            np.empty((len(starts), Teacher.of(self.graph).teaching.features), np.int8),
+            np.empty((len(starts), Teaching.of(self.graph).features), np.int8),
             starts.astype(np.int32),
         )
         self._hear(frames.ctypes.data, starts.ctypes.data, len(starts), found.ctypes.data)
@@ -173,12 +173,12 @@ def ten_words(ear: Ear, waves: Path, shots: int) -> list[float]:
 
     test = [clip for clip in clips if clip.official_test in (*CORE_WORDS, UNKNOWN, SILENCE)]
     said, codes = np.array([clip.official_test for clip in test]), codes_of(test)
-    teacher, labels, found = Teacher.of(ear.graph), len(ear.graph.metadata["labels"]), []
+    teaching, labels, found = Teaching.of(ear.graph), len(ear.graph.metadata["labels"]), []
     for draw in range(DRAWS):
         rng, rows = np.random.default_rng([draw, shots]), []
         for word in CORE_WORDS:
             own = [clip for clip in clips if clip.word == word and clip.split == "training"]
-            rows.append(teacher.learn(codes_of([own[each] for each in rng.choice(len(own), shots, replace=False)])))
+            rows.append(teaching.learn(codes_of([own[each] for each in rng.choice(len(own), shots, replace=False)])))
         scores = head_with(ear.graph, rows).scores(codes)[:, labels:].astype(int)
         others = ~np.isin(said, CORE_WORDS)
         alarms = np.sort(scores[others].max(axis=1))[::-1]
@@ -222,8 +222,7 @@ def spoken_in_noise(word: str, clip: np.ndarray, seed: int) -> Recording:
 
 def in_hours_of_speech(ear: Ear, waves: Path) -> str:
     """Misses over false accepts an hour of each custom word, by clips that taught it; means of draws."""
-    graph, rows, teacher = ear.graph, [], Teacher.of(ear.graph)
-    teacher = replace(teacher, teaching=replace(teacher.teaching, most=MANY))
+    graph, rows, teaching = ear.graph, [], replace(Teaching.of(ear.graph), most=MANY)
     others = [ear.listen(recording) for recording in other_speech(waves)]
     labels = graph.metadata["labels"]
     for word in CUSTOM:
@@ -235,7 +234,7 @@ def in_hours_of_speech(ear: Ear, waves: Path) -> str:
             found = []
             for draw in range(DRAWS):
                 order = np.random.default_rng([draw, 1]).permutation(len(clips))
-                row = teacher.learn(codes[order[:shots]])
+                row = teaching.learn(codes[order[:shots]])
                 heard = [each.heard(graph, row) for each in (*(said[clip] for clip in order[shots:]), *others)]
                 trial = Trial(heard, [*labels, word], [word])
                 usual, curve = trial.point(Decision()).score, trial.curve(Decision())
@@ -259,7 +258,7 @@ def cost(graph: Graph) -> str:
         instructions(graph, clips, target, compiler, f"kws_model_{each}") for each in ("user_learn_word", "invoke")
     ]
     started = time.process_time()
-    Teacher.of(graph).learn(hear(graph, clips)[0])
+    Teaching.of(graph).learn(hear(graph, clips)[0])
     seconds = time.process_time() - started
     return (
         f"learning {counts[0]:,} instructions on {target.name}, {counts[0] / counts[1]:.1f} inferences;"

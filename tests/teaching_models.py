@@ -9,18 +9,25 @@ from gated_models import features, gated_model
 
 from mcu_codegen.graph import Graph
 from mcu_codegen.users.new_words import LastLayer, head_with
-from mcu_codegen.users.regression import Rates
-from mcu_codegen.users.teaching import Teaching, hear
+from mcu_codegen.users.teaching import UNITS, Teaching, hear
 
 
 def teachable_model(seed: int = 0, gates: bool = False, frames: int = 7, **changed: object) -> Graph:
-    """A network that hears all of its labels, silence too, and learns words, fast, by constants that some of `changed`
+    """A network that hears all of its labels, silence too, and learns words, by constants that some of `changed`
     replace."""
     graph = _even(gated_model(seed, frames=frames)[0])
-    negatives, _ = hear(graph, features(graph, 11, seed + 1000))
-    constants = replace(Teaching(3, Rates((4,), (6,)), 3, 2, 2, 5, 3, negatives), **changed)  # type: ignore[arg-type]
+    codes, _ = hear(graph, features(graph, 200, seed + 1000))
     metadata = {key: value for key, value in graph.metadata.items() if gates or key != "gates"}
-    return replace(graph, metadata=metadata | {"teaching": constants.metadata()})
+    return replace(graph, metadata=metadata | {"teaching": (some_teaching(codes, **changed)).metadata()})
+
+
+def some_teaching(codes: np.ndarray, **changed: object) -> Teaching:
+    """By the mean and the covariance of int8 `codes` [N, features]."""
+    covariance = np.cov(codes.astype(np.float64).T) + 50 * np.eye(codes.shape[1])
+    inverse = np.tril(np.linalg.inv(covariance))
+    rows = np.rint(inverse / np.abs(inverse).max() * 127)[np.tril_indices(len(inverse))].astype(np.int8)
+    centre = np.rint(UNITS * (codes.mean(axis=0) + 128)).astype(np.int16)
+    return replace(Teaching(2, 5, 3, 11, 2000, centre, rows, 0), **changed)  # type: ignore[arg-type]
 
 
 def clips_of_a_word(graph: Graph, count: int, seed: int = 0) -> np.ndarray:

@@ -13,10 +13,11 @@ from test_cli import refused
 import kws.cli
 from kws.meta import adapt
 from kws.personalize.enroll import recorded_features
+from mcu_codegen.errors import InputError
 from mcu_codegen.execute.numpy_executor import NumpyExecutor
 from mcu_codegen.formats import tflite
 from mcu_codegen.users.new_words import LastLayer
-from mcu_codegen.users.teaching import Teacher, Teaching, hear
+from mcu_codegen.users.teaching import Teaching, hear
 from mcu_codegen.users.user import User
 
 SECOND = 49  # frames
@@ -63,30 +64,57 @@ def run(*arguments: object) -> int:
     return kws.cli.main(["meta", "adapt", *map(str, arguments)])
 
 
-def test_what_words_are_learnt_against_comes_from_the_data(model, data, clips, tmp_path, capsys) -> None:
+def test_what_words_are_learnt_by_comes_from_the_data(model, data, clips, tmp_path, capsys) -> None:
     plain = tflite.read(model)
     del plain.metadata["teaching"]
     (tmp_path / "plain.tflite").write_bytes(tflite.write(plain))
     assert run(tmp_path / "plain.tflite", "--data", data, "-o", tmp_path / "ready.tflite") == 0
     ready = tflite.read(tmp_path / "ready.tflite")
-    negatives = Teaching.of(ready).negatives
-    assert len(negatives) == len(WORDS) + 1  # and silence
-    heard, _ = hear(plain, recorded_features([data / f"bird{number}.wav" for number in range(4)], plain))
-    assert np.rint(heard.mean(axis=0)).astype(np.int8).tolist() in negatives.tolist()
+    assert f"as {len(WORDS) + 1} words of {data} vary" in capsys.readouterr().out  # and silence
+    teaching = Teaching.of(ready)
+    assert np.abs(teaching.inverse.astype(int)).max() >= 64 and teaching.centre.max() > 0
     plain_word = ["meta", "adapt", tmp_path / "plain.tflite", "--word", "a", clips[0], "-o", tmp_path / "x"]
-    assert "plain.tflite: it lacks what words are learnt against" in refused(capsys, "kws", *plain_word)
+    assert "plain.tflite: it lacks what words are learnt by" in refused(capsys, "kws", *plain_word)
     both = run(tmp_path / "plain.tflite", "--word", "fan", *clips[:5], "--data", data, "-o", tmp_path / "a.tflite")
     assert both == run(tmp_path / "ready.tflite", "--word", "fan", *clips[:5], "-o", tmp_path / "b.tflite") == 0
     assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
     assert run(tmp_path / "plain.tflite", "--data", data, "--exclude", "bird", "-o", tmp_path / "less.tflite") == 0
-    assert len(Teaching.of(tflite.read(tmp_path / "less.tflite")).negatives) < len(negatives)
+    less = Teaching.of(tflite.read(tmp_path / "less.tflite"))
+    assert less.metadata() != teaching.metadata()
+
+
+def test_a_row_is_the_discriminant() -> None:
+    """Of words with one covariance: the integers have the formula's direction and length."""
+    graph, rng = teachable_model(), np.random.default_rng(0)
+    mixing, size = rng.normal(0, 4, (16, 16)), 16
+
+    def words(count: int, middle: np.ndarray) -> np.ndarray:
+        return np.clip(np.rint(middle + rng.normal(size=(count, size)) @ mixing), -128, 127).astype(np.int8)
+
+    heard = [words(60, rng.normal(0, 20, size)) for _ in range(20)]
+    teaching = adapt.discriminant(graph, heard)
+    clips = words(10, rng.normal(0, 20, size))
+    row = teaching.learn(clips)
+    covariance = mixing.T @ mixing
+    covariance += adapt.DEFAULTS.shrinkage * np.diag(covariance).mean() * np.eye(size)
+    centre = np.mean([codes.mean(axis=0) for codes in heard], axis=0)
+    wanted = np.linalg.solve(covariance, clips.mean(axis=0) - centre)
+    cosine = row.weights @ wanted / np.linalg.norm(row.weights) / np.linalg.norm(wanted)
+    assert cosine > 0.98  # the covariance is that of 1,200 clips, in int8
+    last = LastLayer.of(graph)
+    weights = graph.tensors[graph.main.operators[last.dense].inputs[1]].quantization
+    logit = graph.tensors[last.features].scale * max(weights.scale)
+    length = np.linalg.norm(row.weights) / (np.linalg.norm(wanted) * adapt.DEFAULTS.sureness / logit)
+    assert 0.9 < length < 1.1
+    with pytest.raises(InputError, match="model 'model': to its last layer all clips of a word are the same"):
+        adapt.discriminant(graph, [np.repeat(codes[:1], 5, axis=0) for codes in heard])
 
 
 def test_a_model_with_the_word(model, clips, tmp_path, capsys) -> None:
     assert run(model, "--word", "lights", *clips[:4], "-o", tmp_path / "own.tflite") == 0
     assert "'lights' learnt from 4 clips" in capsys.readouterr().out
     graph, own = tflite.read(model), tflite.read(tmp_path / "own.tflite")
-    row = Teacher.of(graph).learn(hear(graph, recorded_features(clips[:4], graph))[0])
+    row = Teaching.of(graph).learn(hear(graph, recorded_features(clips[:4], graph))[0])
     dense = own.main.operators[LastLayer.of(own).dense]
     assert np.array_equal(own.tensors[dense.inputs[1]].data[-1], row.weights)
     assert own.metadata["labels"][-1] == "lights"

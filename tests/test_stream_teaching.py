@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from teaching_models import some_teaching
 from test_stream import babble, small_pipeline
 
 from mcu_codegen import cli
@@ -16,8 +17,7 @@ from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph, Quantization, Tensor
 from mcu_codegen.listen.pipeline import Pipeline
 from mcu_codegen.users.new_words import with_words
-from mcu_codegen.users.regression import Rates
-from mcu_codegen.users.teaching import Teacher, Teaching, hear
+from mcu_codegen.users.teaching import Teaching, hear
 
 _TAUGHT = """\
 #include "kws_frontend.h"
@@ -30,7 +30,6 @@ int32_t run(const int8_t *inputs, int32_t clips, const int16_t *audio, int32_t h
 int32_t run(const int8_t *inputs, int32_t clips, const int16_t *audio, int32_t hops, uint32_t *found)
 {
     static kws_model_clips heard;
-    static kws_model_teacher teacher;
     static kws_model_user user;
     kws_decision_detection detection;
     int32_t count = 0;
@@ -39,7 +38,7 @@ int32_t run(const int8_t *inputs, int32_t clips, const int16_t *audio, int32_t h
         kws_model_user_hear_word(&heard, inputs + clip * KWS_MODEL_INPUT_BYTES);
     }
     kws_model_user_reset(&user);
-    if (kws_model_user_learn_word(&teacher, &heard, &user) != KWS_MODEL_TEACH_DONE) {
+    if (kws_model_user_learn_word(&heard, &user) != KWS_MODEL_TEACH_DONE) {
         return -1;
     }
     stream_reset();
@@ -56,20 +55,19 @@ int32_t run(const int8_t *inputs, int32_t clips, const int16_t *audio, int32_t h
 """
 
 
-def teachable(graph: Graph, negatives: np.ndarray) -> Graph:
-    """`graph` with a bias in its last layer, which a word needs, and what words are learnt against."""
+def teachable(graph: Graph, codes: np.ndarray) -> Graph:
+    """`graph` with a bias in its last layer, which a word needs, and what words are learnt by, of int8 `codes`."""
     operators, dense = list(graph.main.operators), 1
     weights = graph.tensors[operators[dense].inputs[1]]
     assert weights.quantization is not None
     scales = Quantization(tuple(0.4 * scale for scale in weights.quantization.scale), (0,) * weights.shape[0])
     bias = Tensor("bias", weights.shape[:1], "int32", scales, np.zeros(weights.shape[0], np.int32))
     operators[dense] = replace(operators[dense], inputs=(*operators[dense].inputs[:2], len(graph.tensors)))
-    teaching = Teaching(4, Rates((4,), (6,)), 3, 2, 2, 5, 2, negatives)
     return replace(
         graph,
         tensors=[*graph.tensors, bias],
         entries=[replace(graph.main, operators=operators)],
-        metadata=graph.metadata | {"teaching": teaching.metadata()},
+        metadata=graph.metadata | {"teaching": some_teaching(codes).metadata()},
     )
 
 
@@ -78,9 +76,9 @@ def test_words_that_are_taught_are_heard(tmp_path: Path) -> None:
     features = np.lib.stride_tricks.sliding_window_view(pipeline.run(audio).features, pipeline.context, axis=0)
     windows = np.ascontiguousarray(features[::23].transpose(0, 2, 1))[:, np.newaxis, ..., np.newaxis]
     codes, silent = hear(pipeline.graph, windows)
-    graph = teachable(pipeline.graph, codes[-8:])
+    graph = teachable(pipeline.graph, codes)
     clips = windows[~silent][:3]
-    row = Teacher.of(graph).learn(hear(graph, clips)[0])
+    row = Teaching.of(graph).learn(hear(graph, clips)[0])
     expected = Pipeline.of(with_words(graph, [row], ["cup"])).run(audio).detections
     new = len(graph.metadata["labels"])
     assert {detection.label for detection in expected} > {new}, "the word and others are detected"

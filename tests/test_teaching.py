@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,7 @@ from mcu_codegen.users.bake import bake
 from mcu_codegen.users.blob import Kind, Status, blob, blob_bytes, read_blob
 from mcu_codegen.users.gates import groups, open_channels
 from mcu_codegen.users.new_words import LastLayer, Row, with_words
-from mcu_codegen.users.regression import Rates
-from mcu_codegen.users.teaching import Teacher, Teaching, hear
+from mcu_codegen.users.teaching import Teaching, head_of_new_word, hear
 from mcu_codegen.users.user import User
 
 
@@ -34,47 +35,39 @@ def model():
     return teachable_model()
 
 
-def test_one_step_by_hand(model) -> None:
-    """Of a blank row: the new label's score beside the others', and what its error does."""
-    taught = teachable_model(epochs=1, negatives=Teaching.of(model).negatives[:2], turn=2, margin=1)
-    teacher = Teacher.of(taught)
-    clips = clips_of_a_word(taught, 2)
-    weights, bias = np.zeros(teacher.teaching.features, np.int64), 0
-    for codes, target in ((taught_negative, -128) for taught_negative in teacher.teaching.negatives):
-        weights, bias = _step(teacher, weights, bias, codes, target)
-    weights, bias = _step(teacher, weights, bias, clips[0], 127)
-    row = teacher.learn(clips)
-    assert np.array_equal(row.weights, (weights + 128) >> 8) and row.bias == (bias + 128) >> 8
-    assert np.any(row.weights)
-
-
-def _step(teacher: Teacher, weights: np.ndarray, bias: int, codes: np.ndarray, target: int) -> tuple[np.ndarray, int]:
-    """Masters after one sample."""
-    head = teacher.head
-    head = replace(
-        head,
-        weights=np.vstack([head.weights[:-1], (weights + 128) >> 8]).astype(np.int8),
-        bias=np.append(head.bias[:-1], (bias + 128) >> 8).astype(np.int32),
-    )
-    error = int(head.scores(codes[np.newaxis])[0, -1]) - target
-    down, up = teacher.teaching.rates.weights[0], teacher.teaching.rates.biases[0]
-    moved = weights - ((error * (codes.astype(np.int64) - head.zero_point) + (1 << down >> 1)) >> down)
-    return np.clip(moved, -127 << 8, 127 << 8), int(np.clip(bias - (error << up), -1 << 30, 1 << 30))
+def test_by_hand(model) -> None:
+    """Two clips, in fractions: the row is the discriminant, rounded, and its bias lies half-way, and the offset on."""
+    teaching, clips = Teaching.of(model), clips_of_a_word(model, 2)
+    row, zero = teaching.learn(clips), teaching.zero_point
+    mean = [math.floor(Fraction(16 * (int(a) + int(b) + 256), 2) + Fraction(1, 2)) for a, b in clips.T]
+    entries = iter(teaching.inverse.tolist())
+    lower = [[next(entries) for _ in range(row_ + 1)] for row_ in range(teaching.features)]
+    weights = []
+    for i in range(teaching.features):
+        line = [lower[max(i, j)][min(i, j)] for j in range(teaching.features)]
+        exact = sum(a * (m - int(c)) for a, m, c in zip(line, mean, teaching.centre, strict=True))
+        weights.append(min(max(math.floor(Fraction(exact, 1 << teaching.shift) + Fraction(1, 2)), -127), 127))
+    assert row.weights.tolist() == weights and len(set(weights)) > 8
+    between = [Fraction(m + int(c), 32) - 128 - zero for m, c in zip(mean, teaching.centre, strict=True)]
+    exact_bias = teaching.offset - sum(w * b for w, b in zip(weights, between, strict=True))
+    assert abs(row.bias - exact_bias) <= Fraction(1, 2)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_word_is_told_from_what_it_is_not(seed: int) -> None:
-    model = teachable_model(2, epochs=40)
-    teacher, clips = Teacher.of(model), clips_of_a_word(model, 9, seed)
-    own = LastLayerOf(model, teacher.learn(clips[:5]))
-    assert np.all(own.best(clips) == 6) and not np.any(own.best(teacher.teaching.negatives) == 6)
+    """Of unheard clips, and of those by which other words are known."""
+    model = teachable_model(2)
+    teaching, clips = Teaching.of(model), clips_of_a_word(model, 9, seed)
+    own = LastLayerOf(model, teaching.learn(clips[:5]))
+    others, _ = hear(model, features(model, 100, 1002))
+    assert np.all(own.best(clips) == 6) and np.mean(own.best(others) == 6) < 0.1
 
 
 class LastLayerOf:
     """The last layer of a model with one more word, on features."""
 
     def __init__(self, model: Any, row: Row) -> None:
-        head = Teacher.of(model).head
+        head = head_of_new_word(model)
         weights, bias = np.vstack([head.weights[:-1], row.weights]), np.append(head.bias[:-1], row.bias)
         self.head = replace(head, weights=weights.astype(np.int8), bias=bias.astype(np.int32))
 
@@ -119,7 +112,7 @@ def test_one_scale_for_all_weights(model) -> None:
     product = float(np.float32(scale * tensors[last.features].scale))
     tensors[bias] = replace(tensors[bias], quantization=Quantization((product,), (0,)))
     whole, clips = replace(model, tensors=tensors), clips_of_a_word(model, 5)
-    adapted = with_words(whole, [Teacher.of(whole).learn(clips)], ["new"])
+    adapted = with_words(whole, [Teaching.of(whole).learn(clips)], ["new"])
     again = tflite.read_bytes(tflite.write(adapted), "adapted")
     assert again.tensors[again.main.operators[LastLayer.of(again).dense].inputs[1]].quantization.per_tensor
 
@@ -136,7 +129,7 @@ def test_the_file_holds_clips_and_rows(model, tmp_path: Path) -> None:
     status, content = read_blob(model, again.blob(model))
     assert status is Status.OK and content.words == [True, True, False, True, False, False]
     for row, clips in zip(content.new_words, (first, second), strict=True):  # neither knows of the other
-        wanted = Teacher.of(model).learn(clips)
+        wanted = Teaching.of(model).learn(clips)
         assert np.array_equal(row.weights, wanted.weights) and row.bias == wanted.bias
     assert len(again.blob(model)) < blob_bytes(model)
 
@@ -148,7 +141,7 @@ def test_gates_and_words() -> None:
     heard = features(model, 9)
     clips, _ = hear(model, heard, gates)
     assert not np.array_equal(clips, hear(model, heard)[0])
-    adapted = with_words(model, [Teacher.of(model).learn(clips[:5])], ["lights"])
+    adapted = with_words(model, [Teaching.of(model).learn(clips[:5])], ["lights"])
     baked = bake(adapted, gates)
     values = NumpyExecutor(adapted, open_channels(adapted, gates)).run([heard])
     found = NumpyExecutor(baked).run([heard])
@@ -165,33 +158,34 @@ def test_silence_is_named(model) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"epochs": 0}, "epochs: found 0; 1 to 255 is accepted"),
-        ({"rate": [17, 0]}, "rate: found 17"),
-        ({"rate": [1]}, "rate: found .* a list of 2"),
+        ({"shift": 31}, "shift: found 31; 0 to 30 is accepted"),
+        ({"offset": 1 << 23}, "offset: found 8388608"),
         ({"fewest": 6}, "fewest: found 6; up to 5"),
-        ({"turn": 12}, "negatives: found 11; 12, a turn, to 255 are accepted"),
-        ({"negatives": ["00", "xy"]}, "negatives: damaged"),
-        ({"negatives": ["0011", "22"]}, "negatives: damaged"),
-        ({"negatives": ["0011", "2233"]}, "negatives: found 2 features; 16 are accepted"),
-        ({"more": 1}, "an object of epochs, margin"),
+        ({"centre": "00xy"}, "centre: damaged"),
+        ({"centre": "000"}, "centre: damaged"),
+        ({"centre": 5}, "centre: damaged"),
+        ({"centre": "0011" * 15}, "centre: found 15 numbers; 16 are accepted"),
+        ({"centre": "ffff" * 16}, "centre: found -1 to -1; 0 to 4080 are accepted"),
+        ({"inverse": "00" * 137}, "inverse: found 137 numbers; 136 are accepted"),
+        ({"more": 1}, "found .*more; an object of fewest, most"),
     ],
 )
 def test_odd_constants_are_refused(model, changed: dict[str, Any], message: str) -> None:
     odd = replace(model, metadata=model.metadata | {"teaching": model.metadata["teaching"] | changed})
     with pytest.raises(InputError, match=f"^model 'model': teaching: .*{message}"):
-        Teacher.of(odd)
+        Teaching.of(odd)
 
 
 def test_models_without_such_an_end_are_refused() -> None:
     exits = exit_model()
     with pytest.raises(InputError, match="model 'model': it has early exits"):
-        Teacher.of(replace(exits, metadata=exits.metadata | {"teaching": {}}))
+        Teaching.of(replace(exits, metadata=exits.metadata | {"teaching": {}}))
     model = teachable_model()
     last = LastLayer.of(model)
     operators = model.main.operators[: last.softmax]
     logits = replace(model, entries=[replace(model.main, outputs=(last.logits,), operators=operators)])
     with pytest.raises(InputError, match=r"model 'model': .* is written by FULLY_CONNECTED; SOFTMAX is accepted"):
-        Teacher.of(logits)
+        Teaching.of(logits)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +253,9 @@ def test_damaged_blobs_are_refused(model) -> None:
 
 
 def test_saturation(model) -> None:
-    """The greatest rates end at the greatest codes."""
-    greedy = teachable_model(rates=Rates((0,), (20,)), epochs=2)
-    row = Teacher.of(greedy).learn(clips_of_a_word(greedy, 3))
-    assert np.abs(row.weights).max() == 127 and abs(row.bias) <= 1 << 22
+    """The least shift ends at the greatest codes; the greatest, at none."""
+    greedy, clips = teachable_model(shift=0, offset=1 << 22), clips_of_a_word(model, 3)
+    row = Teaching.of(greedy).learn(clips)
+    assert set(np.abs(row.weights.astype(int))) == {127} and abs(row.bias) <= 1 << 22
+    shy = Teaching.of(teachable_model(shift=30, offset=5)).learn(clips)
+    assert not shy.weights.any() and shy.bias == 5

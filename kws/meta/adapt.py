@@ -15,8 +15,8 @@ from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Graph
 from mcu_codegen.users.blob import user_groups
 from mcu_codegen.users.new_words import LastLayer, with_words
-from mcu_codegen.users.regression import rates_of
-from mcu_codegen.users.teaching import Teacher, Teaching, can_be_taught, head_of_new_word, hear
+from mcu_codegen.users.regression import MOST_BIAS
+from mcu_codegen.users.teaching import MOST_SHIFT, UNITS, Teaching, can_be_taught, head_of_new_word, hear
 from mcu_codegen.users.user import User
 
 from ..data import task_options
@@ -29,11 +29,10 @@ from ..training.inference import length_of, window_of
 class Settings:
     """How words are learnt; chosen on validation words."""
 
-    averaged: int = 30  # clips of a word that is none of the user's
-    epochs: int = 20
-    rate: float = 0.02  # the step of a real weight over its gradient
-    margin: int = 4  # the least error that teaches, in 1/256 of probability
-    turn: int = 4  # negatives for each clip
+    clips: int = 60  # of each word, by which words are known to vary
+    shrinkage: float = 2.0  # of their covariance towards one variance, in parts of the mean variance
+    sureness: float = 0.14  # of the discriminant; 1 if words were normally distributed, and seen in the training data
+    offset: float = 2.0  # of the logit of a word
     fewest: int = 3
     most: int = 10
     words: int = 4
@@ -43,39 +42,58 @@ DEFAULTS = Settings()
 
 
 def teachable(graph: Graph, task: Task, settings: Settings = DEFAULTS) -> Graph:
-    """`graph` with what a word is learnt against in its metadata: for each word in the training clips of `task`, those
-    of _unknown_ and silence too, the mean of the features that the last layer reads, in an order of chance.
+    """`graph` with what words are learnt by in its metadata: how the words in the training clips of `task` vary, those
+    of _unknown_ and silence too, as the last layer hears them.
 
-    Raises InputError where a word cannot be learnt by its last layer, or there are too many words.
+    Raises InputError where a word cannot be learnt by the last layer, or all clips are the same to it.
     """
     head_of_new_word(graph)
-    rng, means = np.random.default_rng(0), []
-    for word in rng.permutation(np.unique(task.training.words)):
-        rows = rng.permutation(np.flatnonzero(task.training.words == word))[: settings.averaged]
-        heard = window_of(graph).extract(task.training.audio[np.sort(rows)])
-        means.append(hear(graph, heard[:, np.newaxis, ..., np.newaxis])[0].mean(axis=0))
+    rng, heard = np.random.default_rng(0), []
+    for word in np.unique(task.training.words):
+        rows = rng.permutation(np.flatnonzero(task.training.words == word))[: settings.clips]
+        clips = window_of(graph).extract(task.training.audio[np.sort(rows)])
+        heard.append(hear(graph, clips[:, np.newaxis, ..., np.newaxis])[0])
+    ready = replace(graph, metadata=graph.metadata | {"teaching": discriminant(graph, heard, settings).metadata()})
+    Teaching.of(ready)
+    return ready
+
+
+def discriminant(graph: Graph, heard: Sequence[np.ndarray], settings: Settings = DEFAULTS) -> Teaching:
+    """By int8 features [N, features] of each word: linear discriminant analysis with one covariance for all words, and
+    equal priors but for the offset.
+
+    A row of weights is the inverse of that covariance times a word's distance from the centre; here it is scaled for
+    the last layer of `graph`. Raises InputError where the features never vary inside a word.
+    """
+    means = np.stack([codes.mean(axis=0) for codes in heard])
+    apart = np.concatenate([codes - mean for codes, mean in zip(heard, means, strict=True)])
+    covariance = apart.T @ apart / max(len(apart) - len(means), 1)
+    variance = float(np.diag(covariance).mean())
+    if variance == 0:
+        raise InputError(f"model '{graph.name}': to its last layer all clips of a word are the same")
     last = LastLayer.of(graph)
     weights = graph.tensors[graph.main.operators[last.dense].inputs[1]].quantization
     assert weights is not None
-    rates = rates_of(settings.rate, graph.tensors[last.features].scale, np.array([max(weights.scale)]))
-    teaching = Teaching(
-        settings.epochs,
-        rates,
-        settings.margin,
-        settings.turn,
+    logit = graph.tensors[last.features].scale * max(weights.scale)  # of one unit of an accumulator
+    inverse = np.linalg.inv(covariance + settings.shrinkage * variance * np.eye(len(covariance)))
+    real = inverse[np.tril_indices(len(inverse))] * settings.sureness / logit / UNITS
+    most = 127 / float(np.abs(real).max())  # beyond which int8 does not reach
+    shift = min(max(int(np.floor(np.log2(most))), 0), MOST_SHIFT)
+    return Teaching(
         settings.fewest,
         settings.most,
         settings.words,
-        np.rint(means).astype(np.int8),
+        shift,
+        int(np.clip(np.rint(settings.offset / logit), -MOST_BIAS, MOST_BIAS)),
+        np.rint(UNITS * (means.mean(axis=0) + 128)).astype(np.int16),
+        np.rint(real * min(2.0**shift, most)).astype(np.int8),
+        graph.tensors[last.features].zero_point,
     )
-    ready = replace(graph, metadata=graph.metadata | {"teaching": teaching.metadata()})
-    Teacher.of(ready)
-    return ready
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "Without --word: give MODEL what words are learnt against, chosen among the clips of --data, and write it to"
+        "Without --word: give MODEL what words are learnt by, measured in the clips of --data, and write it to"
         " --output. Such a model can be taught words, here and on a board."
     )
     parser.add_argument("model", type=Path, metavar="MODEL.tflite", help="an int8 model of `kws quantize`")
@@ -89,7 +107,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--data",
         action="append",
         metavar="SPEC",
-        help="what MODEL was trained on, as `kws train` takes it: where what is not the word comes from",
+        help="what MODEL was trained on, as `kws train` takes it: how words vary",
     )
     parser.add_argument(
         "--exclude", type=task_options.word_list, default=[], metavar="A,B", help="words of --data that are not used"
@@ -114,10 +132,10 @@ def run(options: argparse.Namespace) -> int:
     if options.data:
         graph = teachable(graph, _task(options, graph))
     if not can_be_taught(graph):
-        raise InputError(f"{options.model}: it lacks what words are learnt against; --data chooses it")
+        raise InputError(f"{options.model}: it lacks what words are learnt by; --data measures it")
     if options.user is not None:
         return _teach_user(options.user, graph, name, clips)
-    row = Teacher.of(graph).learn(_heard(clips, graph))
+    row = Teaching.of(graph).learn(_heard(clips, graph))
     files.write_whole(options.output, tflite.write(with_words(graph, [row], [name])))
     print(f"{options.output}: '{name}' learnt from {len(clips)} clips")
     return 0
@@ -128,10 +146,10 @@ def _prepare(options: argparse.Namespace, graph: Graph) -> int:
         raise InputError("--user: accepted with --word")
     if not options.data or options.output is None:
         raise InputError("without --word, --data and --output are needed")
-    ready = teachable(graph, _task(options, graph))
-    files.write_whole(options.output, tflite.write(ready))
-    count = len(Teaching.of(ready).negatives)
-    print(f"{options.output}: words can be taught to it, learnt against {count} words of {', '.join(options.data)}")
+    task = _task(options, graph)
+    files.write_whole(options.output, tflite.write(teachable(graph, task)))
+    count = len(np.unique(task.training.words))
+    print(f"{options.output}: words can be taught to it, as {count} words of {', '.join(options.data)} vary")
     return 0
 
 

@@ -225,6 +225,7 @@ int name_learner_step(name_learner *learner)
     }
     of = &heads[learner->exit];
     self.of = of;
+    self.rates = &head_rates[learner->exit];
     self.master_weights = learner->weights;
     self.master_biases = learner->biases;
     self.weights = learner->user->weights + of->first_weight;

@@ -1,4 +1,4 @@
-"""Words that are taught on the board, as C: clips kept, a row learnt from them, and the network that has it.
+"""Words that are taught on the board, as C: the sum of their clips, a row learnt from it, and the network that has it.
 
 `users.teaching` specifies it. The network is the model's with two outputs more (`with_last_layer`), the features and
 the logits of its last layer; all that new words need beside it is in the files here.
@@ -13,10 +13,10 @@ import numpy as np
 from ..graph import Entry, Graph
 from ..listen.decision import SILENCE
 from ..users.blob import labels_of
-from ..users.new_words import LastLayer, head_with
-from ..users.regression import Head
-from ..users.teaching import Teacher
-from .regression import regression
+from ..users.new_words import LastLayer
+from ..users.regression import MOST_BIAS, MOST_WEIGHT, Head
+from ..users.teaching import UNIT_BITS, UNITS, Teaching, head_of_new_word
+from .answers import answers
 from .text import Origin, array, personal_files
 
 
@@ -30,7 +30,7 @@ def with_last_layer(model: Graph) -> Graph:
 def labels_with_new_words(model: Graph) -> list[str]:
     """The labels of `model`, and names for those of the words to come."""
     names, taken = [], set(labels := labels_of(model))
-    for number in range(1, Teacher.of(model).teaching.words + 1):
+    for number in range(1, Teaching.of(model).words + 1):
         name = f"new word {number}"
         names.append(name if name not in taken else f"{name} of a user")
     return [*labels, *names]
@@ -44,21 +44,25 @@ def emit_teaching(
 
     `name` and `arena` are those of the network's C. Raises InputError where the model can be taught no words.
     """
-    teacher, labels = Teacher.of(model), labels_of(model)
-    teaching, memory = teacher.teaching, arena == "caller"
-    logits = head_with(model, []).logits(teaching.negatives)
+    teaching, labels, memory = Teaching.of(model), labels_of(model), arena == "caller"
     values = {
-        "core": regression(name, [_last_row(teacher.head)], [teaching.rates]),
-        "negatives": array("int8_t", "negatives", teaching.negatives, about="Features of what is not the word."),
-        "logits": array("int8_t", "negative_logits", logits, about="And the logits of the factory's labels there."),
-        "count": str(len(teaching.negatives)),
+        "core": answers(name, [_last_row(head_of_new_word(model))]),
+        "centre": array("int16_t", "centre", teaching.centre, about=f"Mean of all words, in 1/{UNITS} of a code."),
+        "inverse": array(
+            "int8_t", "inverse", teaching.inverse, about="Inverse covariance inside words, lower triangle."
+        ),
+        "units": str(UNITS),
+        "halves": str(UNIT_BITS + 1),
+        "shift": str(teaching.shift),
+        "half": str(1 << teaching.shift >> 1),
+        "offset": str(teaching.offset),
+        "origin": str(2 * UNITS * (teaching.zero_point + 128)),
+        "most_weight": str(MOST_WEIGHT),
+        "most_bias": str(MOST_BIAS),
         "labels": str(len(labels)),
         "silence": str(labels.index(SILENCE) if SILENCE in labels else -1),
         "fewest": str(teaching.fewest),
         "most": str(teaching.most),
-        "epochs": str(teaching.epochs),
-        "margin": str(teaching.margin),
-        "turn": str(teaching.turn),
         "parameter": "void *memory, " if memory else "",
         "argument": "memory, " if memory else "",
         "input": f"{model.tensors[model.main.inputs[0]].dtype}_t",
@@ -88,39 +92,21 @@ _HEADER = """
 /* What is kept of the clips of a word while it is taught. */
 typedef struct {
     int32_t count; /* of clips; 0 before the first */
-    int8_t features[NAME_TEACHING_CLIPS][NAME_USER_FEATURES];
-    int8_t logits[NAME_TEACHING_CLIPS][$labels$];
+    uint16_t sums[NAME_USER_FEATURES]; /* of their features, counted from -128 */
 } name_clips;
 
 /* Run the network on a clip of the word, and keep what the word is learnt from. Returns how many are kept by now;
-   -1 where the network hears silence, or there is room for no more, and nothing is kept. */
+   -1 where the network hears silence, or NAME_TEACHING_CLIPS are kept already, and this one is not. */
 int32_t name_user_hear_word($parameter$name_clips *clips, const $input$ *input);
 
 /* What learning returns. */
 #define NAME_TEACH_DONE 0
-#define NAME_TEACH_MORE 1 /* steps are to come */
-#define NAME_TEACH_TOO_FEW 2 /* clips: fewer than $fewest$ */
-#define NAME_TEACH_FULL 3 /* the user has NAME_USER_NEW_WORDS words already */
+#define NAME_TEACH_TOO_FEW 1 /* clips: fewer than $fewest$ */
+#define NAME_TEACH_FULL 2 /* the user has NAME_USER_NEW_WORDS words already */
 
-/* Learning on its way; nothing in it need be kept. */
-typedef struct {
-    const name_clips *clips;
-    name_user *user;
-    int32_t epoch;
-    int32_t bias; /* of the word's row, and its weights */
-    int32_t master_bias;
-    int16_t master_weights[NAME_USER_FEATURES];
-    int8_t weights[NAME_USER_FEATURES];
-} name_teacher;
-
-/* Give `user` the word in `clips`, the next of hers: all steps at once. Until the last of them she is as before, so
-   that nothing is lost by an interruption; she may be in use meanwhile. */
-int name_user_learn_word(name_teacher *teacher, const name_clips *clips, name_user *user);
-
-/* The same step by step: NAME_TEACH_MORE where it has begun, and then NAME_TEACH_MORE until NAME_TEACH_DONE. A step is
-   one epoch. Clips and user must stay as they are meanwhile. */
-int name_teacher_begin(name_teacher *teacher, const name_clips *clips, name_user *user);
-int name_teacher_step(name_teacher *teacher);
+/* Give `user` the word in `clips`, the next of hers. Until the end she is as before, so that nothing is lost by an
+   interruption; she may be in use meanwhile. */
+int name_user_learn_word(const name_clips *clips, name_user *user);
 
 /* Run the network with the words of `user`: scores of the model's labels, then of her words; -128 where she has none.
    Without any words of hers they are the model's own scores, bit for bit. */
@@ -137,116 +123,64 @@ _SOURCE = """\
 #define LABELS $labels$ /* of the model */
 
 $core$
-$negatives$
-$logits$
+$centre$
+$inverse$
 int32_t name_user_hear_word($parameter$name_clips *clips, const $input$ *input)
 {
-    int8_t scores[LABELS];
+    int8_t scores[LABELS], logits[LABELS], features[NAME_USER_FEATURES];
     int32_t best = 0;
 
     if (clips->count >= NAME_TEACHING_CLIPS) {
         return -1;
     }
-    name_invoke($argument$input, scores, clips->features[clips->count], clips->logits[clips->count]);
+    name_invoke($argument$input, scores, features, logits);
     for (int32_t label = 1; label < LABELS; label++) {
         best = scores[label] > scores[best] ? label : best;
     }
     if (best == $silence$) {
         return -1;
     }
+    for (int32_t i = 0; i < NAME_USER_FEATURES; i++) {
+        clips->sums[i] = (uint16_t)((clips->count == 0 ? 0 : clips->sums[i]) + features[i] + 128);
+    }
     clips->count++;
     return clips->count;
 }
 
-int name_teacher_begin(name_teacher *teacher, const name_clips *clips, name_user *user)
+static int32_t saturated(int32_t value, int32_t most)
 {
+    return value < -most ? -most : value > most ? most : value;
+}
+
+int name_user_learn_word(const name_clips *clips, name_user *user)
+{
+    int16_t apart[NAME_USER_FEATURES]; /* from the centre */
+    int32_t half_way = 0;
+    int8_t *weights;
+
     if (clips->count < $fewest$) {
         return NAME_TEACH_TOO_FEW;
     }
     if (user->new_words >= NAME_USER_NEW_WORDS) {
         return NAME_TEACH_FULL;
     }
-    teacher->clips = clips;
-    teacher->user = user;
-    teacher->epoch = 0;
-    teacher->bias = teacher->master_bias = 0;
+    weights = user->new_weights[user->new_words];
     for (int32_t i = 0; i < NAME_USER_FEATURES; i++) {
-        teacher->master_weights[i] = 0;
-        teacher->weights[i] = 0;
+        apart[i] = (int16_t)(($units$ * clips->sums[i] + clips->count / 2) / clips->count - centre[i]);
     }
-    return NAME_TEACH_MORE;
-}
-
-static void center(const int8_t *codes, int16_t *x)
-{
     for (int32_t i = 0; i < NAME_USER_FEATURES; i++) {
-        x[i] = (int16_t)(codes[i] - heads[0].zero_point);
-    }
-}
+        int32_t sum = $half$, at = i * (i + 1) / 2;
 
-/* One step: the word's score beside those of the model's labels is to be `target`. */
-static void learn_from(const pupil *self, const int8_t *features, const int8_t *logits, int32_t target)
-{
-    int16_t x[NAME_USER_FEATURES], error;
-    int8_t scores[LABELS + 1];
-
-    center(features, x);
-    for (int32_t label = 0; label < LABELS; label++) {
-        scores[label] = logits[label];
-    }
-    head_logits(self, x, scores + LABELS);
-    soften(self->of, scores, LABELS + 1);
-    error = (int16_t)(scores[LABELS] - target);
-    if (error >= $margin$ || error <= -$margin$) {
-        head_learn(self, x, &error);
-    }
-}
-
-int name_teacher_step(name_teacher *teacher)
-{
-    const name_clips *const clips = teacher->clips;
-    name_user *const user = teacher->user;
-    pupil self;
-    int32_t clip = 0, turn = 0;
-
-    if (teacher->epoch == $epochs$) {
-        return NAME_TEACH_DONE;
-    }
-    self.of = &heads[0];
-    self.master_weights = teacher->master_weights;
-    self.master_biases = &teacher->master_bias;
-    self.weights = teacher->weights;
-    self.biases = &teacher->bias;
-    for (int32_t i = 0; i < $count$; i++) {
-        learn_from(&self, negatives + i * NAME_USER_FEATURES, negative_logits + i * LABELS, -128);
-        turn++;
-        if (turn == $turn$) {
-            learn_from(&self, clips->features[clip], clips->logits[clip], 127);
-            turn = 0;
-            clip++;
-            clip = clip == clips->count ? 0 : clip;
+        for (int32_t j = 0; j < NAME_USER_FEATURES; j++) {
+            sum += inverse[at] * apart[j];
+            at += j < i ? 1 : j + 1; /* along row i up to the diagonal, then down column i */
         }
+        weights[i] = (int8_t)saturated(sum >> $shift$, $most_weight$);
+        half_way += weights[i] * (apart[i] + 2 * centre[i] - $origin$);
     }
-    teacher->epoch++;
-    if (teacher->epoch < $epochs$) {
-        return NAME_TEACH_MORE;
-    }
-    for (int32_t i = 0; i < NAME_USER_FEATURES; i++) {
-        user->new_weights[user->new_words][i] = teacher->weights[i];
-    }
-    user->new_biases[user->new_words] = teacher->bias;
+    user->new_biases[user->new_words] = saturated($offset$ - ((half_way + $units$) >> $halves$), $most_bias$);
     user->new_words++;
     return NAME_TEACH_DONE;
-}
-
-int name_user_learn_word(name_teacher *teacher, const name_clips *clips, name_user *user)
-{
-    int status = name_teacher_begin(teacher, clips, user);
-
-    while (status == NAME_TEACH_MORE) {
-        status = name_teacher_step(teacher);
-    }
-    return status;
 }
 
 void name_user_invoke($parameter$const name_user *user, const $input$ *input, int8_t *scores)
@@ -256,7 +190,9 @@ void name_user_invoke($parameter$const name_user *user, const $input$ *input, in
     int16_t x[NAME_USER_FEATURES];
 
     name_invoke($argument$input, scores, features, logits);
-    center(features, x);
+    for (int32_t i = 0; i < NAME_USER_FEATURES; i++) {
+        x[i] = (int16_t)(features[i] - of->zero_point);
+    }
     for (int32_t label = 0; label < LABELS && user->new_words != 0u; label++) {
         scores[label] = logits[label];
     }

@@ -27,7 +27,6 @@ static $input;
 static int8_t scores[KWS_MODEL_TEACHING_SCORES];
 static uint8_t may[(KWS_MODEL_TEACHING_SCORES + 7) / 8];
 static kws_model_clips clips;
-static kws_model_teacher teacher;
 static kws_model_user user;
 static uint8_t blob[KWS_MODEL_USER_BLOB_BYTES + 256];
 
@@ -45,49 +44,31 @@ static void show(void)
     give(scores, sizeof scores);
 }
 
-static void show_step(int32_t status)
-{
-    tell(status);
-    give(teacher.weights, sizeof teacher.weights);
-    tell(teacher.bias);
-}
-
 /* How many words are taught, then each: how many clips are heard, then those. Answers: what hearing returns, and what
-   is kept; the status and the row before and after every step, then the user, and whether teaching it at once gives
-   the same. How many blobs are loaded, then each: its length and its bytes. Answers: the status, and the user. */
+   is kept; the status of learning, and the user if she has learnt. How many blobs are loaded, then each: its length and
+   its bytes. Answers: the status, and the user. */
 static void exercise(void)
 {
     kws_model_reset();
     kws_model_user_reset(&user);
     for (uint32_t words = number(); words > 0u; words--) {
-        const kws_model_user before = user;
         int32_t status;
 
         clips.count = 0;
         for (uint32_t left = number(); left > 0u; left--) {
-            const int32_t place = clips.count;
+            const int32_t before = clips.count;
 
             take(input, sizeof input);
             tell(kws_model_user_hear_word(&clips, input));
-            if (clips.count > place) {
-                give(clips.features[place], sizeof clips.features[place]);
-                give(clips.logits[place], sizeof clips.logits[place]);
+            if (clips.count > before) {
+                give(clips.sums, sizeof clips.sums);
             }
         }
-        status = kws_model_teacher_begin(&teacher, &clips, &user);
-        if (status != KWS_MODEL_TEACH_MORE) {
-            tell(status);
-            continue;
+        status = kws_model_user_learn_word(&clips, &user);
+        tell(status);
+        if (status == KWS_MODEL_TEACH_DONE) {
+            show();
         }
-        show_step(status);
-        while (status == KWS_MODEL_TEACH_MORE) {
-            status = kws_model_teacher_step(&teacher);
-            show_step(status);
-        }
-        show();
-        user = before;
-        tell(kws_model_user_learn_word(&teacher, &clips, &user));
-        show();
     }
     for (uint32_t left = number(); left > 0u; left--) {
         const uint32_t bytes = number();

@@ -1,4 +1,4 @@
-"""Parity of taught words: what the C hears, learns in every epoch, answers and loads, against NumPy."""
+"""Parity of taught words: what the C hears, learns, answers and loads, against NumPy."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..listen.decision import SILENCE, UNKNOWN
 from ..targets import Target
 from ..users.blob import Content, blob, labels_of, pack, read_blob, user_groups
 from ..users.gates import Gates, all_open, open_channels
-from ..users.new_words import LastLayer, Row, head_with, with_words
-from ..users.teaching import Teacher, Teaching, hear
+from ..users.new_words import LastLayer, Row, with_words
+from ..users.teaching import Teaching, hear
 from .comparison import Comparison, Report
 from .dialogue import answers_of
 from .personal import Cores
 
-DONE, MORE, TOO_FEW, FULL = range(4)
+DONE, TOO_FEW, FULL = range(3)
 """What the C returns from teaching, as in the header that `emit.teaching` writes."""
 
 
@@ -105,26 +105,22 @@ def _taught(
     model: Graph, clips: np.ndarray, gates: Gates | None, rows: list[Row], judge: _Judge
 ) -> Iterator[tuple[str, bytes]]:
     """What is said of one word; its row is added to `rows` where it is learnt."""
-    teacher = Teacher.of(model)
+    teaching = Teaching.of(model)
     codes, silent = hear(model, clips, gates)
-    logits = head_with(model, []).logits(codes)
     kept: list[int] = []
     for place, quiet in enumerate(silent.tolist()):
-        if quiet or len(kept) == teacher.teaching.most:
+        if quiet or len(kept) == teaching.most:
             yield "heard", struct.pack("<i", -1)
         else:
             kept.append(place)
-            yield "heard", struct.pack("<i", len(kept)) + codes[place].tobytes() + logits[place].tobytes()
-    if len(kept) < teacher.teaching.fewest or len(rows) == teacher.teaching.words:
-        yield "refused", struct.pack("<i", TOO_FEW if len(kept) < teacher.teaching.fewest else FULL)
+            sums = (codes[kept].astype(np.int64) + 128).sum(axis=0)
+            yield "heard", struct.pack("<i", len(kept)) + sums.astype("<u2").tobytes()
+    if len(kept) < teaching.fewest or len(rows) == teaching.words:
+        yield "refused", struct.pack("<i", TOO_FEW if len(kept) < teaching.fewest else FULL)
         return
-    found = [Row.blank(teacher.teaching.features), *teacher.steps(codes[kept])]
-    statuses = [MORE] * (len(found) - 1) + [DONE]
-    for epoch, (status, row) in enumerate(zip(statuses, found, strict=True)):
-        yield f"epoch {epoch}", struct.pack("<i", status) + row.weights.tobytes() + struct.pack("<i", row.bias)
-    rows.append(found[-1])
-    shown = judge.show(Content(all_open(user_groups(model)), [True] * len(labels_of(model)), None, tuple(rows)))
-    yield "user", shown + struct.pack("<i", DONE) + shown
+    rows.append(teaching.learn(codes[kept]))
+    user = Content(all_open(user_groups(model)), [True] * len(labels_of(model)), None, tuple(rows))
+    yield "learnt", struct.pack("<i", DONE) + judge.show(user)
 
 
 class _Judge:

@@ -13,9 +13,9 @@ One step, for one sample (features x, target scores t, both codes) and every lab
 
 then both saturate: weights to codes of -MOST_WEIGHT..MOST_WEIGHT, biases to +-MOST_BIAS. Samples come in the order
 given, once an epoch. A label whose error is 0 keeps its row: most labels of most samples, even more so with a margin
-of a few 256ths. Some rows may stay whatever the error: then the last labels learn beside what the others say. The
-shifts are the learning rate: at rate r the real weight moves by r times the gradient where 2^-shift is r times the
-scale of the features over that of the weight, and the bias where 2^shift is r over the product of both (`rates_of`).
+of a few 256ths. The shifts are the learning rate: at rate r the real weight moves by r times the gradient where
+2^-shift is r times the scale of the features over that of the weight, and the bias where 2^shift is r over the product
+of both (`rates_of`).
 
 Every intermediate value fits int32, whatever the samples (checked by `check_head`, in this order):
 
@@ -69,29 +69,25 @@ class Head:
         return self.requantization(accumulator + self.bias)
 
     def fit(self, rates: Rates, margin: int, features: np.ndarray, targets: np.ndarray, epochs: int) -> Iterator[Head]:
-        """This head after every one of `epochs`: int8 `features` [N, features] teach the labels that `rates` are of,
-        which are the last ones, int8 `targets` [N, those labels] in order. The rows of the others stay."""
+        """This head after every one of `epochs`: int8 `features` [N, features] teach the int8 scores `targets`
+        [N, labels], in order."""
         head, down, up = self, np.array(rates.weights, np.int64)[:, np.newaxis], np.array(rates.biases, np.int64)
-        half, first = (1 << down) >> 1, len(self.bias) - len(up)
-        weights, bias = (values[first:].astype(np.int64) << FRACTION for values in (head.weights, head.bias))
+        half = (1 << down) >> 1
+        weights, bias = (values.astype(np.int64) << FRACTION for values in (head.weights, head.bias))
         for _ in range(epochs):
             for codes, target in zip(features, targets, strict=True):
-                error = head.scores(codes[np.newaxis])[0, first:].astype(np.int64) - target
+                error = head.scores(codes[np.newaxis])[0].astype(np.int64) - target
                 error[np.abs(error) < margin] = 0
                 step = (error[:, np.newaxis] * (codes.astype(np.int64) - head.zero_point) + half) >> down
                 weights = _saturated(weights - step, MOST_WEIGHT)
                 bias = _saturated(bias - (error << up), MOST_BIAS)
-                head = replace(
-                    head,
-                    weights=np.concatenate([self.weights[:first], _codes(weights).astype(np.int8)]),
-                    bias=np.concatenate([self.bias[:first], _codes(bias).astype(np.int32)]),
-                )
+                head = replace(head, weights=_codes(weights).astype(np.int8), bias=_codes(bias).astype(np.int32))
             yield head
 
 
 @dataclass(frozen=True)
 class Rates:
-    """The learning rate of a head, by label that learns: of all, or of the last ones."""
+    """The learning rate of a head, by label."""
 
     weights: tuple[int, ...]  # right shifts, 0..MOST_WEIGHT_SHIFT
     biases: tuple[int, ...]  # left shifts, 0..MOST_BIAS_SHIFT

@@ -1,118 +1,119 @@
 """A word that a user teaches, learnt from a few clips of it: the specification.
 
-Of a clip of the word, and of a negative, it takes the int8 features that the last layer reads. The negatives are the
-factory's: what is not the word, chosen from the training data, in the metadata of the graph. The word's row
-(`new_words`) begins with zeros and learns by itself (`regression`), beside the factory's rows, which stay: every step
-begins with the scores of all labels, and the word's is to be code 127 for a clip and -128 for a negative. An epoch
-takes the negatives in order, and after every `turn` of them the next clip, round and round. So a word is a function of
-its clips and the metadata, and of no other word that was taught.
+Of a clip it takes the int8 features x that the last layer reads, and of several clips only their sum. The word's row
+(`new_words`) is its linear discriminant (Fisher 1936) among words that lie about their means as those of the training
+data do: the factory's inverse of that covariance, scaled, times the distance of the clips' mean from the `centre` of
+all words. There are no steps and no rate. With `UNITS` parts of a feature's code:
+
+    mean[i]   = (UNITS * sum over clips (x[i] + 128) + clips / 2) / clips, rounded down
+    weight[i] = (sum over j (inverse[i, j] * (mean[j] - centre[j])) + half) >> shift, where half = 2^shift / 2
+    bias      = offset - ((sum over i (weight[i] * (mean[i] + centre[i] - 2 * UNITS * (zero point + 128))) + UNITS)
+                          >> UNIT_BITS + 1)
+
+where weights saturate to -MOST_WEIGHT..MOST_WEIGHT before the bias is made of them, and that to +-MOST_BIAS. A word is
+a function of its clips and the metadata: of no order, and of no other word that was taught. Every intermediate value
+fits int32 for up to `MOST_FEATURES` features.
 
 Under "teaching" the metadata have an object of these fields:
 
-    {"epochs": 10, "rate": [weight shift, bias shift], "margin": 4, "turn": 4, "fewest": 3, "most": 10, "words": 4,
-     "negatives": [features as hexadecimal bytes, one each]}
+    {"fewest": 3, "most": 10, "words": 4, "shift": 11, "offset": 3900,
+     "centre": UNITS parts, as hexadecimal bytes of little-endian int16, "inverse": the rows of the lower triangle,
+     diagonal included, one after the other, as hexadecimal bytes of int8}
 
 `emit.teaching` writes the same as C.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from .. import arithmetic
 from ..errors import InputError
 from ..execute.numpy_executor import NumpyExecutor
 from ..graph import Graph
 from ..listen.decision import SILENCE
 from .gates import Gates, open_channels
-from .learning_constants import integer, listed
+from .learning_constants import integer
 from .new_words import LastLayer, Row, head_with
-from .regression import MOST_BIAS_SHIFT, MOST_WEIGHT_SHIFT, Head, Rates, check_head
+from .regression import MOST_BIAS, MOST_WEIGHT, Head, check_head
 
-MOST_EPOCHS, MOST_CLIPS, MOST_WORDS, MOST_NEGATIVES = 255, 64, 16, 255
+UNIT_BITS = 4
+UNITS = 1 << UNIT_BITS  # parts of a feature's code, in which means are counted
+MOST_MEAN = 255 * UNITS
+MOST_SHIFT = 30
+MOST_CLIPS, MOST_WORDS = 64, 16
+MOST_FEATURES = arithmetic.INT32_MAX // (2 * MOST_MEAN * MOST_WEIGHT)
 
 
 @dataclass(frozen=True, eq=False)
 class Teaching:
-    """How words are learnt."""
+    """How one network learns words."""
 
-    epochs: int
-    rates: Rates  # of one label
-    margin: int  # of an error, in 1/256, from which a row learns
-    turn: int  # negatives for each clip
     fewest: int  # clips of a word
     most: int
     words: int  # a user may teach
-    negatives: np.ndarray  # int8 [N, features]
+    shift: int
+    offset: int  # of a bias
+    centre: np.ndarray  # int16 [features], 0..MOST_MEAN
+    inverse: np.ndarray  # int8 [features * (features + 1) / 2], the rows of the lower triangle
+    zero_point: int  # of the features
 
     @staticmethod
     def of(graph: Graph) -> Teaching:
         """What the metadata of `graph` say. Raises InputError where it can be taught no words."""
-        return Teacher.of(graph).teaching
+        head = head_of_new_word(graph)
+        try:
+            return _teaching(graph.metadata.get("teaching"), head)
+        except InputError as error:
+            raise InputError(f"model '{graph.name}': teaching: {error}") from None
 
     @property
     def features(self) -> int:
         """That the last layer reads."""
-        return int(self.negatives.shape[1])
+        return len(self.centre)
 
     def metadata(self) -> dict[str, Any]:
         """As the metadata hold it."""
-        rate = [self.rates.weights[0], self.rates.biases[0]]
-        negatives = [row.tobytes().hex() for row in self.negatives]
         numbers = {name: getattr(self, name) for name in _NUMBERS}
-        return numbers | {"rate": rate, "negatives": negatives}
-
-
-_NUMBERS = {
-    "epochs": (1, MOST_EPOCHS),
-    "margin": (1, 255),
-    "turn": (1, MOST_NEGATIVES),
-    "fewest": (1, MOST_CLIPS),
-    "most": (1, MOST_CLIPS),
-    "words": (1, MOST_WORDS),
-}
-"""Fields that are one integer, from one number to another."""
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """Teaches words to one network."""
-
-    head: Head  # the last layer, with a blank row
-    teaching: Teaching
-
-    @staticmethod
-    def of(graph: Graph) -> Teacher:
-        """Raises InputError where `graph` can be taught no words."""
-        head = head_of_new_word(graph)
-        try:
-            return Teacher(head, _teaching(graph.metadata.get("teaching"), head.weights.shape[1]))
-        except InputError as error:
-            raise InputError(f"model '{graph.name}': teaching: {error}") from None
+        return numbers | {"centre": self.centre.astype("<i2").tobytes().hex(), "inverse": self.inverse.tobytes().hex()}
 
     def learn(self, clips: np.ndarray) -> Row:
         """The row of the word in int8 `clips` [K, features]. Raises InputError where they cannot teach."""
-        *_, last = self.steps(clips)
-        return last
-
-    def steps(self, clips: np.ndarray) -> Iterator[Row]:
-        """As `learn`, with a stop after every epoch."""
         self.check(clips)
-        teaching = self.teaching
-        features, targets = _epoch(clips, teaching.negatives, teaching.turn)
-        for head in self.head.fit(teaching.rates, teaching.margin, features, targets, teaching.epochs):
-            yield Row(head.weights[-1], int(head.bias[-1]))
+        count, square = len(clips), self._square()
+        mean = (UNITS * (clips.astype(np.int64) + 128).sum(axis=0) + count // 2) // count
+        moved = square @ (mean - self.centre) + ((1 << self.shift) >> 1) >> self.shift
+        weights = np.clip(moved, -MOST_WEIGHT, MOST_WEIGHT)
+        half_way = int(weights @ (mean + self.centre - 2 * UNITS * (self.zero_point + 128)))
+        bias = self.offset - (half_way + UNITS >> UNIT_BITS + 1)
+        return Row(weights.astype(np.int8), min(max(bias, -MOST_BIAS), MOST_BIAS))
 
     def check(self, clips: np.ndarray) -> None:
         """Raises InputError where a word is not learnt from these."""
-        teaching = self.teaching
-        if not teaching.fewest <= len(clips) <= teaching.most:
-            raise InputError(f"{len(clips)} clips of a word; {teaching.fewest} to {teaching.most} teach it")
-        if clips.shape[1:] != (teaching.features,):
-            raise InputError(f"clips of {clips.shape[1:]} features; {teaching.features} are accepted")
+        if not self.fewest <= len(clips) <= self.most:
+            raise InputError(f"{len(clips)} clips of a word; {self.fewest} to {self.most} teach it")
+        if clips.shape[1:] != (self.features,):
+            raise InputError(f"clips of {clips.shape[1:]} features; {self.features} are accepted")
+
+    def _square(self) -> np.ndarray:
+        """int64 [features, features]."""
+        whole = np.zeros((self.features, self.features), np.int64)
+        whole[np.tril_indices(self.features)] = self.inverse
+        return whole + np.tril(whole, -1).T
+
+
+_NUMBERS = {
+    "fewest": (1, MOST_CLIPS),
+    "most": (1, MOST_CLIPS),
+    "words": (1, MOST_WORDS),
+    "shift": (0, MOST_SHIFT),
+    "offset": (-MOST_BIAS, MOST_BIAS),
+}
+"""Fields that are one integer, from one number to another."""
 
 
 def hear(graph: Graph, inputs: np.ndarray, gates: Gates | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -148,41 +149,35 @@ def head_of_new_word(graph: Graph) -> Head:
     features = graph.tensors[LastLayer.of(graph).features].bytes
     head = head_with(graph, [Row.blank(features)])
     try:
+        if features > MOST_FEATURES:
+            raise InputError(f"{features} features; up to {MOST_FEATURES} are accepted")
         check_head(head)
     except InputError as error:
         raise InputError(f"model '{graph.name}': the last layer: {error}") from None
     return head
 
 
-def _epoch(clips: np.ndarray, negatives: np.ndarray, turn: int) -> tuple[np.ndarray, np.ndarray]:
-    """(features int8 [n, features], scores to learn int8 [n, 1]) in the order of an epoch."""
-    features, targets, heard = [], [], 0
-    for number, negative in enumerate(negatives, 1):
-        features.append(negative)
-        targets.append(-128)
-        if number % turn == 0:
-            features.append(clips[heard % len(clips)])
-            targets.append(127)
-            heard += 1
-    return np.stack(features), np.array(targets, np.int8)[:, np.newaxis]
-
-
-def _teaching(found: object, features: int) -> Teaching:
-    names = [field.name for field in fields(Teaching) if field.name != "rates"] + ["rate"]
+def _teaching(found: object, head: Head) -> Teaching:
+    names = [field.name for field in fields(Teaching) if field.name != "zero_point"]
     if not isinstance(found, Mapping) or set(found) != set(names):
-        raise InputError(f"found {found!r}; an object of {', '.join(names)} is accepted")
+        what = ", ".join(map(str, found)) if isinstance(found, Mapping) else repr(found)
+        raise InputError(f"found {what}; an object of {', '.join(names)} is accepted")
     numbers = {name: integer(name, found[name], *limits) for name, limits in _NUMBERS.items()}
     if numbers["fewest"] > numbers["most"]:
         raise InputError(f"fewest: found {numbers['fewest']}; up to {numbers['most']}, the most, is accepted")
-    weight, bias = listed("rate", found["rate"], 2)
-    rates = Rates((integer("rate", weight, 0, MOST_WEIGHT_SHIFT),), (integer("rate", bias, 0, MOST_BIAS_SHIFT),))
-    rows = listed("negatives", found["negatives"], None)
-    if not numbers["turn"] <= len(rows) <= MOST_NEGATIVES:
-        raise InputError(f"negatives: found {len(rows)}; {numbers['turn']}, a turn, to {MOST_NEGATIVES} are accepted")
+    features = head.weights.shape[1]
+    centre = _codes("centre", found["centre"], "<i2", features)
+    if centre.min() < 0 or centre.max() > MOST_MEAN:
+        raise InputError(f"centre: found {centre.min()} to {centre.max()}; 0 to {MOST_MEAN} are accepted")
+    inverse = _codes("inverse", found["inverse"], "i1", features * (features + 1) // 2)
+    return Teaching(centre=centre.astype(np.int16), inverse=inverse, zero_point=int(head.zero_point), **numbers)
+
+
+def _codes(name: str, found: object, kind: str, count: int) -> np.ndarray:
     try:
-        negatives = np.stack([np.frombuffer(bytes.fromhex(row), np.int8) for row in rows])
+        codes = np.frombuffer(bytes.fromhex(found), kind)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise InputError(f"negatives: damaged ({error})") from None
-    if negatives.shape[1] != features:
-        raise InputError(f"negatives: found {negatives.shape[1]} features; {features} are accepted")
-    return Teaching(rates=rates, negatives=negatives, **numbers)
+        raise InputError(f"{name}: damaged ({error})") from None
+    if len(codes) != count:
+        raise InputError(f"{name}: found {len(codes)} numbers; {count} are accepted")
+    return codes

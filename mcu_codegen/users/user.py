@@ -25,7 +25,7 @@ from .learning import Learner, Utterances
 from .learnt import Learnt
 from .new_words import NewWord, Row, with_words
 from .own_exits import OwnExits
-from .teaching import Teacher, check_rows
+from .teaching import Teaching, check_rows
 
 FORMAT = 3  # of the file
 
@@ -102,11 +102,11 @@ class User:
 
         Raises InputError where they cannot teach, or the model or she has the word already.
         """
-        teacher, names = Teacher.of(model), [*(each.name for each in self.new_words), name]
-        if len(names) > teacher.teaching.words:
+        teaching, names = Teaching.of(model), [*(each.name for each in self.new_words), name]
+        if len(names) > teaching.words:
             raise InputError(f"word '{name}': {len(names) - 1} words are taught already, as many as can be")
-        with_words(model, [Row.blank(teacher.teaching.features)] * len(names), names)
-        return replace(self, new_words=(*self.new_words, NewWord(name, clips, teacher.learn(clips))))
+        with_words(model, [Row.blank(teaching.features)] * len(names), names)
+        return replace(self, new_words=(*self.new_words, NewWord(name, clips, teaching.learn(clips))))
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
@@ -215,5 +215,5 @@ def _new_words(values: Any, model: Graph) -> tuple[NewWord, ...]:
         check_rows(model, [each.row for each in found])
         with_words(model, [each.row for each in found], [each.name for each in found])
         for each in found:
-            Teacher.of(model).check(each.clips)
+            Teaching.of(model).check(each.clips)
     return found
