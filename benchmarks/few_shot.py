@@ -182,6 +182,8 @@ def main() -> None:
     found = models.find(options.model)
     window = Window(options.front_end or found.front_end, found.context)
     material = Material(open_corpora(options.data), window, Augmentation(views=VIEWS), 0)
+    for kind in options.kinds:  # what cannot be judged is refused before anything is trained
+        material.testing.check(SHAPES[kind])
     learner, lessons = Learner(options.learner), Lessons(options.steps, options.tasks_per_step)
     campaign = Campaign(material, learner, lessons, replace(lessons, steps=options.round_steps), options.out)
     dense = campaign.dense(options.model, 0)
