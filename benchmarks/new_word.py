@@ -1,6 +1,6 @@
 """How well a word is learnt from a few clips: ten words beside everything else, and single words in hours of speech.
 
-    python benchmarks/new_word.py --data WAVES [--out build/new-word] [--cost]
+    python benchmarks/new_word.py --data WAVES [--out build/new-word]
 
 WAVES holds SpeechCommandsFull, ArabicSpeechCommands and more_audio, as unpack.py writes them. What is finished is in
 OUT and is not done again. The network knows 25 words of Speech Commands, all but the ten core ones, and 20 Arabic ones,
@@ -80,8 +80,8 @@ def base_task(waves: Path, *others: Corpus) -> Task:
 
 
 def base(waves: Path, model: str, recipe: Recipe, out: Path) -> Graph:
-    """The network, trained with everyday words beside, as integers; words can be taught to it, as those vary that it
-    has labels for."""
+    """The network, trained with everyday words beside, as integers, ready to be taught; how words vary is measured on
+    the recordings alone."""
     path = out / f"{model}.tflite"
     if not path.exists():
         run = out / model

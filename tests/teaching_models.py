@@ -18,13 +18,14 @@ def teachable_model(seed: int = 0, gates: bool = False, frames: int = 7, **chang
     graph = _even(gated_model(seed, frames=frames)[0])
     codes, _ = hear(graph, features(graph, 200, seed + 1000))
     metadata = {key: value for key, value in graph.metadata.items() if gates or key != "gates"}
-    return replace(graph, metadata=metadata | {"teaching": (some_teaching(codes, **changed)).metadata()})
+    return replace(graph, metadata=metadata | {"teaching": some_teaching(codes, **changed).metadata()})
 
 
 def some_teaching(codes: np.ndarray, **changed: object) -> Teaching:
-    """By the mean and the covariance of int8 `codes` [N, features]."""
-    covariance = np.cov(codes.astype(np.float64).T) + 50 * np.eye(codes.shape[1])
-    inverse = np.tril(np.linalg.inv(covariance))
+    """By the mean of int8 `codes` [N, features], and a covariance in which all of them vary together."""
+    size = codes.shape[1]
+    mixing = np.random.default_rng(3).normal(size=(size, size))
+    inverse = np.tril(np.linalg.inv(mixing.T @ mixing / size + 0.3 * np.eye(size)))
     rows = np.rint(inverse / np.abs(inverse).max() * 127)[np.tril_indices(len(inverse))].astype(np.int8)
     centre = np.rint(UNITS * (codes.mean(axis=0) + 128)).astype(np.int16)
     return replace(Teaching(2, 5, 3, 11, 2000, centre, rows, 0), **changed)  # type: ignore[arg-type]

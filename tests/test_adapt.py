@@ -106,7 +106,7 @@ def test_a_row_is_the_discriminant() -> None:
     logit = graph.tensors[last.features].scale * max(weights.scale)
     length = np.linalg.norm(row.weights) / (np.linalg.norm(wanted) * adapt.DEFAULTS.sureness / logit)
     assert 0.9 < length < 1.1
-    with pytest.raises(InputError, match="model 'model': to its last layer all clips of a word are the same"):
+    with pytest.raises(InputError, match="model 'model': no word has two clips that differ"):
         adapt.discriminant(graph, [np.repeat(codes[:1], 5, axis=0) for codes in heard])
 
 

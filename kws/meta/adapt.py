@@ -45,7 +45,7 @@ def teachable(graph: Graph, task: Task, settings: Settings = DEFAULTS) -> Graph:
     """`graph` with what words are learnt by in its metadata: how the words in the training clips of `task` vary, those
     of _unknown_ and silence too, as the last layer hears them.
 
-    Raises InputError where a word cannot be learnt by the last layer, or all clips are the same to it.
+    Raises InputError where a word cannot be learnt by the last layer, or no two clips of a word differ to it.
     """
     head_of_new_word(graph)
     rng, heard = np.random.default_rng(0), []
@@ -63,14 +63,14 @@ def discriminant(graph: Graph, heard: Sequence[np.ndarray], settings: Settings =
     equal priors but for the offset.
 
     A row of weights is the inverse of that covariance times a word's distance from the centre; here it is scaled for
-    the last layer of `graph`. Raises InputError where the features never vary inside a word.
+    the last layer of `graph`. Raises InputError where no two clips of a word differ.
     """
     means = np.stack([codes.mean(axis=0) for codes in heard])
     apart = np.concatenate([codes - mean for codes, mean in zip(heard, means, strict=True)])
     covariance = apart.T @ apart / max(len(apart) - len(means), 1)
     variance = float(np.diag(covariance).mean())
     if variance == 0:
-        raise InputError(f"model '{graph.name}': to its last layer all clips of a word are the same")
+        raise InputError(f"model '{graph.name}': no word has two clips that differ to its last layer")
     last = LastLayer.of(graph)
     weights = graph.tensors[graph.main.operators[last.dense].inputs[1]].quantization
     assert weights is not None
@@ -101,18 +101,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--word",
         nargs="+",
         metavar=("NAME", "CLIP"),
-        help="a word that the model does not know, and recordings of it",
+        help="a word that the model does not know, and 3 to 10 recordings of it",
     )
     parser.add_argument(
         "--data",
         action="append",
         metavar="SPEC",
-        help="what MODEL was trained on, as `kws train` takes it: how words vary",
+        help="what MODEL was trained on, as `kws train` takes it; measures how words vary in it",
     )
     parser.add_argument(
         "--exclude", type=task_options.word_list, default=[], metavar="A,B", help="words of --data that are not used"
     )
-    parser.add_argument("--user", metavar="NAME", help="teach the word to this user, in NAME.user; a path, too")
+    parser.add_argument(
+        "--user", metavar="NAME", help="teach the word to this user, in NAME.user; a path, too; goes without -o"
+    )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="TFLITE", help="write a model, with the word if there is one"
     )

@@ -22,13 +22,13 @@ def answers(name: str, heads: Sequence[Head]) -> str:
     for number, head in enumerate(heads):
         labels, depth = head.weights.shape
         exponentials = shortened(head.exponentials)
-        scaling = head.requantization
+        scaling, of = head.requantization, f" of head {number}" if len(heads) > 1 else ""
         tables += [
-            array(ctype, f"{role}_{number}", values, about=f"Head {number}: {about}.")
+            array(ctype, f"{role}_{number}", values, about=f"{about}{of}.")
             for role, ctype, values, about in (
-                ("multipliers", "int32_t", np.broadcast_to(scaling.multiplier, labels), "multipliers of the logits"),
-                ("shifts", "int8_t", np.broadcast_to(scaling.shift, labels), "and their shifts"),
-                ("exponentials", "int32_t", exponentials, "exponentials by distance to the highest logit"),
+                ("multipliers", "int32_t", np.broadcast_to(scaling.multiplier, labels), "Multipliers of the logits"),
+                ("shifts", "int8_t", np.broadcast_to(scaling.shift, labels), "Their shifts"),
+                ("exponentials", "int32_t", exponentials, "Exponentials by distance to the highest logit"),
             )
         ]
         rows.append(

@@ -17,8 +17,11 @@ def regression(name: str, heads: Sequence[Head], rates: Sequence[Rates]) -> str:
     rows, tables = [], []
     for number, rate in enumerate(rates):
         tables += [
-            array("uint8_t", f"{role}_shifts_{number}", np.array(shifts), about=f"Head {number}: rates of {role}s.")
-            for role, shifts in (("weight", rate.weights), ("bias", rate.biases))
+            array("uint8_t", f"{role}_shifts_{number}", np.array(shifts), about=f"Head {number}: {about}.")
+            for role, shifts, about in (
+                ("weight", rate.weights, "learning rates of weights, by label"),
+                ("bias", rate.biases, "learning rates of biases"),
+            )
         ]
         rows.append(f"    {{weight_shifts_{number}, bias_shifts_{number}}}")
     values = {

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from ..graph import Entry, Graph
 from ..listen.decision import SILENCE
 from ..users.blob import labels_of
 from ..users.new_words import LastLayer
-from ..users.regression import MOST_BIAS, MOST_WEIGHT, Head
+from ..users.regression import MOST_BIAS, MOST_WEIGHT
 from ..users.teaching import UNIT_BITS, UNITS, Teaching, head_of_new_word
 from .answers import answers
 from .text import Origin, array, personal_files
@@ -46,17 +44,21 @@ def emit_teaching(
     """
     teaching, labels, memory = Teaching.of(model), labels_of(model), arena == "caller"
     values = {
-        "core": answers(name, [_last_row(head_of_new_word(model))]),
+        "core": answers(name, [head_of_new_word(model).last_label()]),
         "centre": array("int16_t", "centre", teaching.centre, about=f"Mean of all words, in 1/{UNITS} of a code."),
         "inverse": array(
-            "int8_t", "inverse", teaching.inverse, about="Inverse covariance inside words, lower triangle."
+            "int8_t",
+            "inverse_covariance",
+            teaching.inverse,
+            about="Of features inside words: the rows of the lower triangle.",
+            attribute=f"{name.upper()}_CONST_ATTR",
         ),
         "units": str(UNITS),
         "halves": str(UNIT_BITS + 1),
         "shift": str(teaching.shift),
         "half": str(1 << teaching.shift >> 1),
         "offset": str(teaching.offset),
-        "origin": str(2 * UNITS * (teaching.zero_point + 128)),
+        "zero": f" - {zero}" if (zero := 2 * UNITS * (teaching.zero_point + 128)) else "",
         "most_weight": str(MOST_WEIGHT),
         "most_bias": str(MOST_BIAS),
         "labels": str(len(labels)),
@@ -72,14 +74,6 @@ def emit_teaching(
     return personal_files(templates, [*values.items()], name, origin)
 
 
-def _last_row(head: Head) -> Head:
-    """The last label of `head` alone."""
-    labels, scaling = len(head.bias), head.requantization
-    multiplier, shift = (np.broadcast_to(each, labels)[-1:] for each in (scaling.multiplier, scaling.shift))
-    own = replace(scaling, multiplier=multiplier, shift=shift)
-    return replace(head, weights=head.weights[-1:], bias=head.bias[-1:], requantization=own)
-
-
 _HEADER = """
 #include <stdint.h>
 
@@ -91,7 +85,7 @@ _HEADER = """
 
 /* What is kept of the clips of a word while it is taught. */
 typedef struct {
-    int32_t count; /* of clips; 0 before the first */
+    int32_t count; /* of clips; set it to 0 before the first clip of each word */
     uint16_t sums[NAME_USER_FEATURES]; /* of their features, counted from -128 */
 } name_clips;
 
@@ -172,11 +166,11 @@ int name_user_learn_word(const name_clips *clips, name_user *user)
         int32_t sum = $half$, at = i * (i + 1) / 2;
 
         for (int32_t j = 0; j < NAME_USER_FEATURES; j++) {
-            sum += inverse[at] * apart[j];
+            sum += inverse_covariance[at] * apart[j];
             at += j < i ? 1 : j + 1; /* along row i up to the diagonal, then down column i */
         }
         weights[i] = (int8_t)saturated(sum >> $shift$, $most_weight$);
-        half_way += weights[i] * (apart[i] + 2 * centre[i] - $origin$);
+        half_way += weights[i] * (apart[i] + 2 * centre[i]$zero$);
     }
     user->new_biases[user->new_words] = saturated($offset$ - ((half_way + $units$) >> $halves$), $most_bias$);
     user->new_words++;
@@ -186,6 +180,7 @@ int name_user_learn_word(const name_clips *clips, name_user *user)
 void name_user_invoke($parameter$const name_user *user, const $input$ *input, int8_t *scores)
 {
     const head *const of = &heads[0];
+    const int32_t words = user->new_words;
     int8_t features[NAME_USER_FEATURES], logits[LABELS];
     int16_t x[NAME_USER_FEATURES];
 
@@ -193,19 +188,19 @@ void name_user_invoke($parameter$const name_user *user, const $input$ *input, in
     for (int32_t i = 0; i < NAME_USER_FEATURES; i++) {
         x[i] = (int16_t)(features[i] - of->zero_point);
     }
-    for (int32_t label = 0; label < LABELS && user->new_words != 0u; label++) {
+    for (int32_t label = 0; label < LABELS && words != 0; label++) {
         scores[label] = logits[label];
     }
     for (int32_t word = 0; word < NAME_USER_NEW_WORDS; word++) {
         scores[LABELS + word] = -128;
-        if (word < user->new_words) {
+        if (word < words) {
             const int32_t sum = user->new_biases[word] + dot(user->new_weights[word], x, NAME_USER_FEATURES);
 
             scores[LABELS + word] = logit(of, 0, sum);
         }
     }
-    if (user->new_words != 0u) {
-        soften(of, scores, LABELS + user->new_words);
+    if (words != 0) {
+        soften(of, scores, LABELS + words);
     }
 }
 

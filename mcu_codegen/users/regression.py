@@ -58,6 +58,13 @@ class Head:
     requantization: Requantization  # accumulators to logits
     exponentials: np.ndarray  # as `lower.Softmax` has them
 
+    def last_label(self) -> Head:
+        """That label alone."""
+        labels, scaling = len(self.bias), self.requantization
+        multiplier, shift = (np.broadcast_to(each, labels)[-1:] for each in (scaling.multiplier, scaling.shift))
+        own = replace(scaling, multiplier=multiplier, shift=shift)
+        return replace(self, weights=self.weights[-1:], bias=self.bias[-1:], requantization=own)
+
     def scores(self, features: np.ndarray) -> np.ndarray:
         """int8 [N, labels] of int8 `features` [N, features]: the very codes that the network computes."""
         return arithmetic.softmax(self.logits(features), self.exponentials)

@@ -151,7 +151,7 @@ def head_of_new_word(graph: Graph) -> Head:
     try:
         if features > MOST_FEATURES:
             raise InputError(f"{features} features; up to {MOST_FEATURES} are accepted")
-        check_head(head)
+        check_head(head.last_label())  # the others stay as they are
     except InputError as error:
         raise InputError(f"model '{graph.name}': the last layer: {error}") from None
     return head
@@ -161,7 +161,7 @@ def _teaching(found: object, head: Head) -> Teaching:
     names = [field.name for field in fields(Teaching) if field.name != "zero_point"]
     if not isinstance(found, Mapping) or set(found) != set(names):
         what = ", ".join(map(str, found)) if isinstance(found, Mapping) else repr(found)
-        raise InputError(f"found {what}; an object of {', '.join(names)} is accepted")
+        raise InputError(f"found {what}; an object of {', '.join(names)} is accepted (`kws meta adapt --data`)")
     numbers = {name: integer(name, found[name], *limits) for name, limits in _NUMBERS.items()}
     if numbers["fewest"] > numbers["most"]:
         raise InputError(f"fewest: found {numbers['fewest']}; up to {numbers['most']}, the most, is accepted")
