@@ -38,14 +38,14 @@ def _same(executor: HostDialogue | CoreDialogue, graph: Graph, seed: int, gates:
 
 
 def test_on_this_host() -> None:
-    graph = teachable_model(2)
+    graph = teachable_model(2, shift=3)  # of which no row saturates
     executor = HostTeachingExecutor(graph, sanitize=["undefined"])
     for seed in range(3):
         _same(executor, graph, seed)
 
 
 def test_switchable_networks_learn_from_what_their_open_channels_hear() -> None:
-    graph = teachable_model(gates=True)
+    graph = teachable_model(gates=True, shift=3)
     gates = random_gates(np.random.default_rng(5), [group.count for group in groups(graph)])
     assert not all(each.all() for each in gates)
     _same(HostTeachingExecutor(graph, gates, sanitize=["undefined"]), graph, 0, gates)
@@ -70,7 +70,7 @@ def test_on_cores(name: str) -> None:
     present = [machine for machine in machines(target).values() if not isinstance(machine, str)]
     if not present:
         pytest.skip(f"no emulator of {name}")
-    graph = teachable_model(2)
+    graph = teachable_model(2, shift=3)  # of which no row saturates
     _same(CoreTeachingExecutor(graph, target, present[0], toolchain), graph, 0)
 
 
