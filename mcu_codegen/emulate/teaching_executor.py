@@ -44,16 +44,25 @@ static void show(void)
     give(scores, sizeof scores);
 }
 
+static void learn(void)
+{
+    const int32_t status = kws_model_user_learn_word(&clips, &user);
+
+    tell(status);
+    if (status == KWS_MODEL_TEACH_DONE) {
+        show();
+    }
+}
+
 /* How many words are taught, then each: how many clips are heard, then those. Answers: what hearing returns, and what
-   is kept; the status of learning, and the user if she has learnt. How many blobs are loaded, then each: its length and
-   its bytes. Answers: the status, and the user. */
+   is kept; the status of learning, and the user if she has learnt. The same of words whose clips are given as what is
+   kept of them: how many, and it. How many blobs are loaded, then each: its length and its bytes. Answers: the status,
+   and the user. */
 static void exercise(void)
 {
     kws_model_reset();
     kws_model_user_reset(&user);
     for (uint32_t words = number(); words > 0u; words--) {
-        int32_t status;
-
         clips.count = 0;
         for (uint32_t left = number(); left > 0u; left--) {
             const int32_t before = clips.count;
@@ -64,11 +73,13 @@ static void exercise(void)
                 give(clips.sums, sizeof clips.sums);
             }
         }
-        status = kws_model_user_learn_word(&clips, &user);
-        tell(status);
-        if (status == KWS_MODEL_TEACH_DONE) {
-            show();
-        }
+        learn();
+    }
+    kws_model_user_reset(&user);
+    for (uint32_t words = number(); words > 0u; words--) {
+        clips.count = (int32_t)number();
+        take(clips.sums, sizeof clips.sums);
+        learn();
     }
     for (uint32_t left = number(); left > 0u; left--) {
         const uint32_t bytes = number();

@@ -33,22 +33,28 @@ class Given:
 
     words: Sequence[np.ndarray]  # clips of each, int8 (K, *input shape)
     blobs: Sequence[bytes]
+    features: Sequence[np.ndarray] = ()  # of the clips of other words, int8 [K, features]
 
     def pack(self) -> bytes:
         """For the C."""
         parts = [struct.pack("<I", len(self.words))]
         parts += [struct.pack("<I", len(clips)) + clips.tobytes() for clips in self.words]
+        parts += [struct.pack("<I", len(self.features))]
+        parts += [struct.pack("<I", len(codes)) + _sums(codes) for codes in self.features]
         parts += [struct.pack("<I", len(self.blobs))]
         parts += [struct.pack("<I", len(each)) + each for each in self.blobs]
         return b"".join(parts)
 
 
 def random_given(graph: Graph, heard: np.ndarray, seed: int = 0) -> Given:
-    """One word more than there is room for, one with too many clips and one with too few; and blobs that are good or
-    not. `heard` is int8 (N, *input shape)."""
+    """Words of clips that are heard, one of too many and one of too few; words of given features, one more than there
+    is room for and one of too few clips; and blobs that are good or not. `heard` is int8 (N, *input shape): a network
+    may hear silence in all of it, and learn nothing from that."""
     rng, teaching = np.random.default_rng([seed, 4]), Teaching.of(graph)
     counts = [teaching.most + 1, teaching.fewest - 1, *[teaching.fewest] * teaching.words]
     words = [heard[rng.integers(0, len(heard), count)] for count in counts]
+    clips = [teaching.fewest - 1, *rng.integers(teaching.fewest, teaching.most + 1, teaching.words + 1).tolist()]
+    features = [_pattern(rng, count, teaching.features) for count in clips]
     rows = [
         Row(rng.integers(-127, 128, teaching.features).astype(np.int8), int(rng.integers(-(1 << 22), (1 << 22) + 1)))
         for _ in range(teaching.words)
@@ -59,7 +65,18 @@ def random_given(graph: Graph, heard: np.ndarray, seed: int = 0) -> Given:
     good.append(blob(graph, open_, word, None, rows))
     places = rng.integers(0, len(good[0]), 12).tolist()
     odd = [good[0][:at] + bytes([good[0][at] ^ 1]) + good[0][at + 1 :] for at in places]
-    return Given(words, [*good, *odd, good[1][:-1], b""])
+    return Given(words, [*good, *odd, good[1][:-1], b""], features)
+
+
+def _pattern(rng: np.random.Generator, count: int, features: int) -> np.ndarray:
+    """Clips that are alike, int8 [count, features]: of the same few loud features."""
+    middle = rng.integers(-128, 128, features) * (rng.random(features) < 0.5)
+    return np.clip(middle + rng.integers(-9, 10, (count, features)), -128, 127).astype(np.int8)
+
+
+def _sums(codes: np.ndarray) -> bytes:
+    """What the C keeps of the features of clips, int8 [K, features]."""
+    return (codes.astype(np.int64) + 128).sum(axis=0).astype("<u2").tobytes()
 
 
 def compare(
@@ -95,6 +112,9 @@ def expected(model: Graph, given: Given, gates: Gates | None = None) -> list[tup
     for number, clips in enumerate(given.words):
         judge.source = clips[-1:] if len(clips) else judge.source
         parts += [(f"word {number}, {what}", data) for what, data in _taught(model, clips, gates, rows, judge)]
+    rows.clear()
+    for number, codes in enumerate(given.features):
+        parts += [(f"features {number}, {what}", data) for what, data in _learnt(model, codes, rows, judge)]
     for number, each in enumerate(given.blobs):
         status, content = read_blob(model, each)
         parts.append((f"blob {number}", struct.pack("<i", status) + judge.show(content)))
@@ -113,12 +133,17 @@ def _taught(
             yield "heard", struct.pack("<i", -1)
         else:
             kept.append(place)
-            sums = (codes[kept].astype(np.int64) + 128).sum(axis=0)
-            yield "heard", struct.pack("<i", len(kept)) + sums.astype("<u2").tobytes()
-    if len(kept) < teaching.fewest or len(rows) == teaching.words:
-        yield "refused", struct.pack("<i", TOO_FEW if len(kept) < teaching.fewest else FULL)
+            yield "heard", struct.pack("<i", len(kept)) + _sums(codes[kept])
+    yield from _learnt(model, codes[kept], rows, judge)
+
+
+def _learnt(model: Graph, codes: np.ndarray, rows: list[Row], judge: _Judge) -> Iterator[tuple[str, bytes]]:
+    """What is said of the features of a word's clips; its row is added to `rows` where it is learnt."""
+    teaching = Teaching.of(model)
+    if len(codes) < teaching.fewest or len(rows) == teaching.words:
+        yield "refused", struct.pack("<i", TOO_FEW if len(codes) < teaching.fewest else FULL)
         return
-    rows.append(teaching.learn(codes[kept]))
+    rows.append(teaching.learn(codes))
     user = Content(all_open(user_groups(model)), [True] * len(labels_of(model)), None, tuple(rows))
     yield "learnt", struct.pack("<i", DONE) + judge.show(user)
 
