@@ -10,6 +10,7 @@ import pytest
 from exit_models import exit_model
 from gated_models import gated_model
 from streaming_models import small_network
+from teaching_models import some_teaching
 
 from mcu_codegen import cli, targets
 from mcu_codegen.emulate import toolchain
@@ -19,6 +20,7 @@ from mcu_codegen.formats import tflite
 from mcu_codegen.graph import Quantization
 from mcu_codegen.listen.decision import Decision
 from mcu_codegen.listen.frontend import PRESETS
+from mcu_codegen.users.teaching import hear
 
 
 def write(folder: Path, **metadata: object) -> str:
@@ -132,6 +134,18 @@ def test_verify(tmp_path, capsys, monkeypatch):
     np.save(tmp_path / "frames.npy", frames[:, :9])
     assert cli.main(["verify", model, "--streaming", *arguments]) == 2
     assert "accepted is int8 (N, 10), a stream of 2 frames or more" in capsys.readouterr().err
+
+
+def test_words_are_proven_beside_the_step(tmp_path, capsys, monkeypatch):
+    """Whole windows teach a network that listens by steps."""
+    monkeypatch.setattr(tinygrad_executor, "unavailable", lambda: "left out of a quick test")
+    graph = small_network(streaming=True, labels=["_silence_", "_unknown_", "yes", "no"])
+    codes, _ = hear(graph, np.random.default_rng(0).integers(-128, 128, (40, 1, 30, 10, 1), np.int8))
+    graph.metadata["teaching"] = some_teaching(codes).metadata()
+    (tmp_path / "model.tflite").write_bytes(tflite.write(graph))
+    assert cli.main(["verify", str(tmp_path / "model.tflite"), "--target", "cortex-m4", "--json"]) == 0
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)["executors"]}
+    assert "numpy, whole windows" in found and found["host, teaching"]["compared"] > 500
 
 
 def test_measure(tmp_path, capsys):

@@ -90,10 +90,6 @@ def run(options: argparse.Namespace) -> int:
             given = random_given(graph, inputs[graph.main.name][0])
             learnt = learning.compare(graph, given, personal.Cores(chosen, options.compiler, renderers), progress)
             report = Report([*report.comparisons, *learnt.comparisons])
-        if can_be_taught(graph):
-            asked = teaching.random_given(graph, inputs[graph.main.name][0])
-            taught = teaching.compare(graph, asked, personal.Cores(chosen, options.compiler, renderers), progress)
-            report = Report([*report.comparisons, *taught.comparisons])
         if opening.is_onnx(model, name):
             report.comparisons.append(against_onnxruntime.compare(model, graph, inputs[graph.main.name]))
     else:
@@ -101,6 +97,11 @@ def run(options: argparse.Namespace) -> int:
         enrolment = None if options.enrol is None else tflite.read(options.enrol)
         cores = personal.Cores(chosen, options.compiler, renderers)
         report = personal.compare(graph, enrolment, user, inputs[graph.main.name][0], cores, progress)
+    if options.user is None and can_be_taught(graph):  # whole windows teach, also where steps listen
+        heard = (inputs or parity.random_inputs(graph, 4))[graph.main.name][0]
+        cores = personal.Cores(chosen, options.compiler, renderers)
+        taught = teaching.compare(graph, teaching.random_given(graph, heard), cores, progress)
+        report = Report([*report.comparisons, *taught.comparisons])
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     if options.json:

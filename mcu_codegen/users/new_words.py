@@ -136,9 +136,8 @@ def head_with(graph: Graph, rows: Sequence[Row]) -> Head:
 
 def _longer(tensor: Tensor, data: np.ndarray) -> Tensor:
     """`tensor` with `data`, which have more rows; the new ones have the coarsest scale."""
-    quantization = tensor.quantization
-    assert quantization is not None
-    if not quantization.per_tensor:
+    quantization = tensor.quantization  # a bias may have none
+    if quantization is not None and not quantization.per_tensor:
         more = len(data) - len(quantization.scale)
         scales = (*quantization.scale, *(max(quantization.scale),) * more)
         quantization = Quantization(scales, (0,) * len(scales))
