@@ -87,8 +87,8 @@ def base(waves: Path, model: str, recipe: Recipe, out: Path) -> Graph:
         run = out / model
         task = base_task(waves, open_corpus(everyday.NAME))
         held = train.train(task, model, "logmel40-4khz", recipe, 0, run, (run / train.LAST).exists())
-        files.write_whole(path, tflite.write(quantize(held, task).graph))
-    return teachable(tflite.read(path), base_task(waves))
+        files.write_whole(path, tflite.write(teachable(quantize(held, task).graph, base_task(waves))))
+    return tflite.read(path)
 
 
 _WINDOWS = """\

@@ -72,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
     if options.compiler is not None:
         toolchain.choose(options.compiler)
     renderers = {target.name: render_options.renderer(options, target) for target in chosen}
+    cores = personal.Cores(chosen, options.compiler, renderers)
 
     def progress(comparison: Comparison) -> None:
         if sys.stderr.isatty():
@@ -88,18 +89,16 @@ def run(options: argparse.Namespace) -> int:
         report = parity.compare(graph, executors, inputs, progress)
         if "learning" in graph.metadata.get("exits", {}):
             given = random_given(graph, inputs[graph.main.name][0])
-            learnt = learning.compare(graph, given, personal.Cores(chosen, options.compiler, renderers), progress)
+            learnt = learning.compare(graph, given, cores, progress)
             report = Report([*report.comparisons, *learnt.comparisons])
         if opening.is_onnx(model, name):
             report.comparisons.append(against_onnxruntime.compare(model, graph, inputs[graph.main.name]))
     else:
         user = User.load(options.user, graph)
         enrolment = None if options.enrol is None else tflite.read(options.enrol)
-        cores = personal.Cores(chosen, options.compiler, renderers)
         report = personal.compare(graph, enrolment, user, inputs[graph.main.name][0], cores, progress)
     if options.user is None and can_be_taught(graph):  # whole windows teach, also where steps listen
         heard = (inputs or parity.random_inputs(graph, 4))[graph.main.name][0]
-        cores = personal.Cores(chosen, options.compiler, renderers)
         taught = teaching.compare(graph, teaching.random_given(graph, heard), cores, progress)
         report = Report([*report.comparisons, *taught.comparisons])
     if sys.stderr.isatty():

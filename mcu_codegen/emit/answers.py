@@ -15,8 +15,8 @@ _HELPERS = ("high_multiply", "rounding_shift", "requantize", "quantize", "recipr
 
 
 def answers(name: str, heads: Sequence[Head]) -> str:
-    """The constants of `heads`, all of as many labels; functions dot, logit and soften. `name` is the prefix of the
-    network's C."""
+    """The constants of `heads`, all of as many labels; functions dot, logit and soften, and
+    saturated, for rows that are learnt. `name` is the prefix of the network's C."""
     rows, tables = [], []
     weights = features = 0
     for number, head in enumerate(heads):
@@ -109,5 +109,10 @@ static void soften(const head *of, int8_t *scores, int32_t count)
         }
         scores[label] = (int8_t)(share > 255 ? 127 : share - 128);
     }
+}
+
+static int32_t saturated(int32_t value, int32_t most)
+{
+    return value < -most ? -most : value > most ? most : value;
 }
 """

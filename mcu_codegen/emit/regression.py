@@ -78,11 +78,6 @@ static void head_logits(const pupil *self, const int16_t *x, int8_t *logits)
     }
 }
 
-static int32_t saturated(int32_t value, int32_t most)
-{
-    return value < -most ? -most : value > most ? most : value;
-}
-
 /* One step of one label. */
 static void row_learn(int16_t *masters, int8_t *weights, const int16_t *x, int32_t count, int32_t error, int32_t shift)
 {

@@ -141,11 +141,6 @@ int32_t name_user_hear_word($parameter$name_clips *clips, const $input$ *input)
     return clips->count;
 }
 
-static int32_t saturated(int32_t value, int32_t most)
-{
-    return value < -most ? -most : value > most ? most : value;
-}
-
 int name_user_learn_word(const name_clips *clips, name_user *user)
 {
     int16_t apart[NAME_USER_FEATURES]; /* from the centre */

@@ -18,7 +18,7 @@ from ..targets import Target
 from ..users.blob import Content, blob, labels_of, pack, read_blob, user_groups
 from ..users.gates import Gates, all_open, open_channels
 from ..users.new_words import LastLayer, Row, with_words
-from ..users.teaching import Teaching, hear
+from ..users.teaching import Teaching, hear, sums
 from .comparison import Comparison, Report
 from .dialogue import answers_of
 from .personal import Cores
@@ -76,7 +76,7 @@ def _pattern(rng: np.random.Generator, count: int, features: int) -> np.ndarray:
 
 def _sums(codes: np.ndarray) -> bytes:
     """What the C keeps of the features of clips, int8 [K, features]."""
-    return (codes.astype(np.int64) + 128).sum(axis=0).astype("<u2").tobytes()
+    return sums(codes).astype("<u2").tobytes()
 
 
 def compare(

@@ -85,7 +85,7 @@ class Teaching:
         """The row of the word in int8 `clips` [K, features]. Raises InputError where they cannot teach."""
         self.check(clips)
         count, square = len(clips), self._square()
-        mean = (UNITS * (clips.astype(np.int64) + 128).sum(axis=0) + count // 2) // count
+        mean = (UNITS * sums(clips) + count // 2) // count
         moved = square @ (mean - self.centre) + ((1 << self.shift) >> 1) >> self.shift
         weights = np.clip(moved, -MOST_WEIGHT, MOST_WEIGHT)
         half_way = int(weights @ (mean + self.centre - 2 * UNITS * (self.zero_point + 128)))
@@ -114,6 +114,11 @@ _NUMBERS = {
     "offset": (-MOST_BIAS, MOST_BIAS),
 }
 """Fields that are one integer, from one number to another."""
+
+
+def sums(clips: np.ndarray) -> np.ndarray:
+    """All that learning takes of the features of clips, int8 [K, features], beside their number: int64 [features]."""
+    return np.asarray((clips.astype(np.int64) + 128).sum(axis=0))
 
 
 def hear(graph: Graph, inputs: np.ndarray, gates: Gates | None = None) -> tuple[np.ndarray, np.ndarray]:

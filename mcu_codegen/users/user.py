@@ -214,6 +214,7 @@ def _new_words(values: Any, model: Graph) -> tuple[NewWord, ...]:
     if found:
         check_rows(model, [each.row for each in found])
         with_words(model, [each.row for each in found], [each.name for each in found])
+        teaching = Teaching.of(model)
         for each in found:
-            Teaching.of(model).check(each.clips)
+            teaching.check(each.clips)
     return found
